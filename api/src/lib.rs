@@ -1,0 +1,4 @@
+//! What people and programs call: queries, scores, alerts, pages.
+
+pub mod notify;
+pub mod rule;

@@ -1,0 +1,1 @@
+//! Telemetry of this host, over OpenTelemetry, to Foreshock or any OTLP receiver

@@ -1,0 +1,2 @@
+//! Telemetry agent.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A simulated GPU fleet with failures, near misses and surprises

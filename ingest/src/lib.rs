@@ -1,0 +1,1 @@
+//! Telemetry in: OTLP and remote write, decoded, checked, appended, acknowledged

@@ -1,0 +1,1 @@
+//! OTLP and remote-write messages, metric names with kind and unit

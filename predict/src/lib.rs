@@ -1,0 +1,1 @@
+//! Samples and outcomes in, calibrated failure probabilities out
