@@ -1,1 +1,3 @@
+//! The built `foreshock`, from outside.
 
+mod architecture;

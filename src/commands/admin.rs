@@ -1,0 +1,41 @@
+//! `foreshock admin`: tenants of a running server.
+
+use anyhow::Result;
+
+use super::client::Client;
+
+/// Manage tenants of a running server.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// List the tenants.
+    Tenants {
+        /// The server's address.
+        #[arg(long, default_value = "http://127.0.0.1:9750", value_name = "URL")]
+        server: String,
+    },
+    /// Delete a tenant with everything that it holds: telemetry, incidents, models, alerts.
+    DeleteTenant {
+        /// The tenant, for example `demo`.
+        tenant: String,
+        /// The server's address.
+        #[arg(long, default_value = "http://127.0.0.1:9750", value_name = "URL")]
+        server: String,
+    },
+}
+
+#[expect(clippy::print_stdout, reason = "the answer is what was asked for")]
+pub(crate) fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Tenants { server } => {
+            let answer = Client::new(server, "default").get("/api/v1/tenants", &[])?;
+            for tenant in answer["tenants"].as_array().into_iter().flatten() {
+                println!("{}", tenant["name"].as_str().or(tenant.as_str()).unwrap_or("?"));
+            }
+        }
+        Command::DeleteTenant { tenant, server } => {
+            Client::new(server, "default").delete(&format!("/api/v1/tenants/{tenant}"))?;
+            println!("tenant {tenant} is deleted");
+        }
+    }
+    Ok(())
+}

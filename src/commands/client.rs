@@ -1,0 +1,112 @@
+//! Blocking HTTP to a running server, with its problem answers turned into errors that say what to do.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// A server, and the tenant that is meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    base: String,
+    tenant: String,
+}
+
+/// Where commands find the server.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ServerArguments {
+    /// The server's address.
+    #[arg(long, default_value = "http://127.0.0.1:9750", value_name = "URL")]
+    pub(crate) server: String,
+    /// The tenant that is meant.
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: String,
+}
+
+impl ServerArguments {
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.server, &self.tenant)
+    }
+}
+
+impl Client {
+    pub(crate) fn new(base: &str, tenant: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .timeout_global(Some(Duration::from_secs(300)))
+            .http_status_as_error(false)
+            .build();
+        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), tenant: tenant.to_owned() }
+    }
+
+    /// The JSON answer to a GET.
+    pub(crate) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<serde_json::Value> {
+        let mut request = self.agent.get(self.url(path)).header("X-Scope-OrgID", &self.tenant);
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        let answer = request.call().with_context(|| self.unreachable(path))?;
+        json(path, answer)
+    }
+
+    /// The JSON answer to a POST of JSON; `null` where the answer has no body.
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value> {
+        let answer = self
+            .agent
+            .post(self.url(path))
+            .header("X-Scope-OrgID", &self.tenant)
+            .header("Content-Type", "application/json")
+            .send(body.to_string())
+            .with_context(|| self.unreachable(path))?;
+        json(path, answer)
+    }
+
+    /// Asks for something to be deleted.
+    pub(crate) fn delete(&self, path: &str) -> Result<()> {
+        let answer = self
+            .agent
+            .delete(self.url(path))
+            .header("X-Scope-OrgID", &self.tenant)
+            .call()
+            .with_context(|| self.unreachable(path))?;
+        json(path, answer).map(drop)
+    }
+
+    /// Sends one OTLP metrics request and waits for its acknowledgement.
+    pub(crate) fn export(&self, request: &[u8]) -> Result<()> {
+        let path = "/v1/metrics";
+        let answer = self
+            .agent
+            .post(self.url(path))
+            .header("X-Scope-OrgID", &self.tenant)
+            .header("Content-Type", "application/x-protobuf")
+            .send(request)
+            .with_context(|| self.unreachable(path))?;
+        if answer.status().is_success() { Ok(()) } else { json(path, answer).map(drop) }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn unreachable(&self, path: &str) -> String {
+        format!("no answer from {}{path}; is `foreshock serve` running there (--server URL)?", self.base)
+    }
+}
+
+fn json(path: &str, mut answer: ureq::http::Response<ureq::Body>) -> Result<serde_json::Value> {
+    let status = answer.status();
+    let text = answer.body_mut().read_to_string().with_context(|| format!("the answer of {path} broke off"))?;
+    if status.is_success() {
+        if text.trim().is_empty() {
+            return Ok(serde_json::Value::Null);
+        }
+        return serde_json::from_str(&text).with_context(|| format!("the answer of {path} is not JSON"));
+    }
+    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let said = ["detail", "error", "title"].iter().find_map(|key| problem[*key].as_str()).unwrap_or(text.trim());
+    match problem["hint"].as_str() {
+        Some(hint) => bail!("{path} answered {status}: {said} ({hint})"),
+        None => bail!("{path} answered {status}: {said}"),
+    }
+}

@@ -1,0 +1,13 @@
+//! A file per command.
+
+pub(crate) mod admin;
+pub(crate) mod alert;
+pub(crate) mod backtest;
+pub(crate) mod client;
+pub(crate) mod demo;
+pub(crate) mod fault;
+pub(crate) mod query;
+pub(crate) mod rules;
+pub(crate) mod simulate;
+pub(crate) mod store;
+pub(crate) mod train;

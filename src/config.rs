@@ -1,0 +1,170 @@
+//! One TOML file, read once; every key is optional. Flags win over the file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+/// Everything that `foreshock serve` can be told.
+///
+/// ```toml
+/// data = "/var/lib/foreshock"
+/// listen = "127.0.0.1:9750"
+/// otlp_http = "127.0.0.1:4318"        # or "off"
+/// rules = ["/etc/foreshock/rules/*.yml"]
+///
+/// [store]
+/// max_series = 5000000
+/// retention_days = 90
+///
+/// [predict]
+/// budget_per_host_day = 0.02
+/// round_seconds = 60
+///
+/// [[receiver]]
+/// name = "oncall"
+/// webhook = "https://chat.example/hook"
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where everything is kept.
+    pub(crate) data: PathBuf,
+    /// Page, API, Prometheus API, remote write and OTLP/HTTP.
+    pub(crate) listen: SocketAddr,
+    /// OTLP/HTTP on its customary port as well, or `off`.
+    pub(crate) otlp_http: Listen,
+    /// Listen beyond loopback although no tokens are configured.
+    pub(crate) insecure: bool,
+    /// Prometheus rule files, as glob patterns; the built-in rules are always loaded.
+    pub(crate) rules: Vec<String>,
+    pub(crate) store: StoreConfig,
+    pub(crate) predict: PredictConfig,
+    pub(crate) receiver: Vec<ReceiverConfig>,
+}
+
+/// Bounds of the store.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StoreConfig {
+    /// Series per tenant; a new one beyond is refused with 429.
+    pub(crate) max_series: u32,
+    /// Samples later than the newest of their own series by less than this are merged in, older ones refused.
+    pub(crate) out_of_order_minutes: u32,
+    /// Parts wholly older than this are dropped; 0 keeps everything.
+    pub(crate) retention_days: u32,
+}
+
+/// How hosts are scored.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PredictConfig {
+    /// False alarms that a host may raise a day; the alert threshold follows from it.
+    pub(crate) budget_per_host_day: f64,
+    /// Seconds between two scoring rounds.
+    pub(crate) round_seconds: u32,
+}
+
+/// Somebody to tell.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReceiverConfig {
+    pub(crate) name: String,
+    pub(crate) webhook: String,
+}
+
+/// An address to listen on, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Listen {
+    Off,
+    On(SocketAddr),
+}
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            address => address
+                .parse()
+                .map(Self::On)
+                .map_err(|_| format!("{text:?} is neither HOST:PORT with a numeric host nor `off`")),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("foreshock-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 9750)),
+            otlp_http: Listen::On(SocketAddr::from(([127, 0, 0, 1], 4318))),
+            insecure: false,
+            rules: Vec::new(),
+            store: StoreConfig::default(),
+            predict: PredictConfig::default(),
+            receiver: Vec::new(),
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { max_series: 5_000_000, out_of_order_minutes: 120, retention_days: 90 }
+    }
+}
+
+impl Default for PredictConfig {
+    fn default() -> Self {
+        Self { budget_per_host_day: 0.02, round_seconds: 60 }
+    }
+}
+
+impl Config {
+    /// Reads `path`, or gives the defaults where there is none.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read configuration {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("configuration {} is not valid", path.display()))
+    }
+
+    /// What no single key can say.
+    pub(crate) fn check(&self) -> Result<()> {
+        let outside = [Some(self.listen), self.otlp_http.address()].into_iter().flatten().find(|a| !a.ip().is_loopback());
+        if let Some(address) = outside
+            && !self.insecure
+        {
+            bail!(
+                "{address} can be reached from other machines and access tokens are not available yet; \
+                 listen on loopback behind a proxy that checks access, or say --insecure"
+            );
+        }
+        if !(self.predict.budget_per_host_day > 0.0 && self.predict.budget_per_host_day <= 24.0) {
+            bail!("predict.budget_per_host_day must be over 0 and at most 24, not {}", self.predict.budget_per_host_day);
+        }
+        if self.predict.round_seconds == 0 {
+            bail!("predict.round_seconds must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+impl Listen {
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::On(address) => Some(address),
+        }
+    }
+}
