@@ -1,1 +1,138 @@
+//! What can go wrong in the store, and what its reader can do about it.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::series::{LabelError, SeriesId};
+use crate::state::StateError;
+
+/// What a caller does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The input is wrong: fix it, a retry will not help.
+    Invalid,
+    /// Cannot be done now: retry later.
+    Unavailable,
+    /// Somebody else holds what is asked for.
+    Conflict,
+    /// Bytes on disk are damaged: restore.
+    Corrupt,
+    /// Anything else: report it.
+    Internal,
+}
+
+/// A failed operation of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An operation on a file or directory failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried, as "write" or "list".
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The file system has no space, or no quota, left.
+    #[error("no space left to {action} {}", path.display())]
+    StorageFull {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// Samples cannot be written into parts as fast as they arrive, or not at all.
+    #[error("the head holds {bytes} bytes, its limit is {limit}")]
+    HeadFull {
+        /// Bytes held.
+        bytes: u64,
+        /// The limit, `StoreOptions::head_bytes_max`.
+        limit: u64,
+    },
+    /// Another process, or another store of this process, holds the directory.
+    #[error("{} is in use by another process", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The tenant has as many series as it may.
+    #[error("the limit of {limit} series is reached")]
+    TooManySeries {
+        /// The limit, `StoreOptions::max_series`.
+        limit: usize,
+    },
+    /// Labels that cannot name a series.
+    #[error("invalid labels")]
+    Label(#[from] LabelError),
+    /// A series number that this store never gave out.
+    #[error("series {} does not exist in this store", .0.0)]
+    UnknownSeries(SeriesId),
+    /// A batch was handed to a store other than the one that made it.
+    #[error("the batch belongs to another store")]
+    ForeignBatch,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// A tenant's name that is not allowed.
+    #[error("invalid tenant name {name:?}")]
+    TenantName {
+        /// The name.
+        name: String,
+    },
+    /// The small transactional state failed.
+    #[error("the tenant's state failed")]
+    State(#[from] StateError),
+}
+
+impl StoreError {
+    /// An error of the file system at `path`, told apart from a full one.
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull { action, path, source },
+            _ => Self::Io { action, path, source },
+        }
+    }
+
+    /// What a caller does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::StorageFull { .. } | Self::HeadFull { .. } | Self::TooManySeries { .. } | Self::Closed => {
+                ErrorKind::Unavailable
+            }
+            Self::Locked { .. } => ErrorKind::Conflict,
+            Self::Label(_) | Self::TenantName { .. } => ErrorKind::Invalid,
+            Self::State(error) => error.kind(),
+            Self::Io { .. } | Self::UnknownSeries(_) | Self::ForeignBatch => ErrorKind::Internal,
+        }
+    }
+
+    /// What its reader can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::StorageFull { .. } => {
+                Some("free space on the data directory's file system, or shorten the retention; queries go on")
+            }
+            Self::HeadFull { .. } => {
+                Some("the store flushes; send again in a while, and look for earlier errors in the log")
+            }
+            Self::Locked { .. } => {
+                Some("stop the other foreshock that uses this data directory, or give this one another with --data")
+            }
+            Self::TooManySeries { .. } => {
+                Some("drop labels with many values at the sender, or raise the tenant's limit of series")
+            }
+            Self::TenantName { .. } => Some("use 1 to 64 of the characters a-z, 0-9, '_' and '-'"),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("give the user that runs foreshock the right to write the data directory")
+            }
+            Self::State(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

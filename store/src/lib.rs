@@ -1,5 +1,6 @@
 //! Samples in, samples and Arrow batches out.
 
+mod append;
 mod chunk;
 mod codec;
 mod compaction;
@@ -7,14 +8,27 @@ mod error;
 mod head;
 mod identity;
 mod index;
+mod lock;
 mod manifest;
+mod metadata;
+mod options;
 mod part;
 pub mod promql;
 mod reader;
 mod retention;
 mod series;
 mod state;
+mod store;
 mod tenants;
 mod wal;
 
+pub use append::{Appended, Batch, Refused, RefuseReason};
+pub use error::{ErrorKind, StoreError};
+pub use identity::{DEVICE_LABELS, HOST_LABELS, device_of, host_of};
+pub use metadata::{Metadata, MetricKind};
+pub use options::{Clock, StoreOptions};
+pub use reader::Snapshot;
 pub use series::*;
+pub use state::{State, StateError};
+pub use store::{OpenReport, Store, StoreStats};
+pub use tenants::{Tenants, is_tenant_name};

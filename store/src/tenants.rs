@@ -1,1 +1,140 @@
+//! The stores of one data directory, a tenant each.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::error::StoreError;
+use crate::lock::DirLock;
+use crate::options::StoreOptions;
+use crate::Store;
+
+#[cfg(test)]
+mod tests;
+
+/// Prefix of a directory that is being deleted; no tenant can have such a name.
+const DELETED: &str = ".deleted-";
+
+/// All tenants below a data directory: `<root>/tenants/<name>`, each with a store of its own.
+#[derive(Debug)]
+pub struct Tenants {
+    dir: PathBuf,
+    options: StoreOptions,
+    stores: Mutex<BTreeMap<String, Arc<Store>>>,
+    // Held as long as this lives: a second server on the same directory would break both.
+    _lock: DirLock,
+}
+
+impl Tenants {
+    /// Opens every tenant that lies below `root`, which is created where it does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process holds the directory, and whatever keeps one of the stores from opening.
+    pub fn open(root: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        let dir = root.join("tenants");
+        fs::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
+        let lock = DirLock::acquire(root)?;
+        let mut stores = BTreeMap::new();
+        let entries = fs::read_dir(&dir).map_err(|e| StoreError::io("list", &dir, e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| StoreError::io("list", &dir, e))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(DELETED) {
+                // A deletion that a crash cut short is finished here.
+                remove(&entry.path())?;
+            } else if is_tenant_name(&name) && entry.path().is_dir() {
+                stores.insert(name, Store::open(&entry.path(), options.clone())?);
+            } else {
+                tracing::warn!(path = %entry.path().display(), "not a tenant, left alone");
+            }
+        }
+        Ok(Self { dir, options, stores: Mutex::new(stores), _lock: lock })
+    }
+
+    /// The store of tenant `name`, if there is one.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Store>> {
+        self.stores.lock().get(name).map(Arc::clone)
+    }
+
+    /// The store of tenant `name`, made where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::TenantName`] for a name that is not 1 to 64 of `a-z`, `0-9`, `_`, `-`, and whatever keeps the store
+    /// from opening.
+    pub fn get_or_create(&self, name: &str) -> Result<Arc<Store>, StoreError> {
+        let mut stores = self.stores.lock();
+        if let Some(store) = stores.get(name) {
+            return Ok(Arc::clone(store));
+        }
+        if !is_tenant_name(name) {
+            return Err(StoreError::TenantName { name: name.chars().take(80).collect() });
+        }
+        let store = Store::open(&self.dir.join(name), self.options.clone())?;
+        stores.insert(name.to_owned(), Arc::clone(&store));
+        Ok(store)
+    }
+
+    /// Names of all tenants, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.stores.lock().keys().cloned().collect()
+    }
+
+    /// All stores, by name.
+    #[must_use]
+    pub fn stores(&self) -> Vec<Arc<Store>> {
+        self.stores.lock().values().map(Arc::clone).collect()
+    }
+
+    /// Deletes a tenant with all that it holds; answers whether there was one. Snapshots taken before still read.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when files cannot be removed; the tenant is gone all the same, and the next start removes the rest.
+    pub fn delete(&self, name: &str) -> Result<bool, StoreError> {
+        let mut stores = self.stores.lock();
+        let Some(store) = stores.get(name).map(Arc::clone) else {
+            return Ok(false);
+        };
+        let closed = store.close();
+        let path = self.dir.join(name);
+        let aside = (0_u32..)
+            .map(|n| self.dir.join(format!("{DELETED}{name}-{n}")))
+            .find(|p| !p.exists())
+            .unwrap_or_else(|| self.dir.join(DELETED));
+        // Renamed first, so that a crash halfway leaves no tenant with half of its parts.
+        fs::rename(&path, &aside).map_err(|e| StoreError::io("rename", &path, e))?;
+        crate::lock::sync_dir(&self.dir)?;
+        stores.remove(name);
+        drop(stores);
+        if let Err(error) = closed {
+            tracing::warn!(tenant = name, error = &error as &dyn std::error::Error, "a deleted tenant did not close cleanly");
+        }
+        remove(&aside)?;
+        Ok(true)
+    }
+
+    /// Closes all stores; appends are refused from then on, snapshots still read.
+    ///
+    /// # Errors
+    /// The first error of a store; all of them are closed nevertheless.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let stores = self.stores();
+        let results: Vec<_> = stores.iter().map(|store| store.close()).collect();
+        results.into_iter().collect()
+    }
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    fs::remove_dir_all(path).map_err(|e| StoreError::io("remove", path, e))
+}
+
+/// Whether `name` may name a tenant: 1 to 64 of `a-z`, `0-9`, `_`, `-`. It becomes a directory's name as it is.
+#[must_use]
+pub fn is_tenant_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
