@@ -1,5 +1,13 @@
 //! A chunk: consecutive samples of one series, compressed; one row of a part.
+
 use crate::Samples;
+use crate::codec::{timestamps, values};
+
+#[cfg(test)]
+mod tests;
+
+/// Most samples that a chunk may have; decoders refuse more, so that damaged bytes cannot ask for much memory.
+pub(crate) const CHUNK_SAMPLES_MAX: usize = 4096;
 
 /// Consecutive samples of one series, compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,7 +16,7 @@ pub(crate) struct Chunk {
     pub(crate) t_min: i64,
     /// Timestamp of the last sample, milliseconds.
     pub(crate) t_max: i64,
-    /// Number of samples, at most [`CHUNK_SAMPLES_MAX`].
+    /// Number of samples, 1 to [`CHUNK_SAMPLES_MAX`].
     pub(crate) n: u32,
     /// The timestamps, compressed; equal timestamps give equal bytes.
     pub(crate) ts: Vec<u8>,
@@ -18,25 +26,67 @@ pub(crate) struct Chunk {
     pub(crate) values: Vec<u8>,
 }
 
-/// Most samples that a chunk may have; decoders refuse more.
-pub(crate) const CHUNK_SAMPLES_MAX: usize = 4096;
-
 /// Bytes that are no chunk.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChunkError {
-    /// The bytes end early or say what cannot be.
-    #[error("chunk is damaged: {0}")]
-    Damaged(&'static str),
+    /// A number of samples that no encoder writes.
+    #[error("chunk claims {n} samples, 1 to {CHUNK_SAMPLES_MAX} are possible")]
+    Samples {
+        /// What it claims.
+        n: u32,
+    },
+    /// The timestamps cannot be decoded.
+    #[error("timestamps of a chunk are damaged")]
+    Timestamps,
+    /// The values cannot be decoded.
+    #[error("values of a chunk are damaged (codec {codec})")]
+    Values {
+        /// Their codec.
+        codec: u8,
+    },
 }
 
-/// Compresses samples; `timestamps` ascend strictly, both slices have one length of 1 to [`CHUNK_SAMPLES_MAX`].
-pub(crate) fn encode(timestamps: &[i64], values: &[f64]) -> Chunk {
-    let _ = (timestamps, values);
-    unimplemented!("coming within minutes")
+/// Compresses 1 to [`CHUNK_SAMPLES_MAX`] samples, bit for bit. Timestamps ascend strictly.
+pub(crate) fn encode(ts: &[i64], vs: &[f64]) -> Chunk {
+    encode_with(ts, vs, timestamps::encode(ts))
 }
 
-/// Appends the samples of a chunk to `out`; on an error `out` is as it was.
-pub(crate) fn decode_into(ts: &[u8], codec: u8, values: &[u8], n: u32, out: &mut Samples) -> Result<(), ChunkError> {
-    let _ = (ts, codec, values, n, out);
-    unimplemented!("coming within minutes")
+/// As [`encode`] where the bytes of the timestamps are known already.
+pub(crate) fn encode_with(ts: &[i64], vs: &[f64], ts_bytes: Vec<u8>) -> Chunk {
+    debug_assert_eq!(ts.len(), vs.len(), "a value for each timestamp");
+    debug_assert!(
+        (1..=CHUNK_SAMPLES_MAX).contains(&ts.len()),
+        "a chunk of {} samples",
+        ts.len()
+    );
+    let (codec, bytes) = values::encode(vs);
+    Chunk {
+        t_min: ts.first().copied().unwrap_or_default(),
+        t_max: ts.last().copied().unwrap_or_default(),
+        n: ts.len() as u32,
+        ts: ts_bytes,
+        codec,
+        values: bytes,
+    }
+}
+
+/// Appends the samples of a chunk to `out`.
+///
+/// # Errors
+/// [`ChunkError`] where the bytes are no chunk of `n` samples; `out` is then as it was.
+pub(crate) fn decode_into(ts: &[u8], codec: u8, vs: &[u8], n: u32, out: &mut Samples) -> Result<(), ChunkError> {
+    let count = n as usize;
+    if !(1..=CHUNK_SAMPLES_MAX).contains(&count) {
+        return Err(ChunkError::Samples { n });
+    }
+    let start = out.len();
+    let result = match timestamps::decode(ts, count, &mut out.timestamps) {
+        None => Err(ChunkError::Timestamps),
+        Some(()) => values::decode(codec, vs, count, &mut out.values).ok_or(ChunkError::Values { codec }),
+    };
+    if result.is_err() {
+        out.timestamps.truncate(start);
+        out.values.truncate(start);
+    }
+    result
 }

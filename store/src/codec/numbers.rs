@@ -1,0 +1,193 @@
+//! Integers as bytes: packed differences of order 0 to 2, and pco.
+
+use std::cell::RefCell;
+
+use pco::data_types::Number;
+use pco::metadata::DeltaEncoding;
+use pco::wrapped::{FileCompressor, FileDecompressor};
+use pco::{ChunkConfig, DecompressorScratch};
+
+use super::bits::{pack, packed_len, put_varint, take_varint, unpack, unzigzag, varint_len, zigzag};
+
+/// Level 8 is 1 % smaller for twice the time.
+const PCO_LEVEL: usize = 4;
+
+/// pco's mode `Dict` makes room for a number of entries that the bytes claim; we never write it, so that it is refused.
+const PCO_MODE_DICT: u8 = 4;
+
+/// No encoder uses a larger window on so few numbers, and a window is memory.
+const PCO_WINDOW_LOG_MAX: u32 = 15;
+
+/// Highest order of differences.
+const ORDER_MAX: u8 = 2;
+
+/// Integers as packed differences, not yet written.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    order: u8,
+    first: [i64; ORDER_MAX as usize],
+    least: i64,
+    factor: u64,
+    residuals: Vec<u64>,
+    /// Bytes that [`Packed::write`] appends.
+    pub(crate) len: usize,
+}
+
+impl Packed {
+    /// The smallest of the orders 0 to 2.
+    pub(crate) fn smallest(numbers: &[i64]) -> Self {
+        let mut best = Self::of_order(numbers, 0, [0; 2], numbers);
+        let mut differences = numbers.to_vec();
+        let mut first = [0; 2];
+        for order in 1..=ORDER_MAX {
+            let Some(&head) = differences.first() else { break };
+            first[usize::from(order) - 1] = head;
+            for i in 1..differences.len() {
+                // From the back, so that each place is read before it is overwritten.
+                let at = differences.len() - i;
+                differences[at] = differences[at].wrapping_sub(differences[at - 1]);
+            }
+            differences.remove(0);
+            let next = Self::of_order(numbers, order, first, &differences);
+            if next.len < best.len {
+                best = next;
+            }
+        }
+        best
+    }
+
+    fn of_order(numbers: &[i64], order: u8, first: [i64; 2], differences: &[i64]) -> Self {
+        let least = differences.iter().copied().min().unwrap_or(0);
+        let mut residuals: Vec<u64> = differences.iter().map(|d| d.wrapping_sub(least) as u64).collect();
+        let factor = residuals.iter().copied().try_fold(0, |all, r| match gcd(all, r) {
+            1 => Err(1),
+            more => Ok(more),
+        });
+        let factor = factor.unwrap_or_else(|one| one).max(1);
+        if factor > 1 {
+            residuals.iter_mut().for_each(|r| *r /= factor);
+        }
+        let firsts: usize = first[..usize::from(order).min(numbers.len())]
+            .iter()
+            .map(|&f| varint_len(zigzag(f)))
+            .sum();
+        let len = 1 + firsts + varint_len(zigzag(least)) + varint_len(factor) + packed_len(&residuals);
+        Self {
+            order,
+            first,
+            least,
+            factor,
+            residuals,
+            len,
+        }
+    }
+
+    /// Appends: order, the first difference of each order below it, the least difference, the common factor, residuals.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.order);
+        for &first in &self.first[..usize::from(self.order)] {
+            put_varint(out, zigzag(first));
+        }
+        put_varint(out, zigzag(self.least));
+        put_varint(out, self.factor);
+        pack(out, &self.residuals);
+    }
+}
+
+/// Appends `n` integers that [`Packed::write`] wrote.
+pub(crate) fn unpack_numbers(bytes: &mut &[u8], n: usize, out: &mut Vec<i64>) -> Option<()> {
+    let (&order, rest) = bytes.split_first()?;
+    *bytes = rest;
+    if order > ORDER_MAX || usize::from(order) > n {
+        return None;
+    }
+    let mut first = [0; ORDER_MAX as usize];
+    for place in &mut first[..usize::from(order)] {
+        *place = unzigzag(take_varint(bytes)?);
+    }
+    let least = unzigzag(take_varint(bytes)?);
+    let factor = take_varint(bytes)?;
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.residuals.clear();
+        unpack(bytes, n - usize::from(order), &mut scratch.residuals)?;
+        let differences = scratch
+            .residuals
+            .iter()
+            .map(|r| (r.wrapping_mul(factor) as i64).wrapping_add(least));
+        match order {
+            0 => out.extend(differences),
+            1 => {
+                let mut number = first[0];
+                out.push(number);
+                out.extend(differences.map(|d| {
+                    number = number.wrapping_add(d);
+                    number
+                }));
+            }
+            _ => {
+                let (mut number, mut step) = (first[0], first[1]);
+                out.push(number);
+                number = number.wrapping_add(step);
+                out.push(number);
+                out.extend(differences.map(|d| {
+                    step = step.wrapping_add(d);
+                    number = number.wrapping_add(step);
+                    number
+                }));
+            }
+        }
+        Some(())
+    })
+}
+
+/// Appends the numbers as one wrapped pco file of one chunk and one page; `None` where pco refuses them.
+pub(crate) fn pco_write<T: Number>(numbers: &[T], out: &mut Vec<u8>) -> Option<()> {
+    let config = ChunkConfig::default().with_compression_level(PCO_LEVEL);
+    let file = FileCompressor::default();
+    file.write_header(&mut *out).ok()?;
+    let mut chunk = file.chunk_compressor(numbers, &config).ok()?;
+    if chunk.n_per_page().len() != 1 {
+        return None;
+    }
+    chunk.write_meta(&mut *out).ok()?;
+    chunk.write_page(0, &mut *out).ok()?;
+    Some(())
+}
+
+/// Fills `out` with the numbers that [`pco_write`] wrote; bytes must end with them.
+pub(crate) fn pco_read<T: Number>(bytes: &[u8], out: &mut [T]) -> Option<()> {
+    let (file, rest) = FileDecompressor::new(bytes).ok()?;
+    if rest.first()? & 0x0f == PCO_MODE_DICT {
+        return None;
+    }
+    let (chunk, rest) = file.chunk_decompressor::<T, _>(rest).ok()?;
+    match &chunk.meta().delta_encoding {
+        DeltaEncoding::NoOp | DeltaEncoding::Consecutive { .. } => {}
+        DeltaEncoding::Lookback { config, .. } if config.window_n_log <= PCO_WINDOW_LOG_MAX => {}
+        _ => return None,
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let n = out.len();
+        let mut page = chunk.page_decompressor_with_scratch(rest, n, &mut scratch.pco).ok()?;
+        let progress = page.read(out).ok()?;
+        (progress.finished && progress.n_processed == n && page.into_src().is_empty()).then_some(())
+    })
+}
+
+#[derive(Default)]
+struct Scratch {
+    residuals: Vec<u64>,
+    pco: DecompressorScratch,
+}
+
+thread_local! {
+    // Decoding runs on every query thread, chunk after chunk; its buffers stay.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

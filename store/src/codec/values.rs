@@ -1,0 +1,199 @@
+//! Values as bytes: the smallest of several codecs, bit for bit.
+
+use std::cell::RefCell;
+
+use super::bits::{put_varint, take_varint, unzigzag, zigzag};
+use super::decimal::{Decimals, append_values};
+use super::numbers::{Packed, pco_read, pco_write, unpack_numbers};
+
+/// Eight bytes a value, little-endian.
+pub(crate) const RAW: u8 = 0;
+/// One value: its bits, highest byte first, without the zero bytes at the end.
+pub(crate) const CONSTANT: u8 = 1;
+/// Decimals of one difference: decimals, first mantissa, difference.
+pub(crate) const LINEAR: u8 = 2;
+/// Decimals, then packed mantissas.
+pub(crate) const PACKED: u8 = 3;
+/// Decimals, then pco over mantissas.
+pub(crate) const PCO_DECIMAL: u8 = 4;
+/// pco over the floats.
+pub(crate) const PCO_FLOAT: u8 = 5;
+/// Added to `LINEAR`, `PACKED` and `PCO_DECIMAL`: values that are no decimals stand before the rest.
+pub(crate) const EXCEPTIONS: u8 = 0x80;
+
+/// Codecs that this version writes, for the footer of a part. 64 to 79 are kept for native histograms.
+pub(crate) const CODECS: &str =
+    "raw=0,constant=1,linear=2,packed=3,pco_decimal=4,pco_float=5,exceptions=128,histogram=64..79";
+
+/// Below this, pco's own header is more than it saves.
+const PCO_SAMPLES_MIN: usize = 24;
+
+/// Compresses values, at least one; returns the codec and the bytes.
+pub(crate) fn encode(values: &[f64]) -> (u8, Vec<u8>) {
+    let (codec, bytes) = smallest(values);
+    let mut check = Vec::with_capacity(values.len());
+    let same = decode(codec, &bytes, values.len(), &mut check).is_some()
+        && check.iter().zip(values).all(|(a, b)| a.to_bits() == b.to_bits());
+    if same { (codec, bytes) } else { raw(values) }
+}
+
+/// Appends `n` values; on `None` the bytes are none of this codec, and `out` may have grown.
+pub(crate) fn decode(codec: u8, mut bytes: &[u8], n: usize, out: &mut Vec<f64>) -> Option<()> {
+    let start = out.len();
+    match codec {
+        RAW => {
+            if bytes.len() != n * 8 {
+                return None;
+            }
+            out.extend(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)));
+            return Some(());
+        }
+        CONSTANT => {
+            let mut bits = [0_u8; 8];
+            bits.get_mut(..bytes.len())?.copy_from_slice(bytes);
+            out.extend(std::iter::repeat_n(f64::from_be_bytes(bits), n));
+            return Some(());
+        }
+        PCO_FLOAT => {
+            out.resize(start + n, 0.0);
+            return pco_read(bytes, &mut out[start..]);
+        }
+        _ => {}
+    }
+    let exceptions = if codec & EXCEPTIONS == 0 {
+        &[][..]
+    } else {
+        take_exceptions(&mut bytes, n)?
+    };
+    let (&decimals, rest) = bytes.split_first()?;
+    bytes = rest;
+    MANTISSAS.with_borrow_mut(|mantissas| {
+        mantissas.clear();
+        match codec & !EXCEPTIONS {
+            LINEAR => {
+                let first = unzigzag(take_varint(&mut bytes)?);
+                let step = unzigzag(take_varint(&mut bytes)?);
+                mantissas.extend((0..n).map(|i| first.wrapping_add(step.wrapping_mul(i as i64))));
+            }
+            PACKED => unpack_numbers(&mut bytes, n, mantissas)?,
+            PCO_DECIMAL => {
+                mantissas.resize(n, 0);
+                pco_read(bytes, mantissas)?;
+                bytes = &[];
+            }
+            _ => return None,
+        }
+        append_values(mantissas, decimals, out)
+    })?;
+    if !bytes.is_empty() {
+        return None;
+    }
+    patch(exceptions, &mut out[start..])
+}
+
+fn smallest(values: &[f64]) -> (u8, Vec<u8>) {
+    let Some(first) = values.first() else {
+        return (RAW, Vec::new());
+    };
+    if values.iter().all(|v| v.to_bits() == first.to_bits()) {
+        let bits = first.to_bits().to_be_bytes();
+        let len = bits.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
+        return (CONSTANT, bits[..len].to_vec());
+    }
+    match Decimals::of(values) {
+        Some(decimals) => smallest_decimal(&decimals),
+        None => smallest_float(values),
+    }
+}
+
+fn smallest_decimal(decimals: &Decimals) -> (u8, Vec<u8>) {
+    let mantissas = &decimals.mantissas;
+    let mut head = Vec::new();
+    let flag = if decimals.exceptions.is_empty() { 0 } else { EXCEPTIONS };
+    put_exceptions(&decimals.exceptions, &mut head);
+    head.push(decimals.decimals);
+
+    let step = mantissas.get(1).map_or(0, |second| second.wrapping_sub(mantissas[0]));
+    if mantissas.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step) {
+        put_varint(&mut head, zigzag(mantissas[0]));
+        put_varint(&mut head, zigzag(step));
+        return (LINEAR | flag, head);
+    }
+    let packed = Packed::smallest(mantissas);
+    // Under a bit a value, pco's own header is not won back.
+    if mantissas.len() >= PCO_SAMPLES_MIN && packed.len > mantissas.len() / 8 {
+        let mut out = head.clone();
+        if pco_write(mantissas, &mut out).is_some() && out.len() < head.len() + packed.len {
+            return (PCO_DECIMAL | flag, out);
+        }
+    }
+    packed.write(&mut head);
+    (PACKED | flag, head)
+}
+
+fn smallest_float(values: &[f64]) -> (u8, Vec<u8>) {
+    if values.len() >= PCO_SAMPLES_MIN {
+        let mut out = Vec::new();
+        if pco_write(values, &mut out).is_some() && out.len() < values.len() * 8 {
+            return (PCO_FLOAT, out);
+        }
+    }
+    raw(values)
+}
+
+fn raw(values: &[f64]) -> (u8, Vec<u8>) {
+    (RAW, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+}
+
+/// Number of exceptions, then for each its distance from the one before it (the first: from -1, less one) and its bits.
+fn put_exceptions(exceptions: &[(usize, f64)], out: &mut Vec<u8>) {
+    if exceptions.is_empty() {
+        return;
+    }
+    put_varint(out, exceptions.len() as u64);
+    let mut next = 0;
+    for &(at, value) in exceptions {
+        put_varint(out, (at - next) as u64);
+        out.extend_from_slice(&value.to_le_bytes());
+        next = at + 1;
+    }
+}
+
+/// Takes the exceptions off the front and returns their bytes, checked.
+fn take_exceptions<'a>(bytes: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
+    let all = *bytes;
+    let count = take_varint(bytes)?;
+    if count == 0 || count > n as u64 {
+        return None;
+    }
+    let mut next = 0_u64;
+    for _ in 0..count {
+        let at = next.checked_add(take_varint(bytes)?)?;
+        if at >= n as u64 {
+            return None;
+        }
+        next = at + 1;
+        *bytes = bytes.get(8..)?;
+    }
+    all.get(..all.len() - bytes.len())
+}
+
+fn patch(mut exceptions: &[u8], values: &mut [f64]) -> Option<()> {
+    if exceptions.is_empty() {
+        return Some(());
+    }
+    let count = take_varint(&mut exceptions)?;
+    let mut next = 0_usize;
+    for _ in 0..count {
+        let at = next.checked_add(usize::try_from(take_varint(&mut exceptions)?).ok()?)?;
+        let (bits, rest) = exceptions.split_first_chunk::<8>()?;
+        *values.get_mut(at)? = f64::from_le_bytes(*bits);
+        exceptions = rest;
+        next = at + 1;
+    }
+    Some(())
+}
+
+thread_local! {
+    static MANTISSAS: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+}
