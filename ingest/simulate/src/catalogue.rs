@@ -32,6 +32,15 @@ const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Me
     }
 }
 
+const fn up_down(name: &'static str, unit: &'static str, help: &'static str) -> MetricDef {
+    MetricDef {
+        name,
+        unit,
+        kind: Kind::UpDownCounter,
+        help,
+    }
+}
+
 const fn counter(name: &'static str, unit: &'static str, help: &'static str) -> MetricDef {
     MetricDef {
         name,
@@ -48,12 +57,12 @@ static LOAD: MetricDef = gauge(
     "{thread}",
     "Runnable threads, averaged over a minute",
 );
-static MEMORY_USAGE: MetricDef = gauge("system.memory.usage", "By", "Memory by what it is used for");
+static MEMORY_USAGE: MetricDef = up_down("system.memory.usage", "By", "Memory by what it is used for");
 static MEMORY_UTILIZATION: MetricDef = gauge("system.memory.utilization", "1", "Share of memory in use");
-static MEMORY_LIMIT: MetricDef = gauge("system.memory.limit", "By", "Memory that the host has");
+static MEMORY_LIMIT: MetricDef = up_down("system.memory.limit", "By", "Memory that the host has");
 static PAGING: MetricDef = gauge("system.paging.utilization", "1", "Share of swap in use");
-static CGROUP_USAGE: MetricDef = gauge("cgroup.memory.usage", "By", "Memory charged to the cgroup");
-static CGROUP_LIMIT: MetricDef = gauge("cgroup.memory.limit", "By", "Memory that the cgroup may use");
+static CGROUP_USAGE: MetricDef = up_down("cgroup.memory.usage", "By", "Memory charged to the cgroup");
+static CGROUP_LIMIT: MetricDef = up_down("cgroup.memory.limit", "By", "Memory that the cgroup may use");
 static OOM_KILLS: MetricDef = counter(
     "system.linux.oom_kills",
     "{kill}",
@@ -93,10 +102,18 @@ static TEMPERATURE: MetricDef = gauge("hw.temperature", "Cel", "Temperature by s
 static GPU_BUSY: MetricDef = gauge("hw.gpu.utilization", "1", "Share of time in which a kernel ran");
 static GPU_MEMORY: MetricDef = gauge("hw.gpu.memory.utilization", "1", "Share of the GPU's memory in use");
 static POWER: MetricDef = gauge("hw.power", "W", "Power drawn");
-static CLOCK: MetricDef = gauge("hw.gpu.clock.sm", "MHz", "Clock of the streaming multiprocessors");
-static THROTTLE: MetricDef = gauge("hw.gpu.throttle", "1", "Share of time in which heat lowered the clock");
+static CLOCK: MetricDef = gauge("hw.gpu.clock", "MHz", "Clock of the named domain");
+static THROTTLE: MetricDef = gauge(
+    "hw.gpu.throttle",
+    "1",
+    "1 while clocks are held back for the named reason",
+);
 static HARDWARE_ERRORS: MetricDef = counter("hw.errors", "{error}", "Errors by type since the counter's reset");
-static REMAPPED: MetricDef = gauge("hw.gpu.remapped_rows", "{row}", "Rows of memory replaced by spare ones");
+static REMAPPED: MetricDef = gauge(
+    "hw.gpu.remapped_rows",
+    "{row}",
+    "Rows of memory replaced by spares, by cause",
+);
 /// One series per code, from its first occurrence on.
 pub(crate) static XID: MetricDef = counter("hw.gpu.xid", "{error}", "Errors that the driver reported, by XID");
 
@@ -239,7 +256,7 @@ pub(crate) static HOST_COLUMNS: &[HostColumn] = &[
     },
     HostColumn {
         metric: &SCRAPE,
-        attributes: &[],
+        attributes: &[("probe", "gpu")],
         value: |r| round(r.scrape_s, 4),
     },
     HostColumn {
@@ -298,13 +315,13 @@ pub(crate) static GPU_COLUMNS: &[GpuColumn] = &[
     // Clocks move in steps of 15 MHz.
     GpuColumn {
         metric: &CLOCK,
-        attribute: None,
+        attribute: Some(("domain", "sm")),
         value: |r| (r.clock_mhz / 15.0).round() * 15.0,
     },
     GpuColumn {
         metric: &THROTTLE,
-        attribute: None,
-        value: |r| round(r.throttle, 2),
+        attribute: Some(("reason", "hardware_thermal")),
+        value: |r| f64::from(u8::from(r.throttle > 0.0)),
     },
     GpuColumn {
         metric: &HARDWARE_ERRORS,
@@ -328,7 +345,7 @@ pub(crate) static GPU_COLUMNS: &[GpuColumn] = &[
     },
     GpuColumn {
         metric: &REMAPPED,
-        attribute: None,
+        attribute: Some(("state", "corrected")),
         value: |r| r.remapped,
     },
 ];

@@ -167,7 +167,10 @@ fn write_host(writer: &mut RequestWriter, host: &HostSim, readings: &[HostReadin
         }
         points += readings.len() as u64;
     }
-    let slots: Vec<String> = (0..plan.gpu_ids.len()).map(|slot| slot.to_string()).collect();
+    // PCI addresses, as the driver names slots.
+    let slots: Vec<String> = (0..plan.gpu_ids.len())
+        .map(|slot| format!("00000000:{:02X}:00.0", 0x1b + 0x10 * slot))
+        .collect();
     for (n, column) in GPU_COLUMNS.iter().enumerate() {
         if n == 0 || !std::ptr::eq(GPU_COLUMNS[n - 1].metric, column.metric) {
             writer.metric(column.metric);
