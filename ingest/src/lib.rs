@@ -1,1 +1,68 @@
-//! Telemetry in: OTLP and remote write, decoded, checked, appended, acknowledged
+//! Telemetry in: OTLP and Prometheus remote write, decoded, checked, appended, acknowledged.
+//!
+//! ```text
+//! POST /v1/metrics  ─► body ─► otlp         ─► normalize ─┐
+//! (gzip, zstd)          │      (or JSON)                  ├─► intake ─► store.append ─► 2xx
+//! POST /api/v1/write ─► body ─► remote_write ─────────────┘   (limits,   (WAL synced)
+//! (snappy)                                                     series cache)
+//! ```
+//!
+//! Invariants:
+//! - A 2xx means that every sample it speaks of is durable; what was refused is named in the answer and counted.
+//! - A request is decoded as a whole before any of it is appended: a malformed one leaves nothing behind.
+//! - Body size (before and after decompression), memory for all bodies, labels, samples, concurrent requests and tenants are
+//!   bounded by [`Limits`].
+//! - A repeated series costs a hash over its bytes: no name is translated and nothing is allocated for it.
+//! - A panic while one request is decoded ends that request alone, with a 500.
+//!
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
+//! use foreshock_ingest::{IngestState, Limits, router};
+//! use store::{StoreOptions, Tenants};
+//!
+//! let tenants = Arc::new(Tenants::open(Path::new("/var/lib/foreshock"), StoreOptions::default())?);
+//! let app: axum::Router = router(IngestState::new(tenants, Limits::default()));
+//! # Ok::<(), store::StoreError>(())
+//! ```
+
+mod body;
+mod cache;
+mod intake;
+mod limits;
+mod normalize;
+mod otlp;
+mod otlp_json;
+mod problem;
+mod refusal;
+mod remote_write;
+mod state;
+mod telemetry;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::post;
+
+pub use limits::Limits;
+pub use state::{IngestState, TENANT_HEADER};
+
+/// Where OTLP metrics arrive.
+pub const OTLP_METRICS_PATH: &str = "/v1/metrics";
+/// Where Prometheus remote write arrives.
+pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
+
+/// The write endpoints. Prometheus' own path for OTLP is served as well.
+pub fn router(state: IngestState) -> Router {
+    let otlp = || post(otlp::metrics).fallback(problem::only_post);
+    Router::new()
+        .route(OTLP_METRICS_PATH, otlp())
+        .route("/api/v1/otlp/v1/metrics", otlp())
+        .route(
+            REMOTE_WRITE_PATH,
+            post(remote_write::write).fallback(problem::only_post),
+        )
+        .with_state(Arc::new(state))
+}
+
+#[cfg(test)]
+mod tests;

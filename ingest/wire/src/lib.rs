@@ -34,7 +34,7 @@
 pub mod metric;
 pub mod otlp;
 pub mod prometheus;
-mod protobuf;
+pub mod protobuf;
 pub mod remote_write;
 
 pub use prometheus::prometheus_name;

@@ -68,6 +68,20 @@ pub fn write_metric_name(name: &str, unit: &str, kind: Kind, out: &mut String) -
     out.len() > before
 }
 
+/// What Prometheus' metadata calls a unit: `seconds`, `bytes_per_second`; empty where there is nothing to call.
+///
+/// ```
+/// assert_eq!(foreshock_wire::prometheus::unit_name("By/s"), "bytes_per_second");
+/// ```
+#[must_use]
+pub fn unit_name(unit: &str) -> String {
+    let (main, per) = unit_suffixes(unit);
+    let main = clean(main.unwrap_or_default());
+    let per = per.map(|per| clean(&format!("per_{per}"))).unwrap_or_default();
+    let separator = if main.is_empty() || per.is_empty() { "" } else { "_" };
+    format!("{main}{separator}{per}").trim_matches('_').to_owned()
+}
+
 /// Appends the name of a label in Prometheus; false, with nothing written, where nothing of the name is left.
 ///
 /// ```

@@ -235,7 +235,8 @@ pub(crate) const fn varint_len(value: u64) -> usize {
     (63 - (value | 1).leading_zeros() as usize) / 7 + 1
 }
 
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+/// A varint on its own.
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -244,7 +245,7 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// A field of varint type; protobuf leaves out zeros.
-pub(crate) fn put_varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
+pub fn put_varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
     if value != 0 {
         put_varint(out, u64::from(number << 3));
         put_varint(out, value);
@@ -252,19 +253,19 @@ pub(crate) fn put_varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
 }
 
 /// A field of fixed64 or double type, also when zero.
-pub(crate) fn put_fixed64_field(out: &mut Vec<u8>, number: u32, bits: u64) {
+pub fn put_fixed64_field(out: &mut Vec<u8>, number: u32, bits: u64) {
     put_varint(out, u64::from(number << 3 | 1));
     out.extend_from_slice(&bits.to_le_bytes());
 }
 
 /// A field of bytes, text or message type, also when empty.
-pub(crate) fn put_bytes_field(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+pub fn put_bytes_field(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_message_key(out, number, bytes.len());
     out.extend_from_slice(bytes);
 }
 
 /// The key and the length of a message whose bytes follow.
-pub(crate) fn put_message_key(out: &mut Vec<u8>, number: u32, length: usize) {
+pub fn put_message_key(out: &mut Vec<u8>, number: u32, length: usize) {
     put_varint(out, u64::from(number << 3 | 2));
     put_varint(out, length as u64);
 }

@@ -1,0 +1,211 @@
+//! One request's way into the store: series resolved, samples gathered, all of it appended at once.
+
+use std::sync::Arc;
+
+use parking_lot::RwLockReadGuard;
+use store::{Batch, ErrorKind, LabelsBuf, METRIC_NAME, Metadata, SeriesId, Store, StoreError};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::cache::{Key, Known, SeriesCache};
+use crate::limits::Limits;
+use crate::problem::Problem;
+use crate::refusal::{Reason, Refusals};
+
+/// The last millisecond of the year 9999.
+const LATEST_MS: i64 = 253_402_300_799_999;
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) accepted: u64,
+    pub(crate) refusals: Refusals,
+}
+
+/// Why a request ends early, with nothing of it kept.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Decode(wire::DecodeError),
+    Problem(Problem),
+}
+
+impl From<wire::DecodeError> for Stop {
+    fn from(error: wire::DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<Stop> for Problem {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Decode(error) => error.into(),
+            Stop::Problem(problem) => problem,
+        }
+    }
+}
+
+/// A request being decoded.
+pub(crate) struct Intake<'a> {
+    store: &'a Arc<Store>,
+    limits: &'a Limits,
+    cache: &'a SeriesCache,
+    seed: u64,
+    known: RwLockReadGuard<'a, Known>,
+    new: Known,
+    batch: Batch,
+    metadata: Vec<(Key, String, Metadata)>,
+    pub(crate) refusals: Refusals,
+}
+
+impl<'a> Intake<'a> {
+    pub(crate) fn new(store: &'a Arc<Store>, limits: &'a Limits, cache: &'a SeriesCache, seed: u64) -> Self {
+        Self {
+            store,
+            limits,
+            cache,
+            seed,
+            known: cache.known(),
+            new: Known::default(),
+            batch: store.batch(),
+            metadata: Vec::new(),
+            refusals: Refusals::default(),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &'a Limits {
+        self.limits
+    }
+
+    pub(crate) fn hash(&self, bytes: &[u8]) -> Key {
+        xxh3_128_with_seed(bytes, self.seed)
+    }
+
+    /// The series whose points have this key, if one was met before.
+    #[inline]
+    pub(crate) fn known(&self, key: Key) -> Option<SeriesId> {
+        self.known.get(&key).or_else(|| self.new.get(&key)).copied()
+    }
+
+    /// The series with these labels; `None` where it is refused, which is counted for `samples` samples.
+    pub(crate) fn resolve(&mut self, key: Key, labels: &mut LabelsBuf, samples: u64) -> Result<Option<SeriesId>, Stop> {
+        if let Some(reason) = check_labels(labels, self.limits) {
+            self.refusals.add(reason, samples, || describe(labels));
+            return Ok(None);
+        }
+        match self.batch.series(labels) {
+            Ok(id) => {
+                self.new.insert(key, id);
+                Ok(Some(id))
+            }
+            Err(StoreError::TooManySeries { limit }) => {
+                self.refusals.add(Reason::SeriesLimit, samples, || {
+                    format!("the limit is {limit}, the series {}", describe(labels))
+                });
+                Ok(None)
+            }
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                self.refusals.add(Reason::BadLabel, samples, || describe(labels));
+                Ok(None)
+            }
+            Err(error) => Err(Stop::Problem(error.into())),
+        }
+    }
+
+    /// Adds a sample, unless its timestamp is out of all bounds.
+    #[inline]
+    pub(crate) fn push(&mut self, id: SeriesId, at_ms: i64, value: f64) -> Result<(), Stop> {
+        if !(0..=LATEST_MS).contains(&at_ms) {
+            self.refusals.add(Reason::BadTimestamp, 1, || format!("{at_ms} ms"));
+            return Ok(());
+        }
+        let max = self.limits.samples_per_request_max;
+        if self.batch.len() >= max {
+            return Err(Stop::Problem(Problem::too_large(format!(
+                "the request holds more than {max} samples"
+            ))));
+        }
+        self.batch.push(id, at_ms, value);
+        Ok(())
+    }
+
+    /// Whether [`Intake::describe`] was called with this key in a request that was stored.
+    pub(crate) fn is_described(&self, key: Key) -> bool {
+        self.cache.is_described(key)
+    }
+
+    /// Records what a metric is, when the request is stored.
+    pub(crate) fn describe(&mut self, key: Key, metric: String, metadata: Metadata) {
+        self.metadata.push((key, metric, metadata));
+    }
+
+    /// Appends everything; returns when it is durable.
+    pub(crate) fn finish(self) -> Result<Outcome, Problem> {
+        let Self {
+            store,
+            limits,
+            cache,
+            known,
+            new,
+            batch,
+            metadata,
+            mut refusals,
+            ..
+        } = self;
+        // A writer of the cache must not wait for this request's disk write.
+        drop(known);
+        for (_, metric, metadata) in &metadata {
+            store.set_metadata(metric, metadata.clone());
+        }
+        let mut accepted = 0;
+        if !batch.is_empty() {
+            let appended = store.append(batch)?;
+            accepted = appended.accepted;
+            refusals.add_stored(appended.refused);
+        }
+        // Only now: a series whose registration was not synced must be registered again.
+        cache.learn(&new, limits.cached_series_max);
+        if !metadata.is_empty() {
+            cache.described(metadata.iter().map(|(key, ..)| *key), limits.cached_series_max);
+        }
+        Ok(Outcome { accepted, refusals })
+    }
+}
+
+fn check_labels(labels: &LabelsBuf, limits: &Limits) -> Option<Reason> {
+    if labels.len() > limits.labels_max {
+        return Some(Reason::TooManyLabels);
+    }
+    let mut named = false;
+    for (name, value) in labels.iter() {
+        if name.is_empty() {
+            return Some(Reason::BadLabel);
+        }
+        if name.len() > limits.label_name_bytes_max || value.len() > limits.label_value_bytes_max {
+            return Some(Reason::LabelTooLong);
+        }
+        named |= name == METRIC_NAME && !value.is_empty();
+    }
+    (!named).then_some(Reason::NoName)
+}
+
+/// The labels in PromQL's notation, for an example.
+pub(crate) fn describe(labels: &LabelsBuf) -> String {
+    let metric = labels
+        .iter()
+        .find(|(name, _)| *name == METRIC_NAME)
+        .map_or("", |(_, value)| value);
+    let mut out: String = metric.chars().take(80).collect();
+    let mut separator = '{';
+    for (name, value) in labels.iter().filter(|(name, _)| *name != METRIC_NAME) {
+        if out.len() > 240 {
+            out.push_str(",…");
+            break;
+        }
+        let (name, value): (String, String) = (name.chars().take(40).collect(), value.chars().take(40).collect());
+        out += &format!("{separator}{name}={value:?}");
+        separator = ',';
+    }
+    if separator == ',' {
+        out.push('}');
+    }
+    out
+}

@@ -1,0 +1,529 @@
+//! OTLP points to samples of the store: names, labels and kinds as Prometheus' OTLP endpoint makes them.
+//!
+//! - Names and labels by [`wire::prometheus`]; attributes whose labels meet are joined with `;` in the order of their keys.
+//! - `service.namespace/service.name` becomes `job`, `service.instance.id` becomes `instance`, `host.name` becomes `host_name`
+//!   on every series that has no such label of its own; all other attributes of the resource stand on `target_info`.
+//! - An explicit histogram becomes `_bucket` with `le`, `_sum` and `_count`; a summary its quantiles, `_sum` and `_count`.
+//! - "No recorded value" becomes the staleness marker.
+
+use std::fmt::Write as _;
+
+use store::{LabelsBuf, METRIC_NAME, Metadata, MetricKind, SeriesId, stale_nan};
+use wire::metric::Kind;
+use wire::otlp::Temporality;
+use wire::otlp::read::{
+    self, Attributes, Data, HistogramPoint, Metric, NumberPoint, Points, ResourceMetrics, SummaryPoint,
+};
+use wire::prometheus::{unit_name, write_label_name, write_metric_name};
+
+use crate::cache::Key;
+use crate::intake::{Intake, Stop};
+use crate::refusal::Reason;
+
+/// Prometheus repeats `target_info` at least twice within its lookback of five minutes.
+const TARGET_INFO_STEP_MS: i64 = 150_000;
+/// A request whose resource spans more steps than this (some 40 hours) gets `target_info` at its ends only.
+const TARGET_INFO_STEPS_MAX: i64 = 1000;
+
+/// Longest help text that is kept.
+const HELP_CHARS_MAX: usize = 1024;
+
+/// Reads a whole OTLP request into `intake`.
+pub(crate) fn request(body: &[u8], intake: &mut Intake<'_>) -> Result<(), Stop> {
+    let mut normalizer = Normalizer::default();
+    for resource in read::request(body) {
+        normalizer.resource(&resource?, intake)?;
+    }
+    Ok(())
+}
+
+/// The part of a series that a point's attributes do not tell.
+#[derive(Clone, Copy)]
+enum Role {
+    Value,
+    Sum,
+    Count,
+    Bucket(f64),
+    Quantile(f64),
+}
+
+impl Role {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Value | Self::Quantile(_) => "",
+            Self::Sum => "_sum",
+            Self::Count => "_count",
+            Self::Bucket(_) => "_bucket",
+        }
+    }
+
+    fn bytes(self) -> [u8; 9] {
+        let (tag, bits) = match self {
+            Self::Value => (0, 0),
+            Self::Sum => (1, 0),
+            Self::Count => (2, 0),
+            Self::Bucket(bound) => (3, bound.to_bits()),
+            Self::Quantile(quantile) => (4, quantile.to_bits()),
+        };
+        let mut out = [tag; 9];
+        out[1..].copy_from_slice(&bits.to_le_bytes());
+        out
+    }
+
+    fn label(self) -> Option<(&'static str, f64)> {
+        match self {
+            Self::Bucket(bound) => Some(("le", bound)),
+            Self::Quantile(quantile) => Some(("quantile", quantile)),
+            _ => None,
+        }
+    }
+}
+
+/// A resource as far as its series need it.
+#[derive(Default)]
+struct Resource {
+    key: Key,
+    job: String,
+    instance: String,
+    host: String,
+    /// Whether it has attributes that stand on `target_info` alone.
+    describes: bool,
+    first_ms: i64,
+    last_ms: i64,
+}
+
+/// A metric as far as its series need it.
+#[derive(Clone, Copy)]
+struct Open<'a> {
+    key: Key,
+    name: &'a str,
+    unit: &'a str,
+    kind: Kind,
+}
+
+/// Memory that is used again from point to point.
+#[derive(Default)]
+struct Normalizer {
+    resource: Resource,
+    labels: LabelsBuf,
+    bytes: Vec<u8>,
+    text: String,
+    counts: Vec<u64>,
+    bounds: Vec<f64>,
+}
+
+impl Normalizer {
+    fn resource(&mut self, resource: &ResourceMetrics<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
+        self.read_resource(&resource.resource, intake)?;
+        for scope in resource.scopes() {
+            for metric in scope?.metrics() {
+                self.metric(&metric?, intake)?;
+            }
+        }
+        self.target_info(&resource.resource, intake)
+    }
+
+    fn read_resource(&mut self, attributes: &Attributes<'_>, intake: &Intake<'_>) -> Result<(), Stop> {
+        self.bytes.clear();
+        put_attributes(&mut self.bytes, attributes)?;
+        let (mut namespace, mut name) = (String::new(), None);
+        let mut resource = Resource {
+            key: intake.hash(&self.bytes),
+            first_ms: i64::MAX,
+            last_ms: i64::MIN,
+            ..Resource::default()
+        };
+        for attribute in attributes {
+            let (key, value) = attribute?;
+            let value = value.text(&mut self.text)?;
+            match key {
+                "service.namespace" => value.clone_into(&mut namespace),
+                "service.name" => name = Some(value.to_owned()),
+                "service.instance.id" => value.clone_into(&mut resource.instance),
+                _ => {
+                    resource.describes = true;
+                    if key == "host.name" {
+                        value.clone_into(&mut resource.host);
+                    }
+                }
+            }
+        }
+        if let Some(name) = name {
+            resource.job = if namespace.is_empty() {
+                name
+            } else {
+                format!("{namespace}/{name}")
+            };
+        }
+        self.resource = resource;
+        Ok(())
+    }
+
+    fn metric(&mut self, metric: &Metric<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
+        let Some(data) = &metric.data else {
+            intake.refusals.add(Reason::UnknownKind, 1, || metric.name.to_owned());
+            return Ok(());
+        };
+        let (kind, described) = match data {
+            Data::Gauge(_) => (Kind::Gauge, MetricKind::Gauge),
+            Data::Sum { monotonic: true, .. } => (Kind::Counter, MetricKind::Counter),
+            Data::Sum { .. } => (Kind::UpDownCounter, MetricKind::Gauge),
+            Data::Histogram { .. } | Data::ExponentialHistogram { .. } => (Kind::Histogram, MetricKind::Histogram),
+            Data::Summary(_) => (Kind::Histogram, MetricKind::Summary),
+        };
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&self.resource.key.to_le_bytes());
+        self.bytes.extend_from_slice(&[kind as u8, described as u8]);
+        for text in [metric.name, metric.unit] {
+            self.bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
+        let open = Open {
+            key: intake.hash(&self.bytes),
+            name: metric.name,
+            unit: metric.unit,
+            kind,
+        };
+        let refuse = |reason, points: &Points<'_>, intake: &mut Intake<'_>| -> Result<(), Stop> {
+            let count = points.count()?;
+            intake.refusals.add(reason, count, || metric.name.to_owned());
+            Ok(())
+        };
+        match data {
+            Data::Sum {
+                points, temporality, ..
+            }
+            | Data::Histogram { points, temporality }
+                if *temporality != Temporality::Cumulative =>
+            {
+                return refuse(Reason::Delta, points, intake);
+            }
+            Data::ExponentialHistogram { points, .. } => return refuse(Reason::Exponential, points, intake),
+            Data::Gauge(points) | Data::Sum { points, .. } => {
+                for point in points.numbers() {
+                    self.number(&open, &point?, intake)?;
+                }
+            }
+            Data::Histogram { points, .. } => {
+                for point in points.histograms() {
+                    self.histogram(&open, &point?, intake)?;
+                }
+            }
+            Data::Summary(points) => {
+                for point in points.summaries() {
+                    self.summary(&open, &point?, intake)?;
+                }
+            }
+        }
+        self.describe(metric, &open, described, intake);
+        Ok(())
+    }
+
+    #[inline]
+    fn number(&mut self, metric: &Open<'_>, point: &NumberPoint<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
+        let value = match point.value {
+            _ if point.gone => stale_nan(),
+            Some(value) => value,
+            None => {
+                intake.refusals.add(Reason::NoValue, 1, || metric.name.to_owned());
+                return Ok(());
+            }
+        };
+        let Some(at_ms) = self.time(metric, point.time_unix_nano, intake) else {
+            return Ok(());
+        };
+        let base = self.point_key(metric, &point.attributes, intake)?;
+        self.sample(metric, base, Role::Value, &point.attributes, at_ms, value, intake)
+    }
+
+    fn histogram(
+        &mut self,
+        metric: &Open<'_>,
+        point: &HistogramPoint<'_>,
+        intake: &mut Intake<'_>,
+    ) -> Result<(), Stop> {
+        let Some(at_ms) = self.time(metric, point.time_unix_nano, intake) else {
+            return Ok(());
+        };
+        let (mut counts, mut bounds) = (std::mem::take(&mut self.counts), std::mem::take(&mut self.bounds));
+        counts.clear();
+        bounds.clear();
+        for count in point.bucket_counts() {
+            counts.push(count?);
+        }
+        for bound in point.explicit_bounds().doubles() {
+            bounds.push(bound?);
+        }
+        let fits = counts.len() == bounds.len() + 1 || (counts.is_empty() && bounds.is_empty());
+        if fits && bounds.is_sorted_by(|a, b| a < b) {
+            let value = |value: f64| if point.gone { stale_nan() } else { value };
+            let attributes = &point.attributes;
+            let base = self.point_key(metric, attributes, intake)?;
+            if let Some(sum) = point.sum {
+                self.sample(metric, base, Role::Sum, attributes, at_ms, value(sum), intake)?;
+            }
+            let count = value(point.count as f64);
+            self.sample(metric, base, Role::Count, attributes, at_ms, count, intake)?;
+            let mut below = 0_u64;
+            for (bound, n) in bounds.iter().zip(&counts).filter(|(bound, _)| bound.is_finite()) {
+                below = below.saturating_add(*n);
+                self.sample(
+                    metric,
+                    base,
+                    Role::Bucket(*bound),
+                    attributes,
+                    at_ms,
+                    value(below as f64),
+                    intake,
+                )?;
+            }
+            self.sample(
+                metric,
+                base,
+                Role::Bucket(f64::INFINITY),
+                attributes,
+                at_ms,
+                count,
+                intake,
+            )?;
+        } else {
+            intake.refusals.add(Reason::BadHistogram, 1, || {
+                format!("{}: {} counts, {} bounds", metric.name, counts.len(), bounds.len())
+            });
+        }
+        (self.counts, self.bounds) = (counts, bounds);
+        Ok(())
+    }
+
+    fn summary(&mut self, metric: &Open<'_>, point: &SummaryPoint<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
+        let Some(at_ms) = self.time(metric, point.time_unix_nano, intake) else {
+            return Ok(());
+        };
+        let value = |value: f64| if point.gone { stale_nan() } else { value };
+        let attributes = &point.attributes;
+        let base = self.point_key(metric, attributes, intake)?;
+        self.sample(metric, base, Role::Sum, attributes, at_ms, value(point.sum), intake)?;
+        self.sample(
+            metric,
+            base,
+            Role::Count,
+            attributes,
+            at_ms,
+            value(point.count as f64),
+            intake,
+        )?;
+        for quantile in point.quantiles() {
+            let (quantile, v) = quantile?;
+            self.sample(
+                metric,
+                base,
+                Role::Quantile(quantile),
+                attributes,
+                at_ms,
+                value(v),
+                intake,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A point's time in milliseconds; `None`, counted, where it has none.
+    fn time(&mut self, metric: &Open<'_>, unix_nano: u64, intake: &mut Intake<'_>) -> Option<i64> {
+        if unix_nano == 0 {
+            intake.refusals.add(Reason::BadTimestamp, 1, || metric.name.to_owned());
+            return None;
+        }
+        // Below 2^64 / 10^6, so it fits.
+        let at_ms = (unix_nano / 1_000_000) as i64;
+        self.resource.first_ms = self.resource.first_ms.min(at_ms);
+        self.resource.last_ms = self.resource.last_ms.max(at_ms);
+        Some(at_ms)
+    }
+
+    fn point_key(&mut self, metric: &Open<'_>, attributes: &Attributes<'_>, intake: &Intake<'_>) -> Result<Key, Stop> {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&metric.key.to_le_bytes());
+        put_attributes(&mut self.bytes, attributes)?;
+        Ok(intake.hash(&self.bytes))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one sample, from four callers")]
+    #[inline]
+    fn sample(
+        &mut self,
+        metric: &Open<'_>,
+        base: Key,
+        role: Role,
+        attributes: &Attributes<'_>,
+        at_ms: i64,
+        value: f64,
+        intake: &mut Intake<'_>,
+    ) -> Result<(), Stop> {
+        let mut bytes = [0; 25];
+        bytes[..16].copy_from_slice(&base.to_le_bytes());
+        bytes[16..].copy_from_slice(&role.bytes());
+        let key = intake.hash(&bytes);
+        let id = match intake.known(key) {
+            Some(id) => Some(id),
+            None => self.resolve(metric, key, role, attributes, intake)?,
+        };
+        if let Some(id) = id {
+            intake.push(id, at_ms, value)?;
+        }
+        Ok(())
+    }
+
+    fn resolve(
+        &mut self,
+        metric: &Open<'_>,
+        key: Key,
+        role: Role,
+        attributes: &Attributes<'_>,
+        intake: &mut Intake<'_>,
+    ) -> Result<Option<SeriesId>, Stop> {
+        let mut name = String::new();
+        if !write_metric_name(metric.name, metric.unit, metric.kind, &mut name) {
+            intake.refusals.add(Reason::NoName, 1, || format!("{:?}", metric.name));
+            return Ok(None);
+        }
+        name += role.suffix();
+        if let Err(reason) = self.put_labels(&name, attributes, &[], intake.limits().labels_max)? {
+            intake.refusals.add(reason, 1, || name);
+            return Ok(None);
+        }
+        if let Some((label, number)) = role.label() {
+            self.text.clear();
+            let text = if number == f64::INFINITY {
+                "+Inf".to_owned()
+            } else {
+                number.to_string()
+            };
+            self.text += &text;
+            self.labels.push(label, &self.text);
+        }
+        intake.resolve(key, &mut self.labels, 1)
+    }
+
+    /// Fills `labels` with name, attributes and what the resource adds. `skipped` attributes are left out.
+    fn put_labels(
+        &mut self,
+        name: &str,
+        attributes: &Attributes<'_>,
+        skipped: &[&str],
+        max: usize,
+    ) -> Result<Result<(), Reason>, Stop> {
+        let Resource {
+            job, instance, host, ..
+        } = &self.resource;
+        self.labels.clear();
+        self.labels.push(METRIC_NAME, name);
+        let mut pairs = Vec::new();
+        for attribute in attributes {
+            let (key, value) = attribute?;
+            if pairs.len() >= max {
+                return Ok(Err(Reason::TooManyLabels));
+            }
+            if !skipped.contains(&key) {
+                pairs.push((key, value));
+            }
+        }
+        pairs.sort_by_key(|(key, _)| *key);
+        let mut labels: Vec<(String, String)> = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            let mut label = String::with_capacity(key.len() + 4);
+            if !write_label_name(key, &mut label) {
+                return Ok(Err(Reason::BadLabel));
+            }
+            let value = value.text(&mut self.text)?;
+            match labels.iter_mut().find(|(name, _)| *name == label) {
+                // Two keys that Prometheus cannot tell apart, such as `a.b` and `a_b`.
+                Some((_, joined)) => write!(joined, ";{value}").unwrap_or_default(),
+                None => labels.push((label, value.to_owned())),
+            }
+        }
+        let given = |name: &str| labels.iter().any(|(label, _)| label == name);
+        if !host.is_empty() && !given("host_name") {
+            self.labels.push("host_name", host);
+        }
+        // What the resource says of itself wins over attributes of the same name, as does the name of the metric.
+        let own = [("job", job), ("instance", instance)];
+        for (label, value) in own.iter().filter(|(_, value)| !value.is_empty()) {
+            self.labels.push(label, value);
+        }
+        for (label, value) in &labels {
+            let overwritten = own.iter().any(|(name, value)| name == label && !value.is_empty());
+            if !overwritten && !matches!(label.as_str(), METRIC_NAME | "le" | "quantile") {
+                self.labels.push(label, value);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The resource's attributes as a series of their own, where it is told apart by `job` or `instance`.
+    fn target_info(&mut self, attributes: &Attributes<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
+        const IDENTIFYING: [&str; 3] = ["service.namespace", "service.name", "service.instance.id"];
+        let Resource {
+            key,
+            first_ms,
+            last_ms,
+            describes,
+            ..
+        } = self.resource;
+        let identified = !(self.resource.job.is_empty() && self.resource.instance.is_empty());
+        if !describes || !identified || first_ms > last_ms {
+            return Ok(());
+        }
+        let mut bytes = [b't'; 17];
+        bytes[..16].copy_from_slice(&key.to_le_bytes());
+        let key = intake.hash(&bytes);
+        let id = match intake.known(key) {
+            Some(id) => Some(id),
+            None => match self.put_labels("target_info", attributes, &IDENTIFYING, intake.limits().labels_max)? {
+                Ok(()) => intake.resolve(key, &mut self.labels, 1)?,
+                Err(reason) => {
+                    intake.refusals.add(reason, 1, || "target_info".to_owned());
+                    None
+                }
+            },
+        };
+        let Some(id) = id else { return Ok(()) };
+        if (last_ms - first_ms) / TARGET_INFO_STEP_MS <= TARGET_INFO_STEPS_MAX {
+            let mut at_ms = first_ms;
+            while at_ms < last_ms {
+                intake.push(id, at_ms, 1.0)?;
+                at_ms += TARGET_INFO_STEP_MS;
+            }
+        }
+        intake.push(id, last_ms, 1.0)
+    }
+
+    fn describe(&mut self, metric: &Metric<'_>, open: &Open<'_>, kind: MetricKind, intake: &mut Intake<'_>) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&[b'm', open.kind as u8, kind as u8]);
+        for text in [metric.name, metric.unit, metric.description] {
+            self.bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
+        let key = intake.hash(&self.bytes);
+        if intake.is_described(key) {
+            return;
+        }
+        let mut name = String::new();
+        if write_metric_name(metric.name, metric.unit, open.kind, &mut name)
+            && name.len() <= intake.limits().label_value_bytes_max
+        {
+            let help = metric.description.chars().take(HELP_CHARS_MAX).collect();
+            let unit = unit_name(metric.unit).chars().take(HELP_CHARS_MAX).collect();
+            intake.describe(key, name, Metadata { kind, unit, help });
+        }
+    }
+}
+
+fn put_attributes(out: &mut Vec<u8>, attributes: &Attributes<'_>) -> Result<(), Stop> {
+    for raw in attributes.raw() {
+        let raw = raw?;
+        out.extend_from_slice(&(raw.len() as u64).to_le_bytes());
+        out.extend_from_slice(raw);
+    }
+    Ok(())
+}

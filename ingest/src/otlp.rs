@@ -1,0 +1,138 @@
+//! OTLP/HTTP metrics: protobuf and JSON.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use wire::otlp::response::export_response;
+
+use crate::body::Encoding;
+use crate::intake::{Intake, Outcome, Stop};
+use crate::problem::Problem;
+use crate::state::IngestState;
+use crate::telemetry::{self, Protocol};
+use crate::{normalize, otlp_json};
+
+/// How a message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Protobuf,
+    Json,
+}
+
+/// `POST /v1/metrics`
+pub(crate) async fn metrics(State(state): State<Arc<IngestState>>, headers: HeaderMap, body: Body) -> Response {
+    let started = Instant::now();
+    let answer = match take(state, &headers, body).await {
+        Ok((format, outcome)) => answer(format, &outcome, &headers),
+        Err(problem) => {
+            tracing::debug!(reason = problem.reason, detail = problem.detail, "OTLP request refused");
+            problem.otlp_response(&headers)
+        }
+    };
+    telemetry::answered(Protocol::Otlp, answer.status(), started.elapsed());
+    answer
+}
+
+async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Result<(Format, Outcome), Problem> {
+    let format = format(headers)?;
+    let encoding = match Encoding::of(headers) {
+        Ok(Some(encoding @ (Encoding::Identity | Encoding::Gzip | Encoding::Zstd))) => encoding,
+        Ok(None) => Encoding::Identity,
+        other => {
+            let name = other.map_or_else(|name| name, |_| "snappy".to_owned());
+            let hint = "compress the body with gzip or zstd, or send it as it is";
+            return Err(Problem::unsupported(
+                format!("content encoding {name:?} is not taken here"),
+                hint,
+            ));
+        }
+    };
+    let limits = state.limits();
+    let max = if format == Format::Json {
+        limits.json_bytes_max
+    } else {
+        limits.decoded_bytes_max
+    };
+    let outcome = state
+        .take(
+            Protocol::Otlp,
+            headers,
+            encoding,
+            max,
+            body,
+            move |body: &[u8], intake: &mut Intake<'_>| match format {
+                Format::Protobuf => normalize::request(body, intake),
+                Format::Json => {
+                    let body = otlp_json::to_protobuf(body).map_err(Stop::Problem)?;
+                    normalize::request(&body, intake)
+                }
+            },
+        )
+        .await?;
+    Ok((format, outcome))
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, Problem> {
+    let hint = "send ExportMetricsServiceRequest as application/x-protobuf, or as application/json";
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Err(Problem::unsupported("the request has no Content-Type", hint));
+    };
+    let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    match text.split(';').next().unwrap_or_default().trim() {
+        "application/x-protobuf" | "application/protobuf" => Ok(Format::Protobuf),
+        "application/json" => Ok(Format::Json),
+        "application/grpc" => {
+            let hint = "this port speaks OTLP over HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf at the sender";
+            Err(Problem::unsupported("gRPC is not taken here", hint))
+        }
+        other => {
+            let other: String = other.chars().take(80).collect();
+            Err(Problem::unsupported(
+                format!("content type {other:?} is not taken here"),
+                hint,
+            ))
+        }
+    }
+}
+
+/// 200 where anything was stored, with what was not in the partial success; an error where nothing was.
+fn answer(format: Format, outcome: &Outcome, headers: &HeaderMap) -> Response {
+    let message = match outcome.refusals.main() {
+        None => String::new(),
+        Some(reason) => {
+            let words = outcome.refusals.describe();
+            if outcome.accepted == 0 {
+                let problem = if outcome.refusals.iter().all(|(reason, _)| reason.is_temporary()) {
+                    Problem::limit(words, reason.hint())
+                } else {
+                    Problem::invalid(words, reason.hint())
+                };
+                return problem.otlp_response(headers);
+            }
+            format!("{words}; {}", reason.hint())
+        }
+    };
+    let rejected = outcome.refusals.total();
+    match format {
+        Format::Protobuf => {
+            let body = export_response(rejected, &message);
+            (StatusCode::OK, [(CONTENT_TYPE, "application/x-protobuf")], body).into_response()
+        }
+        Format::Json => {
+            let body = if outcome.refusals.is_empty() {
+                serde_json::json!({})
+            } else {
+                // 64-bit integers are text in protobuf's JSON.
+                let partial =
+                    serde_json::json!({ "rejectedDataPoints": rejected.to_string(), "errorMessage": message });
+                serde_json::json!({ "partialSuccess": partial })
+            };
+            (StatusCode::OK, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What the endpoints share: tenants, limits, permits, caches.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Weak};
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use parking_lot::Mutex;
+use store::{Store, Tenants, is_tenant_name};
+use tokio::sync::{Semaphore, TryAcquireError};
+
+use crate::body::{self, Budget, Encoding, Reservation};
+use crate::cache::SeriesCache;
+use crate::intake::{Intake, Outcome, Stop};
+use crate::limits::Limits;
+use crate::problem::Problem;
+use crate::telemetry::{self, Protocol};
+
+/// The header that names the tenant; without it the tenant is [`DEFAULT_TENANT`].
+pub const TENANT_HEADER: &str = "x-scope-orgid";
+/// The tenant of requests that name none.
+const DEFAULT_TENANT: &str = "default";
+
+/// What the write endpoints share.
+#[derive(Debug)]
+pub struct IngestState {
+    tenants: Arc<Tenants>,
+    limits: Arc<Limits>,
+    budget: Arc<Budget>,
+    requests: Semaphore,
+    appends: Semaphore,
+    seed: u64,
+    caches: Mutex<HashMap<String, (Weak<Store>, Arc<SeriesCache>)>>,
+}
+
+impl IngestState {
+    /// Endpoints that write into `tenants` within `limits`.
+    #[must_use]
+    pub fn new(tenants: Arc<Tenants>, limits: Limits) -> Self {
+        Self {
+            tenants,
+            budget: Budget::new(limits.buffer_bytes_max),
+            requests: Semaphore::new(limits.requests_max),
+            appends: Semaphore::new(limits.appends_max),
+            limits: Arc::new(limits),
+            // Seeds the keys of the caches, so that nobody can send points whose keys meet.
+            seed: RandomState::new().hash_one("foreshock"),
+            caches: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Reads, decompresses, decodes and appends one request. `decode` sees the whole body, on a thread that may block.
+    pub(crate) async fn take(
+        self: Arc<Self>,
+        protocol: Protocol,
+        headers: &HeaderMap,
+        encoding: Encoding,
+        decoded_bytes_max: usize,
+        body: Body,
+        decode: impl FnOnce(&[u8], &mut Intake<'_>) -> Result<(), Stop> + Send + 'static,
+    ) -> Result<Outcome, Problem> {
+        let tenant = tenant(headers)?;
+        let _request = match self.requests.try_acquire() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
+                return Err(Problem::busy("too many write requests at once"));
+            }
+        };
+        let mut reservation = self.budget.reservation();
+        let raw = body::read(headers, body, &self.limits, &mut reservation).await?;
+        let _append = self
+            .appends
+            .acquire()
+            .await
+            .map_err(|_| Problem::busy("the server is stopping"))?;
+        let state = Arc::clone(&self);
+        tokio::task::spawn_blocking(move || {
+            state.append(protocol, &tenant, encoding, decoded_bytes_max, raw, reservation, decode)
+        })
+        .await
+        // The panic has been reported by its hook; it ends this request alone.
+        .unwrap_or_else(|_| Err(Problem::panicked()))
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the request's parts, moved to another thread once"
+    )]
+    fn append(
+        &self,
+        protocol: Protocol,
+        tenant: &str,
+        encoding: Encoding,
+        decoded_bytes_max: usize,
+        raw: Vec<u8>,
+        mut reservation: Reservation,
+        decode: impl FnOnce(&[u8], &mut Intake<'_>) -> Result<(), Stop>,
+    ) -> Result<Outcome, Problem> {
+        let arrived = raw.len();
+        let body = body::decompress(encoding, raw, decoded_bytes_max, &mut reservation)?;
+        telemetry::arrived(protocol, arrived, body.len());
+        let store = self.store(tenant)?;
+        let cache = self.cache(&store);
+        let mut intake = Intake::new(&store, &self.limits, &cache, self.seed);
+        decode(&body, &mut intake)?;
+        let outcome = intake.finish()?;
+        telemetry::stored(protocol, outcome.accepted, &outcome.refusals);
+        Ok(outcome)
+    }
+
+    fn store(&self, tenant: &str) -> Result<Arc<Store>, Problem> {
+        if let Some(store) = self.tenants.get(tenant) {
+            return Ok(store);
+        }
+        let max = self.limits.tenants_max;
+        if self.tenants.names().len() >= max {
+            let hint = "send to an existing tenant, or delete one";
+            return Err(Problem::limit(
+                format!("there are {max} tenants already, as many as may be"),
+                hint,
+            ));
+        }
+        Ok(self.tenants.get_or_create(tenant)?)
+    }
+
+    /// The cache that belongs to this very store: a tenant deleted and made anew numbers its series anew.
+    fn cache(&self, store: &Arc<Store>) -> Arc<SeriesCache> {
+        let mut caches = self.caches.lock();
+        if let Some((of, cache)) = caches.get(store.tenant())
+            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(store))
+        {
+            return Arc::clone(cache);
+        }
+        caches.retain(|_, (of, _)| of.strong_count() > 0);
+        let cache = Arc::new(SeriesCache::default());
+        caches.insert(store.tenant().to_owned(), (Arc::downgrade(store), Arc::clone(&cache)));
+        cache
+    }
+}
+
+/// The tenant that a request names.
+fn tenant(headers: &HeaderMap) -> Result<String, Problem> {
+    let mut values = headers.get_all(TENANT_HEADER).iter();
+    let Some(value) = values.next() else {
+        return Ok(DEFAULT_TENANT.to_owned());
+    };
+    let name = value.to_str().unwrap_or("");
+    if values.next().is_some() || !is_tenant_name(name) {
+        let shown: String = String::from_utf8_lossy(value.as_bytes()).chars().take(80).collect();
+        let hint = "send one X-Scope-OrgID of 1 to 64 of the characters a-z, 0-9, '_' and '-', or none at all";
+        return Err(Problem::invalid(
+            format!("{shown:?} in X-Scope-OrgID is no tenant's name"),
+            hint,
+        ));
+    }
+    Ok(name.to_owned())
+}
