@@ -1,1 +1,368 @@
-//! Telemetry of this host, over OpenTelemetry, to Foreshock or any OTLP receiver
+//! Telemetry of this host, over OpenTelemetry, to Foreshock or any OTLP receiver.
+//!
+//! ```text
+//! /proc, /sys, NVML, HTTP ─► probes ─► batch ─► spool ══ OTLP/HTTP, zstd ══► server
+//!   one thread on a grid of time ──────────────►│  bounded   │◄── one thread that sends
+//! ```
+//!
+//! Invariants:
+//! - The sampling thread waits for no server: batches go to a bounded spool, on disk where a directory is given.
+//! - What may hang (GPU driver, latency targets) is read in threads of its own and delays nobody.
+//! - A batch leaves the spool when the server has acknowledged it or refused it for good, or when the spool is full; the
+//!   latter two are counted and sent as metrics.
+//! - Killing the agent at any instant loses nothing that was in the spool's directory; it has no way to stop but that one
+//!   needs to be afraid of.
+//!
+//! ```
+//! use foreshock_agent::{Agent, Config};
+//!
+//! let agent = Agent::new(Config { host_name: Some("db-1".to_owned()), ..Config::default() })?;
+//! let text = agent.read_once();
+//! assert!(text.contains("system.cpu.load_average.1m "));
+//! # Ok::<(), foreshock_agent::AgentError>(())
+//! ```
+
+mod adaptive;
+pub mod catalogue;
+pub mod check;
+mod clock;
+mod host;
+pub mod probe;
+pub mod reading;
+pub mod recording;
+mod retry;
+mod sampler;
+mod sender;
+mod source;
+mod spool;
+mod stats;
+mod transport;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+pub use host::Host;
+pub use probe::latency::{Target, TargetError};
+pub use probe::{Paths, Watch};
+pub use recording::RecordingError;
+pub use spool::{SpoolError, SpoolOptions};
+pub use stats::Stats;
+pub use transport::{Server, ServerError};
+
+use probe::Probe;
+use probe::cgroup::CgroupMemory;
+use probe::cpu::Cpu;
+use probe::disk::Disk;
+use probe::files::Files;
+use probe::filesystem::Filesystem;
+use probe::gpu::Gpus;
+use probe::latency::Latency;
+use probe::load::Load;
+use probe::memory::Memory;
+use probe::network::Network;
+use probe::paging::Paging;
+use probe::pressure::Pressure;
+use probe::uptime::Uptime;
+use probe::vmstat::VmStat;
+use reading::TextSink;
+use recording::Recorder;
+use retry::Jitter;
+use sampler::{Control, Probes, Sampler};
+use sender::Outbox;
+use spool::Spool;
+use transport::Client;
+
+/// Shortest interval that is taken: below, the agent itself would be what it measures.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// Time for one attempt to send.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time after which a latency target counts as failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long [`Handle::stop`] waits for the last batches to be acknowledged.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Stacks of the agent's two threads; TLS handshakes need the most.
+const SAMPLER_STACK_BYTES: usize = 512 << 10;
+const SENDER_STACK_BYTES: usize = 1 << 20;
+
+/// What an agent does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where batches go; nowhere without one (a recording, or readings for a test).
+    pub server: Option<Server>,
+    /// Time between two rounds of readings.
+    pub interval: Duration,
+    /// Whether to sample each second while tasks wait for memory or disks.
+    pub adaptive: bool,
+    /// The host's name, instead of the kernel's.
+    pub host_name: Option<String>,
+    /// Endpoints whose latency is measured.
+    pub targets: Vec<Target>,
+    /// Cgroups whose memory is measured, besides those nearest to their limit.
+    pub cgroups: Vec<String>,
+    /// What happens to batches while the server is away.
+    pub spool: SpoolOptions,
+    /// A file to which every batch is written as well.
+    pub record: Option<PathBuf>,
+    /// Where `/proc` and `/sys` are.
+    pub paths: Paths,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: None,
+            interval: Duration::from_secs(10),
+            adaptive: true,
+            host_name: None,
+            targets: Vec::new(),
+            cgroups: Vec::new(),
+            spool: SpoolOptions::default(),
+            record: None,
+            paths: Paths::default(),
+        }
+    }
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The interval is too short.
+    #[error("an interval of {given:?} is too short")]
+    Interval {
+        /// As it was given.
+        given: Duration,
+    },
+    /// The server's address or a header for it.
+    #[error("cannot send to the server")]
+    Server(#[from] ServerError),
+    /// The spool's directory.
+    #[error("cannot open the spool")]
+    Spool(#[from] SpoolError),
+    /// The recording's file.
+    #[error("cannot record")]
+    Recording(#[from] RecordingError),
+    /// The system gave no thread or descriptor.
+    #[error("cannot start the agent's threads")]
+    Start(#[source] io::Error),
+}
+
+impl AgentError {
+    /// What its reader can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Interval { .. } => Some("use 100 ms or more; 10s is usual, 1s where minutes matter"),
+            Self::Server(ServerError::Address { .. }) => Some("give --server as http://host:9750"),
+            Self::Spool(SpoolError::InUse { .. }) => Some("give each agent a --spool directory of its own"),
+            Self::Spool(_) => Some("choose a --spool directory that the agent may write to"),
+            _ => None,
+        }
+    }
+}
+
+/// An agent that is configured and not yet running.
+pub struct Agent {
+    config: Config,
+    host: Host,
+    client: Option<Client>,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent")
+            .field("config", &self.config)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// Checks the configuration and reads the host's identity.
+    ///
+    /// # Errors
+    /// When the interval is too short, or the server's address or headers cannot be used.
+    pub fn new(config: Config) -> Result<Self, AgentError> {
+        if config.interval < INTERVAL_MIN {
+            return Err(AgentError::Interval { given: config.interval });
+        }
+        let client = config
+            .server
+            .as_ref()
+            .map(|server| Client::new(server, SEND_TIMEOUT))
+            .transpose()?;
+        let host = Host::read(&config.paths, config.host_name.as_deref());
+        Ok(Self { config, host, client })
+    }
+
+    /// The host as the agent names it.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Two rounds of readings, half a second apart so that shares of time have a value; the second as text.
+    #[must_use]
+    pub fn read_once(&self) -> String {
+        let mut probes = self.probes();
+        probes.read(&mut TextSink::default(), self.config.interval);
+        thread::sleep(Duration::from_millis(500));
+        let mut sink = TextSink::default();
+        probes.read(&mut sink, self.config.interval);
+        sink.text().to_owned()
+    }
+
+    fn probes(&self) -> Probes {
+        let paths = &self.config.paths;
+        let probes: Vec<Box<dyn Probe>> = vec![
+            Box::new(Cpu::new(paths)),
+            Box::new(Load::new(paths)),
+            Box::new(Memory::new(paths)),
+            Box::new(VmStat::new(paths)),
+            Box::new(Paging::new(paths)),
+            Box::new(Pressure::new(paths)),
+            Box::new(Disk::new(paths)),
+            Box::new(Filesystem::new(paths)),
+            Box::new(Network::new(paths)),
+            Box::new(Files::new(paths)),
+            Box::new(Uptime::new(paths)),
+            Box::new(CgroupMemory::new(paths, &self.config.cgroups)),
+            // Last, so that their threads have the time that the others take.
+            Box::new(Latency::new(
+                &self.config.targets,
+                PROBE_TIMEOUT.min(self.config.interval.max(Duration::from_secs(2))),
+            )),
+            Box::new(Gpus::nvidia(paths)),
+        ];
+        Probes::new(probes, paths)
+    }
+
+    /// Starts reading and sending.
+    ///
+    /// # Errors
+    /// When the spool or the recording cannot be opened, or the system gives no threads.
+    pub fn start(mut self) -> Result<Handle, AgentError> {
+        let control = Arc::new(Control::new().map_err(AgentError::Start)?);
+        let recorder = self.config.record.as_deref().map(Recorder::create).transpose()?;
+        let client = self.client.take();
+        let outbox = match &client {
+            Some(_) => Some(Arc::new(Outbox::new(Spool::open(self.config.spool.clone())?))),
+            None => None,
+        };
+        let sampler = Sampler {
+            control: Arc::clone(&control),
+            probes: self.probes(),
+            interval: self.config.interval,
+            triggers: sampler::triggers(self.config.adaptive, &self.config.paths),
+            outbox: outbox.clone(),
+            recorder,
+            host: self.host.clone(),
+        };
+        let sampler = spawn("sampler", SAMPLER_STACK_BYTES, move || sampler.run())?;
+        let sender = match (client, &outbox) {
+            (Some(client), Some(outbox)) => {
+                let (outbox, jitter) = (Arc::clone(outbox), Jitter::new(self.host.seed()));
+                Some(spawn("sender", SENDER_STACK_BYTES, move || {
+                    sender::run(&outbox, &client, jitter)
+                })?)
+            }
+            _ => None,
+        };
+        Ok(Handle {
+            control,
+            outbox,
+            sampler: Some(sampler),
+            sender,
+        })
+    }
+}
+
+fn spawn(name: &str, stack: usize, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AgentError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(stack)
+        .spawn(run)
+        .map_err(AgentError::Start)
+}
+
+/// A running agent. Dropping it stops the agent as [`Handle::stop`] does.
+#[derive(Debug)]
+pub struct Handle {
+    control: Arc<Control>,
+    outbox: Option<Arc<Outbox>>,
+    sampler: Option<JoinHandle<()>>,
+    sender: Option<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Looks at one more cgroup or latency target from now on. Those beyond the agent's bounds are passed over.
+    pub fn watch(&self, what: Watch) {
+        self.control.watch(what);
+    }
+
+    /// What the agent has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.outbox.as_ref().map_or_else(Stats::default, |outbox| {
+            let (batches, bytes) = outbox.waiting();
+            outbox.counters.stats(batches, bytes)
+        })
+    }
+
+    /// Stops reading, gives the sender a few seconds for what waits, and returns the final state. What was not
+    /// acknowledged by then stays in the spool's directory.
+    pub fn stop(mut self) -> Stats {
+        self.end();
+        self.stats()
+    }
+
+    /// Waits until the agent ends, which it does when its threads cannot go on.
+    pub fn wait(mut self) {
+        if let Some(sampler) = self.sampler.take() {
+            join(sampler);
+        }
+    }
+
+    fn end(&mut self) {
+        self.control.stop();
+        if let Some(sampler) = self.sampler.take() {
+            join(sampler);
+        }
+        if let Some(outbox) = &self.outbox {
+            outbox.stop(Instant::now() + STOP_TIMEOUT);
+        }
+        if let Some(sender) = self.sender.take() {
+            // An attempt that hangs may outlast the deadline; its thread must not hold up the caller.
+            let deadline = Instant::now() + STOP_TIMEOUT + Duration::from_secs(1);
+            while !sender.is_finished() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(5));
+            }
+            if sender.is_finished() {
+                join(sender);
+            }
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of the agent panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests;

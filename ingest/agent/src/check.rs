@@ -1,0 +1,178 @@
+//! Whether this host can be watched and the server be reached: exit codes as Nagios plugins have them.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::probe::Support;
+use crate::retry::Verdict;
+use crate::transport::Client;
+use crate::{Agent, AgentError, Config};
+
+/// Probes without which the agent is of little use; the others depend on hardware and configuration.
+const NEEDED: [&str; 5] = ["cpu", "memory", "load", "filesystem", "uptime"];
+
+/// Probes whose absence costs warnings, though not all of them.
+const WANTED: [&str; 3] = ["pressure", "vmstat", "disk"];
+
+/// Result of a check, in the order of gravity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// All well.
+    Ok,
+    /// Some readings are missing.
+    Warning,
+    /// Nothing useful will arrive.
+    Critical,
+}
+
+impl Status {
+    /// Exit code of a Nagios plugin; 3, unknown, is what a check that could not run ends with.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The gravest finding.
+    pub status: Status,
+    /// A first line that sums up, then a line for each finding.
+    pub text: String,
+}
+
+/// Checks this host and, when the configuration names one, the server.
+///
+/// # Errors
+/// As [`Agent::new`].
+pub fn check(config: Config) -> Result<Report, AgentError> {
+    let server = config.server.clone();
+    let agent = Agent::new(config)?;
+    let support = agent.probes().support();
+    let answer = match server {
+        Some(server) => Some(reach(&Client::new(&server, Duration::from_secs(10))?)),
+        None => None,
+    };
+    Ok(report(&agent.host().name, &support, answer))
+}
+
+/// Posts an empty request, which any OTLP receiver accepts and nothing comes of; it proves address, path and token.
+fn reach(client: &Client) -> Result<String, String> {
+    let Ok(empty) = zstd::bulk::compress(&[], 1) else {
+        return Err("cannot compress".to_owned());
+    };
+    let outcome = client.send(&empty);
+    match outcome.verdict {
+        Verdict::Accepted => Ok(client.url().to_owned()),
+        _ => Err(format!("{}: {}", client.url(), outcome.problem.unwrap_or_default())),
+    }
+}
+
+fn report(host: &str, support: &[(&str, Support)], answer: Option<Result<String, String>>) -> Report {
+    let mut status = Status::Ok;
+    let mut lines = String::new();
+    let mut found = 0;
+    for (name, support) in support {
+        let line = match support {
+            Support::Yes => {
+                found += 1;
+                format!("ok        {name}")
+            }
+            Support::No(why) if NEEDED.contains(name) => {
+                status = status.max(Status::Critical);
+                format!("critical  {name}: {why}")
+            }
+            Support::No(why) if WANTED.contains(name) => {
+                status = status.max(Status::Warning);
+                format!("warning   {name}: {why}")
+            }
+            Support::No(why) => format!("absent    {name}: {why}"),
+        };
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    let server = match answer {
+        None => "no server given",
+        Some(Ok(url)) => {
+            // Writing to a string cannot fail.
+            writeln!(lines, "ok        server: {url}").unwrap_or_default();
+            "server reachable"
+        }
+        Some(Err(why)) => {
+            status = Status::Critical;
+            writeln!(lines, "critical  server: {why}").unwrap_or_default();
+            "server NOT reachable"
+        }
+    };
+    let word = match status {
+        Status::Ok => "OK",
+        Status::Warning => "WARNING",
+        Status::Critical => "CRITICAL",
+    };
+    let first = format!(
+        "FORESHOCK-AGENT {word} - {host}: {found} of {} probes, {server}",
+        support.len()
+    );
+    Report {
+        status,
+        text: format!("{first}\n{lines}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(missing: &[&'static str], answer: Option<Result<String, String>>) -> Report {
+        let all = [
+            "cpu",
+            "memory",
+            "load",
+            "filesystem",
+            "uptime",
+            "pressure",
+            "vmstat",
+            "disk",
+            "gpu",
+        ];
+        let support: Vec<_> = all
+            .iter()
+            .map(|name| {
+                let absent = missing.contains(name);
+                (
+                    *name,
+                    if absent {
+                        Support::No("absent".to_owned())
+                    } else {
+                        Support::Yes
+                    },
+                )
+            })
+            .collect();
+        report("db-1", &support, answer)
+    }
+
+    #[test]
+    fn the_gravest_finding_is_the_exit_code_and_the_first_line_sums_up() {
+        let check =
+            |missing: &[&'static str], code: u8| assert_eq!(of(missing, None).status.exit_code(), code, "{missing:?}");
+        check(&[], 0);
+        check(&["gpu"], 0);
+        check(&["gpu", "pressure"], 1);
+        check(&["pressure", "cpu"], 2);
+        let away = of(&[], Some(Err("http://h/v1/metrics: refused".to_owned())));
+        assert_eq!(away.status, Status::Critical);
+        assert!(
+            away.text
+                .starts_with("FORESHOCK-AGENT CRITICAL - db-1: 9 of 9 probes, server NOT reachable\n"),
+            "{}",
+            away.text
+        );
+        assert!(away.text.contains("critical  server: http://h/v1/metrics: refused\n"));
+    }
+}

@@ -1,0 +1,131 @@
+//! Probes: each reads one source of the host. Parsers are pure functions of a text, so that recorded texts test them.
+
+pub mod cgroup;
+pub mod cpu;
+pub mod disk;
+pub mod files;
+pub mod filesystem;
+pub mod gpu;
+pub mod latency;
+pub mod load;
+pub mod memory;
+pub mod network;
+pub mod paging;
+pub mod pressure;
+pub mod uptime;
+pub mod vmstat;
+mod worker;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use thiserror::Error;
+
+use crate::reading::Readings;
+use crate::source::Source;
+
+/// One source of telemetry.
+pub trait Probe: Send {
+    /// Short name, as in `foreshock.agent.scrape.duration{probe}`.
+    fn name(&self) -> &'static str;
+
+    /// Whether this host has what the probe reads.
+    fn is_supported(&mut self) -> Support;
+
+    /// Adds something to look at, if it is of the probe's kind.
+    fn watch(&mut self, _what: &Watch) {}
+
+    /// Asks a probe that has a thread of its own to start a reading; others have nothing to do.
+    fn begin(&mut self) {}
+
+    /// Writes one round of readings. A probe with a thread of its own waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// When the source cannot be read or does not look as expected; what was written before stays.
+    fn sample(&mut self, deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError>;
+}
+
+/// Something that the agent can be told to look at while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// A cgroup, by its path in the hierarchy or in the file system.
+    Cgroup(String),
+    /// A latency target.
+    Target(latency::Target),
+}
+
+/// Whether a host has what a probe reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It has.
+    Yes,
+    /// It has not, and why.
+    No(String),
+}
+
+/// Why a probe has no reading.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// The source could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The source was read, but lacks what it always has.
+    #[error("{path} has no {what}")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The line or field looked for.
+        what: &'static str,
+    },
+    /// A reading in a thread of its own has not come back.
+    #[error("{what} has not answered for {seconds} s")]
+    Stalled {
+        /// What was asked.
+        what: &'static str,
+        /// For how long.
+        seconds: u64,
+    },
+}
+
+/// Where `/proc` and `/sys` are mounted; elsewhere in tests and in containers that watch their host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// `/proc`
+    pub proc: PathBuf,
+    /// `/sys`
+    pub sys: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            proc: PathBuf::from("/proc"),
+            sys: PathBuf::from("/sys"),
+        }
+    }
+}
+
+/// Supported when the file can be opened.
+fn needs(source: &Source) -> Support {
+    if source.exists() {
+        Support::Yes
+    } else {
+        Support::No(format!("{} cannot be opened", source.path().display()))
+    }
+}
+
+/// The whole numbers of a line, in order; what is no number counts as 0, as do numbers beyond 64 bits.
+fn numbers(text: &str) -> impl Iterator<Item = u64> + '_ {
+    text.split_ascii_whitespace().map(|word| word.parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+//! The thread that reads the probes on a grid of time and hands each round to the spool.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use wire::otlp::write::RequestWriter;
+
+use crate::adaptive::{self, Pace};
+use crate::catalogue as metric;
+use crate::clock;
+use crate::host::{self, Host};
+use crate::probe::{Paths, Probe, Support, Watch};
+use crate::reading::{Readings, Sink};
+use crate::recording::Recorder;
+use crate::sender::Outbox;
+use crate::stats::Counters;
+
+/// Longest wait for probes that read in threads of their own; what comes later is sent with the next round.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Time between two looks whether the host has meanwhile got what a probe needs: swap, a driver, a target.
+const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(300);
+
+/// zstd's level for batches: 1 costs a third of 3 and makes them a tenth larger.
+const LEVEL: i32 = 1;
+
+/// What the agent says to its sampler.
+#[derive(Debug)]
+pub(crate) struct Control {
+    wake: OwnedFd,
+    orders: Mutex<Orders>,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    stop: bool,
+    watch: Vec<Watch>,
+}
+
+impl Control {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self {
+            wake,
+            orders: Mutex::new(Orders::default()),
+        })
+    }
+
+    pub(crate) fn stop(&self) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
+        self.wake();
+    }
+
+    pub(crate) fn watch(&self, what: Watch) {
+        self.orders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .watch
+            .push(what);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // The counter of an eventfd is full only when a wake-up is pending anyway.
+        rustix::io::write(&self.wake, &1u64.to_ne_bytes()).unwrap_or_default();
+    }
+
+    fn take(&self) -> Orders {
+        let mut counter = [0; 8];
+        rustix::io::read(&self.wake, &mut counter).unwrap_or_default();
+        std::mem::take(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A probe and what is known of its readings.
+struct Slot {
+    probe: Box<dyn Probe>,
+    supported: bool,
+    errors: u64,
+    seconds: f64,
+}
+
+/// The probes of this host, read together.
+pub(crate) struct Probes {
+    slots: Vec<Slot>,
+    looked: Instant,
+    /// Starts of the kernel's counters and of the agent's own.
+    booted: u64,
+    started: u64,
+    seconds: f64,
+}
+
+impl Probes {
+    /// Asks each probe whether the host has its source, and says once which have none.
+    pub(crate) fn new(probes: Vec<Box<dyn Probe>>, paths: &Paths) -> Self {
+        let slots = probes
+            .into_iter()
+            .map(|mut probe| {
+                let support = probe.is_supported();
+                if let Support::No(why) = &support {
+                    tracing::info!(probe = probe.name(), why, "no readings");
+                }
+                Slot {
+                    probe,
+                    supported: support == Support::Yes,
+                    errors: 0,
+                    seconds: 0.0,
+                }
+            })
+            .collect();
+        Self {
+            slots,
+            looked: Instant::now(),
+            booted: host::booted(paths),
+            started: clock::unix_nanos(),
+            seconds: 0.0,
+        }
+    }
+
+    pub(crate) fn watch(&mut self, what: &Watch) {
+        for slot in &mut self.slots {
+            slot.probe.watch(what);
+            slot.supported = slot.supported || slot.probe.is_supported() == Support::Yes;
+        }
+    }
+
+    fn look_again(&mut self, now: Instant) {
+        if now.duration_since(self.looked) < LOOK_AGAIN_EVERY {
+            return;
+        }
+        self.looked = now;
+        for slot in self.slots.iter_mut().filter(|slot| !slot.supported) {
+            slot.supported = slot.probe.is_supported() == Support::Yes;
+        }
+    }
+
+    /// Reads all probes once and returns the number of points.
+    pub(crate) fn read(&mut self, sink: &mut dyn Sink, interval: Duration) -> usize {
+        let began = Instant::now();
+        self.look_again(began);
+        let deadline = began + GRACE.min(interval / 4);
+        let now = clock::unix_nanos();
+        let mut out = Readings::new(&mut *sink, now, self.booted);
+        for slot in self.slots.iter_mut().filter(|slot| slot.supported) {
+            slot.probe.begin();
+        }
+        for slot in self.slots.iter_mut().filter(|slot| slot.supported) {
+            let began = Instant::now();
+            if let Err(error) = slot.probe.sample(deadline, &mut out) {
+                slot.errors += 1;
+                // The first failure of a probe is told; the count goes on as a metric.
+                if slot.errors == 1 {
+                    tracing::warn!(probe = slot.probe.name(), error = %chain(&error), "a reading failed");
+                }
+            }
+            slot.seconds = began.elapsed().as_secs_f64();
+        }
+        let points = out.points();
+        let mut out = Readings::new(sink, now, self.started);
+        self.own(&mut out);
+        self.seconds = began.elapsed().as_secs_f64();
+        points + out.points()
+    }
+
+    /// The cost of this round's readings, and of the whole round before.
+    fn own(&self, out: &mut Readings<'_>) {
+        if self.seconds > 0.0 {
+            out.single(&metric::SCRAPE_DURATION, self.seconds);
+        }
+        out.metric(&metric::COST);
+        for slot in self.slots.iter().filter(|slot| slot.supported) {
+            out.point(&[("probe", slot.probe.name())], slot.seconds);
+        }
+        out.metric(&metric::SCRAPE_ERRORS);
+        for slot in self.slots.iter().filter(|slot| slot.supported) {
+            out.point(&[("probe", slot.probe.name())], slot.errors as f64);
+        }
+    }
+
+    /// Names of the probes, with why the host has no source for them.
+    pub(crate) fn support(&mut self) -> Vec<(&'static str, Support)> {
+        self.slots
+            .iter_mut()
+            .map(|slot| (slot.probe.name(), slot.probe.is_supported()))
+            .collect()
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// What the sampling thread owns.
+pub(crate) struct Sampler {
+    pub(crate) control: Arc<Control>,
+    pub(crate) probes: Probes,
+    pub(crate) host: Host,
+    pub(crate) interval: Duration,
+    pub(crate) triggers: Vec<File>,
+    pub(crate) outbox: Option<Arc<Outbox>>,
+    pub(crate) recorder: Option<Recorder>,
+}
+
+/// Why the sampler woke.
+enum Woken {
+    Tick,
+    Order,
+    Pressure,
+    Signal,
+}
+
+impl Sampler {
+    /// Reads until stopped: at once, then on the grid.
+    pub(crate) fn run(mut self) {
+        let mut writer = RequestWriter::new(&self.host.attributes(), "foreshock.agent");
+        let mut pace = Pace::new(self.interval);
+        let seed = self.host.seed();
+        self.round(&mut writer);
+        loop {
+            let interval = pace.interval(Instant::now());
+            let phase = Duration::from_nanos(seed % u64::try_from(interval.as_nanos()).unwrap_or(1).max(1));
+            match self.wait(clock::until_next_tick(clock::unix_nanos(), interval, phase)) {
+                Woken::Tick => self.round(&mut writer),
+                Woken::Pressure => {
+                    if pace.sign(Instant::now()) {
+                        tracing::info!("tasks wait for memory or disks: sampling faster");
+                        self.round(&mut writer);
+                    }
+                }
+                // The next look at the clock decides.
+                Woken::Signal => {}
+                Woken::Order => {
+                    let orders = self.control.take();
+                    orders.watch.iter().for_each(|what| self.probes.watch(what));
+                    if orders.stop {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(recorder) = self.recorder.take()
+            && let Err(error) = recorder.finish()
+        {
+            tracing::error!(error = %chain(&error), "the recording is incomplete");
+        }
+    }
+
+    fn round(&mut self, writer: &mut RequestWriter) {
+        let points = self.probes.read(writer, self.interval);
+        if let Some(outbox) = &self.outbox {
+            own_metrics(
+                outbox,
+                &mut Readings::new(writer, clock::unix_nanos(), self.probes.started),
+            );
+            Counters::add(&outbox.counters.rounds, 1);
+            Counters::add(&outbox.counters.points, points as u64);
+        }
+        let body = writer.finish();
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.write(&body)
+        {
+            tracing::error!(error = %chain(&error), "recording ends here");
+            self.recorder = None;
+        }
+        if let Some(outbox) = &self.outbox {
+            match zstd::bulk::compress(&body, LEVEL) {
+                Ok(batch) => outbox.push(batch),
+                Err(error) => tracing::error!(%error, "cannot compress a batch; its readings are lost"),
+            }
+        }
+    }
+
+    fn wait(&mut self, time: Duration) -> Woken {
+        let timeout = Timespec {
+            tv_sec: time.as_secs() as i64,
+            tv_nsec: i64::from(time.subsec_nanos()),
+        };
+        let mut fds = vec![PollFd::from_borrowed_fd(self.control.wake.as_fd(), PollFlags::IN)];
+        fds.extend(
+            self.triggers
+                .iter()
+                .map(|file| PollFd::from_borrowed_fd(file.as_fd(), PollFlags::PRI)),
+        );
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => return Woken::Tick,
+            Ok(_) => {}
+            Err(_) => return Woken::Signal,
+        }
+        if fds[0].revents().contains(PollFlags::IN) {
+            return Woken::Order;
+        }
+        if fds[1..].iter().any(|fd| fd.revents().contains(PollFlags::PRI)) {
+            return Woken::Pressure;
+        }
+        // A trigger that has become an error would wake the thread for ever.
+        drop(fds);
+        self.triggers.clear();
+        Woken::Signal
+    }
+}
+
+/// The agent's own state, as metrics like any other.
+fn own_metrics(outbox: &Outbox, out: &mut Readings<'_>) {
+    let counters = &outbox.counters;
+    let (batches, bytes) = outbox.waiting();
+    out.single(&metric::SPOOL_BATCHES, batches as f64);
+    out.single(&metric::SPOOL_BYTES, bytes as f64);
+    out.metric(&metric::DROPPED_BATCHES);
+    out.point(&[("reason", "full")], Counters::get(&counters.dropped_full) as f64);
+    out.point(&[("reason", "refused")], Counters::get(&counters.refused) as f64);
+    out.single(&metric::SENT_BATCHES, Counters::get(&counters.sent) as f64);
+    out.single(&metric::SEND_RETRIES, Counters::get(&counters.retries) as f64);
+    let micros = Counters::get(&counters.send_micros);
+    if micros > 0 {
+        out.single(&metric::SEND_DURATION, micros as f64 / 1e6);
+    }
+}
+
+/// Opens the pressure triggers if the agent shall adapt; a host without them is sampled at its usual pace.
+pub(crate) fn triggers(adaptive: bool, paths: &Paths) -> Vec<File> {
+    if adaptive {
+        adaptive::triggers(&paths.proc)
+    } else {
+        Vec::new()
+    }
+}

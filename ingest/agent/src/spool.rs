@@ -1,0 +1,395 @@
+//! Batches that wait to be acknowledged: a bounded queue, on disk where a directory is given.
+//!
+//! ```text
+//! sampler ─ push ─► [ oldest … newest ] ─ next ─► sender ─ done ─► gone
+//!                     │ full: the oldest go first, and are counted
+//! ```
+//! Invariants: a batch is written once, when pushed, and survives the agent's death from then on (and the host's, once
+//! [`Spool::sync`] has run); a torn tail is cut at open and never a reason not to start; a full disk does not stop the
+//! agent, since batches then stay in memory; memory and disk are bounded.
+
+mod segment;
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use segment::{Cursor, Segment};
+
+/// Segments in a full spool: the oldest is dropped whole.
+const SEGMENTS: u64 = 8;
+
+/// An active segment beyond this is replaced once everything in it is acknowledged.
+const SEGMENT_BYTES_IDLE: u64 = 1 << 20;
+
+/// Largest batch that is taken.
+pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// Why a spool cannot be opened.
+#[derive(Debug, Error)]
+pub enum SpoolError {
+    /// The directory or a file in it cannot be used.
+    #[error("cannot use spool directory {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Another agent uses the directory.
+    #[error("spool directory {path} is in use by another agent")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// How a spool keeps its batches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolOptions {
+    /// Where segments are written; in memory only without one.
+    pub dir: Option<PathBuf>,
+    /// Bytes on disk at most.
+    pub disk_bytes_max: u64,
+    /// Bytes in memory at most: all there is without a directory, what does not fit on a full disk with one.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for SpoolOptions {
+    fn default() -> Self {
+        // Six hours at 10 s are 2,160 batches of about 8 kB. In memory, 4 MiB bridge an hour and a quarter.
+        Self {
+            dir: None,
+            disk_bytes_max: 64 << 20,
+            memory_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// The queue. Not shared by itself: the agent holds it behind a lock, and reads and syncs files outside of that lock.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    options: SpoolOptions,
+    disk: Option<Disk>,
+    waiting: VecDeque<Waiting>,
+    /// Number of the next batch; numbers order batches and are not reused by one process.
+    next: u64,
+    /// The newest batch that was handed to the sender.
+    handed: Option<u64>,
+    memory_bytes: u64,
+    disk_bytes: u64,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Disk {
+    dir: PathBuf,
+    segments: VecDeque<Segment>,
+    cursor: Cursor,
+    // Held open: the lock on it ends with the process.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Arc<[u8]>),
+    Disk { segment: u64, offset: u64, len: u32 },
+}
+
+/// A batch for the sender; its bytes are read without holding up the queue.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) id: u64,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Memory(Arc<[u8]>),
+    Disk { file: Arc<File>, offset: u64, len: u32 },
+}
+
+impl Batch {
+    /// The batch as it was pushed; `None` when the disk gives back something else.
+    pub(crate) fn read(&self) -> Option<Vec<u8>> {
+        match &self.bytes {
+            Bytes::Memory(bytes) => Some(bytes.to_vec()),
+            Bytes::Disk { file, offset, len } => segment::read_record(file, *offset, *len),
+        }
+    }
+}
+
+impl Spool {
+    /// Opens the spool, and with it what an earlier agent left in the directory.
+    pub(crate) fn open(options: SpoolOptions) -> Result<Self, SpoolError> {
+        let mut spool = Self {
+            disk: None,
+            waiting: VecDeque::new(),
+            next: 0,
+            handed: None,
+            memory_bytes: 0,
+            disk_bytes: 0,
+            dropped: 0,
+            options,
+        };
+        if let Some(dir) = spool.options.dir.clone() {
+            spool.open_disk(&dir)?;
+        }
+        Ok(spool)
+    }
+
+    fn open_disk(&mut self, dir: &Path) -> Result<(), SpoolError> {
+        let failed = |source: io::Error| SpoolError::Directory {
+            path: dir.to_path_buf(),
+            source,
+        };
+        fs::create_dir_all(dir).map_err(failed)?;
+        let lock = File::create(dir.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(SpoolError::InUse {
+                    path: dir.to_path_buf(),
+                });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let cursor = Cursor::open(dir).map_err(failed)?;
+        let acknowledged = cursor.position();
+        let mut segments = VecDeque::new();
+        for id in segment::list(dir).map_err(failed)? {
+            let (segment, records) = Segment::open(dir, id).map_err(failed)?;
+            let waiting: Vec<_> = records
+                .into_iter()
+                .filter(|record| (id, record.offset) >= acknowledged)
+                .collect();
+            if waiting.is_empty() {
+                segment.remove(dir);
+                continue;
+            }
+            for record in waiting {
+                self.disk_bytes += u64::from(record.len);
+                let place = Place::Disk {
+                    segment: id,
+                    offset: record.offset,
+                    len: record.len,
+                };
+                self.waiting.push_back(Waiting { id: self.next, place });
+                self.next += 1;
+            }
+            segments.push_back(segment);
+        }
+        // What is left from before is backlog: it is sent oldest first, after the first batch of this process.
+        self.handed = self.next.checked_sub(1);
+        self.disk = Some(Disk {
+            dir: dir.to_path_buf(),
+            segments,
+            cursor,
+            _lock: lock,
+        });
+        self.enforce_disk_bound();
+        Ok(())
+    }
+
+    /// Adds the newest batch. Batches beyond the bound on a batch's size are dropped and counted.
+    pub(crate) fn push(&mut self, bytes: Vec<u8>) {
+        if bytes.len() > BATCH_BYTES_MAX {
+            self.dropped += 1;
+            return;
+        }
+        let id = self.next;
+        self.next += 1;
+        let place = match self.write(&bytes) {
+            Some(place) => place,
+            None => {
+                self.memory_bytes += bytes.len() as u64;
+                Place::Memory(bytes.into())
+            }
+        };
+        self.waiting.push_back(Waiting { id, place });
+        self.enforce_disk_bound();
+        self.enforce_memory_bound();
+    }
+
+    /// `None` without a directory, and when the disk takes no more: the disk may be what is failing on this host.
+    fn write(&mut self, bytes: &[u8]) -> Option<Place> {
+        let segment_bytes = (self.options.disk_bytes_max / SEGMENTS).max(64 << 10);
+        let disk = self.disk.as_mut()?;
+        if disk.segments.back().is_none_or(|active| active.len() >= segment_bytes) {
+            let id = disk.segments.back().map_or(disk.cursor.position().0, Segment::id) + 1;
+            match Segment::create(&disk.dir, id) {
+                Ok(segment) => disk.segments.push_back(segment),
+                Err(error) => return warn_once(&error),
+            }
+        }
+        let active = disk.segments.back_mut()?;
+        match active.append(bytes) {
+            Ok(offset) => {
+                self.disk_bytes += bytes.len() as u64;
+                Some(Place::Disk {
+                    segment: active.id(),
+                    offset,
+                    len: bytes.len() as u32,
+                })
+            }
+            Err(error) => warn_once(&error),
+        }
+    }
+
+    /// The batch to send next: the newest when it has not been handed out yet, so that pages and alerts do not wait for a
+    /// backlog; else the oldest.
+    pub(crate) fn next(&mut self) -> Option<Batch> {
+        let newest = self.waiting.back()?;
+        let fresh = self.handed.is_none_or(|handed| newest.id > handed);
+        let chosen = if fresh { newest } else { self.waiting.front()? };
+        self.handed = self.handed.max(Some(chosen.id));
+        let bytes = match &chosen.place {
+            Place::Memory(bytes) => Bytes::Memory(Arc::clone(bytes)),
+            Place::Disk { segment, offset, len } => {
+                let file = self
+                    .disk
+                    .as_ref()?
+                    .segments
+                    .iter()
+                    .find(|known| known.id() == *segment)?
+                    .file();
+                Bytes::Disk {
+                    file,
+                    offset: *offset,
+                    len: *len,
+                }
+            }
+        };
+        Some(Batch { id: chosen.id, bytes })
+    }
+
+    /// Forgets a batch: it was acknowledged, or refused for good. One that was dropped meanwhile is no error.
+    pub(crate) fn done(&mut self, id: u64) {
+        let Ok(index) = self.waiting.binary_search_by_key(&id, |waiting| waiting.id) else {
+            return;
+        };
+        let Some(gone) = self.waiting.remove(index) else { return };
+        self.forget(&gone.place);
+        self.release();
+    }
+
+    fn forget(&mut self, place: &Place) {
+        match place {
+            Place::Memory(bytes) => self.memory_bytes -= bytes.len() as u64,
+            Place::Disk { len, .. } => self.disk_bytes -= u64::from(*len),
+        }
+    }
+
+    /// Moves the cursor to the oldest batch that waits and removes the segments before it.
+    fn release(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        let oldest = self.waiting.iter().find_map(|waiting| match waiting.place {
+            Place::Disk { segment, offset, .. } => Some((segment, offset)),
+            Place::Memory(_) => None,
+        });
+        let position = match (oldest, disk.segments.back()) {
+            (Some(oldest), _) => oldest,
+            (None, Some(active)) => (active.id(), active.len()),
+            (None, None) => return,
+        };
+        disk.cursor.set(position);
+        while disk.segments.front().is_some_and(|segment| segment.id() < position.0) {
+            if let Some(segment) = disk.segments.pop_front() {
+                segment.remove(&disk.dir);
+            }
+        }
+        let idle = oldest.is_none()
+            && disk
+                .segments
+                .back()
+                .is_some_and(|active| active.len() > SEGMENT_BYTES_IDLE);
+        if idle && let Some(segment) = disk.segments.pop_back() {
+            disk.cursor.set((segment.id() + 1, 0));
+            segment.remove(&disk.dir);
+        }
+    }
+
+    fn enforce_disk_bound(&mut self) {
+        while let Some(disk) = &mut self.disk {
+            let bytes: u64 = disk.segments.iter().map(Segment::len).sum();
+            if bytes <= self.options.disk_bytes_max || disk.segments.len() < 2 {
+                return;
+            }
+            let Some(segment) = disk.segments.pop_front() else {
+                return;
+            };
+            let id = segment.id();
+            segment.remove(&disk.dir);
+            let before = self.waiting.len();
+            let mut freed = 0;
+            self.waiting.retain(|waiting| match waiting.place {
+                Place::Disk { segment, len, .. } if segment == id => {
+                    freed += u64::from(len);
+                    false
+                }
+                _ => true,
+            });
+            self.disk_bytes -= freed;
+            self.dropped += (before - self.waiting.len()) as u64;
+            self.release();
+        }
+    }
+
+    fn enforce_memory_bound(&mut self) {
+        while self.memory_bytes > self.options.memory_bytes_max {
+            let Some(index) = self
+                .waiting
+                .iter()
+                .position(|waiting| matches!(waiting.place, Place::Memory(_)))
+            else {
+                return;
+            };
+            let Some(gone) = self.waiting.remove(index) else { return };
+            self.forget(&gone.place);
+            self.dropped += 1;
+        }
+    }
+
+    /// The file whose bytes are not yet certain to survive a power cut, if there is one. The caller syncs it without
+    /// holding the queue.
+    pub(crate) fn unsynced(&mut self) -> Option<Arc<File>> {
+        self.disk.as_mut()?.segments.back_mut()?.take_unsynced()
+    }
+
+    /// Batches that wait.
+    pub(crate) fn batches(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
+    /// Bytes of the batches that wait.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memory_bytes + self.disk_bytes
+    }
+
+    /// Batches dropped at a bound since the spool was opened.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// The disk's error is told once a run: on a full disk it would be told every few seconds otherwise.
+fn warn_once<T>(error: &io::Error) -> Option<T> {
+    static TOLD: std::sync::Once = std::sync::Once::new();
+    TOLD.call_once(
+        || tracing::warn!(%error, "cannot write to the spool; batches stay in memory while the disk takes no more"),
+    );
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+use std::fs::OpenOptions;
+
+use super::*;
+
+fn memory(memory_bytes_max: u64) -> Spool {
+    Spool::open(SpoolOptions {
+        memory_bytes_max,
+        ..SpoolOptions::default()
+    })
+    .expect("memory")
+}
+
+fn disk(dir: &Path, disk_bytes_max: u64) -> Spool {
+    Spool::open(SpoolOptions {
+        dir: Some(dir.to_path_buf()),
+        disk_bytes_max,
+        ..SpoolOptions::default()
+    })
+    .expect("disk")
+}
+
+fn batch(n: u8) -> Vec<u8> {
+    vec![n; 1000]
+}
+
+/// Hands out everything, in the sender's order, as the first byte of each batch.
+fn drain(spool: &mut Spool) -> Vec<u8> {
+    let mut order = Vec::new();
+    while let Some(batch) = spool.next() {
+        order.push(batch.read().expect("whole")[0]);
+        spool.done(batch.id);
+    }
+    order
+}
+
+#[test]
+fn the_newest_goes_first_and_the_backlog_follows_oldest_first() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    for mut spool in [memory(1 << 20), disk(dir.path(), 1 << 20)] {
+        (1..=4).for_each(|n| spool.push(batch(n)));
+        let first = spool.next().expect("newest");
+        assert_eq!(first.read().expect("whole")[0], 4);
+        spool.done(first.id);
+        let second = spool.next().expect("oldest");
+        assert_eq!(second.read().expect("whole")[0], 1);
+        // A batch that arrives meanwhile goes before the rest of the backlog.
+        spool.push(batch(5));
+        spool.done(second.id);
+        assert_eq!(drain(&mut spool), [5, 2, 3]);
+        assert_eq!((spool.batches(), spool.bytes(), spool.dropped()), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_batch_that_could_not_be_sent_is_handed_out_again() {
+    let mut spool = memory(1 << 20);
+    spool.push(batch(1));
+    let id = spool.next().expect("first").id;
+    assert_eq!(spool.next().expect("again").id, id);
+}
+
+#[test]
+fn what_was_pushed_survives_the_agent_and_what_was_acknowledged_is_not_sent_again() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut spool = disk(dir.path(), 1 << 20);
+    (1..=5).for_each(|n| spool.push(batch(n)));
+    for expected in [5, 1, 2] {
+        let batch = spool.next().expect("batch");
+        assert_eq!(batch.read().expect("whole")[0], expected);
+        spool.done(batch.id);
+    }
+    drop(spool);
+    let mut spool = disk(dir.path(), 1 << 20);
+    spool.push(batch(6));
+    // 5 was acknowledged before older ones, so it is sent twice: that costs nothing.
+    assert_eq!(drain(&mut spool), [6, 3, 4, 5]);
+    drop(spool);
+    assert_eq!(disk(dir.path(), 1 << 20).batches(), 0);
+}
+
+#[test]
+fn a_torn_tail_is_cut_wherever_it_is_torn() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut spool = disk(dir.path(), 1 << 20);
+    (1..=2).for_each(|n| spool.push(batch(n)));
+    drop(spool);
+    let file = segment_files(dir.path()).pop().expect("segment");
+    let whole = fs::read(&file).expect("read");
+    for len in (0..whole.len()).step_by(97) {
+        fs::write(&file, &whole[..len]).expect("write");
+        let mut spool = disk(dir.path(), 1 << 20);
+        let expected = if len >= 8 + 1008 { 1 } else { 0 };
+        assert_eq!(spool.batches(), expected, "cut at {len}");
+        spool.push(batch(9));
+        assert_eq!(spool.batches(), expected + 1);
+        drop(spool);
+        segment_files(dir.path())
+            .iter()
+            .for_each(|file| fs::remove_file(file).expect("remove"));
+    }
+}
+
+#[test]
+fn a_flipped_bit_ends_the_segment_and_not_the_agent() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut spool = disk(dir.path(), 1 << 20);
+    (1..=3).for_each(|n| spool.push(batch(n)));
+    drop(spool);
+    let file = segment_files(dir.path()).pop().expect("segment");
+    let mut bytes = fs::read(&file).expect("read");
+    bytes[8 + 1008 + 500] ^= 1;
+    fs::write(&file, &bytes).expect("write");
+    assert_eq!(drain(&mut disk(dir.path(), 1 << 20)), [1]);
+}
+
+#[test]
+fn the_oldest_go_first_at_the_bound_and_are_counted() {
+    let mut spool = memory(2500);
+    (1..=5).for_each(|n| spool.push(batch(n)));
+    assert_eq!((spool.batches(), spool.dropped()), (2, 3));
+    assert_eq!(drain(&mut spool), [5, 4]);
+
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let limit = 8 * (64 << 10);
+    let mut spool = disk(dir.path(), limit);
+    (0..2000u32).for_each(|n| spool.push(batch((n % 251) as u8)));
+    let on_disk: u64 = segment_files(dir.path())
+        .iter()
+        .map(|file| fs::metadata(file).expect("metadata").len())
+        .sum();
+    assert!(on_disk <= limit + (70 << 10), "{on_disk}");
+    assert_eq!(spool.batches() + spool.dropped(), 2000);
+    assert!(spool.batches() > 400, "{}", spool.batches());
+    let left = spool.batches() as usize;
+    assert_eq!(drain(&mut spool).len(), left);
+}
+
+#[test]
+fn acknowledged_segments_leave_the_disk() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut spool = disk(dir.path(), 64 << 20);
+    for n in 0..3000u32 {
+        spool.push(batch((n % 251) as u8));
+        drain(&mut spool);
+    }
+    let on_disk: u64 = segment_files(dir.path())
+        .iter()
+        .map(|file| fs::metadata(file).expect("metadata").len())
+        .sum();
+    assert!(on_disk <= SEGMENT_BYTES_IDLE + 2000, "{on_disk}");
+    drop(spool);
+    let mut spool = disk(dir.path(), 64 << 20);
+    assert_eq!(spool.batches(), 0);
+    spool.push(batch(1));
+    drop(spool);
+    assert_eq!(disk(dir.path(), 64 << 20).batches(), 1);
+}
+
+#[test]
+fn a_disk_that_takes_no_more_leaves_batches_in_memory() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut spool = disk(dir.path(), 1 << 20);
+    // A directory in the place of the first segment stands for every error of the disk.
+    fs::create_dir(dir.path().join(format!("{:016x}.spool", 1))).expect("directory");
+    (1..=3).for_each(|n| spool.push(batch(n)));
+    assert_eq!((spool.batches(), spool.dropped(), spool.bytes()), (3, 0, 3000));
+    assert_eq!(drain(&mut spool), [3, 1, 2]);
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let _first = disk(dir.path(), 1 << 20);
+    let second = Spool::open(SpoolOptions {
+        dir: Some(dir.path().to_path_buf()),
+        ..SpoolOptions::default()
+    });
+    assert!(matches!(second, Err(SpoolError::InUse { .. })), "{second:?}");
+}
+
+#[test]
+fn foreign_files_are_left_alone_and_a_broken_cursor_sends_all_again() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    fs::write(dir.path().join("notes.txt"), "mine").expect("write");
+    let mut spool = disk(dir.path(), 1 << 20);
+    (1..=2).for_each(|n| spool.push(batch(n)));
+    let first = spool.next().expect("newest");
+    spool.done(first.id);
+    drop(spool);
+    let cursor = OpenOptions::new()
+        .write(true)
+        .open(dir.path().join("cursor"))
+        .expect("cursor");
+    cursor.set_len(7).expect("cut");
+    assert_eq!(disk(dir.path(), 1 << 20).batches(), 2);
+    assert_eq!(fs::read_to_string(dir.path().join("notes.txt")).expect("read"), "mine");
+}
+
+fn segment_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)
+        .expect("list")
+        .map(|entry| entry.expect("entry").path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "spool"));
+    files.sort();
+    files
+}

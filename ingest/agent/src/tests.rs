@@ -1,0 +1,279 @@
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+
+use super::*;
+use crate::catalogue::ALL;
+use wire::otlp::read::{self as otlp, Data};
+
+/// A server that gives each POST the next answer (the last one for ever) and passes on what was posted.
+struct FakeServer {
+    url: String,
+    posts: mpsc::Receiver<Post>,
+}
+
+struct Post {
+    head: String,
+    body: Vec<u8>,
+}
+
+fn serve(answers: &'static [&'static str]) -> FakeServer {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let url = format!("http://{}", listener.local_addr().expect("address"));
+    let (send, posts) = mpsc::channel();
+    thread::spawn(move || {
+        let mut answers = answers.iter().peekable();
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            let mut reader = BufReader::new(stream);
+            while let Some(post) = post(&mut reader) {
+                let answer = answers.peek().map_or("", |answer| **answer);
+                if answers.len() > 1 {
+                    answers.next();
+                }
+                if send.send(post).is_err() || reader.get_mut().write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    FakeServer { url, posts }
+}
+
+fn post(reader: &mut BufReader<TcpStream>) -> Option<Post> {
+    let mut head = String::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        let line = line.to_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Post { head, body })
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+impl FakeServer {
+    fn next(&self) -> Post {
+        self.posts
+            .recv_timeout(Duration::from_secs(60))
+            .expect("a post within a minute")
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            server: Some(Server {
+                url: self.url.clone(),
+                token: Some("t0ken".to_owned()),
+                tenant: Some("fleet".to_owned()),
+            }),
+            interval: INTERVAL_MIN,
+            host_name: Some("db-1".to_owned()),
+            ..Config::default()
+        }
+    }
+}
+
+fn names(body: &[u8]) -> Vec<String> {
+    let body = zstd::bulk::decompress(body, 16 << 20).expect("zstd");
+    let mut names = Vec::new();
+    for resource in otlp::request(&body) {
+        let resource = resource.expect("resource");
+        let host = resource
+            .resource
+            .iter()
+            .map(|pair| pair.expect("attribute").0.to_owned())
+            .collect::<Vec<_>>();
+        assert!(host.contains(&"host.name".to_owned()), "{host:?}");
+        for scope in resource.scopes() {
+            for metric in scope.expect("scope").metrics() {
+                names.push(metric.expect("metric").name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn batches_arrive_as_otlp_with_token_and_tenant() {
+    let server = serve(&[OK]);
+    let handle = Agent::new(server.config()).expect("config").start().expect("start");
+    let first = server.next();
+    for line in [
+        "post /v1/metrics http/1.1",
+        "content-type: application/x-protobuf",
+        "content-encoding: zstd",
+        "authorization: bearer t0ken",
+        "x-scope-orgid: fleet",
+    ] {
+        assert!(first.head.contains(line), "{line} not in {}", first.head);
+    }
+    let names = names(&server.next().body);
+    for name in [
+        "system.cpu.time",
+        "system.memory.utilization",
+        "system.filesystem.utilization",
+        "system.uptime",
+    ] {
+        assert!(names.iter().any(|known| known == name), "{name} not in {names:?}");
+    }
+    let stats = handle.stop();
+    assert!(
+        stats.sent_batches >= 2 && stats.dropped_batches == 0 && stats.refused_batches == 0,
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn a_batch_is_sent_again_after_the_pause_that_the_server_asks_for() {
+    let server = serve(&[
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n",
+        OK,
+    ]);
+    let config = Config {
+        interval: Duration::from_secs(3600),
+        ..server.config()
+    };
+    let handle = Agent::new(config).expect("config").start().expect("start");
+    let (first, second) = (server.next(), server.next());
+    assert_eq!(first.body, second.body);
+    let stats = handle.stop();
+    assert_eq!(
+        (stats.sent_batches, stats.retries, stats.waiting_batches),
+        (1, 1, 0),
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn a_refused_batch_is_counted_and_not_sent_again() {
+    let server = serve(&["HTTP/1.1 400 Bad Request\r\ncontent-length: 3\r\n\r\nbad", OK]);
+    let handle = Agent::new(server.config()).expect("config").start().expect("start");
+    let (first, second) = (server.next(), server.next());
+    assert_ne!(first.body, second.body);
+    let stats = handle.stop();
+    assert_eq!((stats.refused_batches, stats.retries), (1, 0), "{stats:?}");
+}
+
+#[test]
+fn an_unacknowledged_batch_survives_in_the_spool() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let spool = SpoolOptions {
+        dir: Some(dir.path().to_path_buf()),
+        ..SpoolOptions::default()
+    };
+    // Nobody listens here: the port was free a moment ago.
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .expect("loopback")
+        .local_addr()
+        .expect("address");
+    let config = Config {
+        server: Some(Server {
+            url: format!("http://{dead}"),
+            token: None,
+            tenant: None,
+        }),
+        interval: Duration::from_secs(3600),
+        spool: spool.clone(),
+        ..Config::default()
+    };
+    let handle = Agent::new(config).expect("config").start().expect("start");
+    while handle.stats().retries == 0 {
+        thread::yield_now();
+    }
+    assert_eq!(handle.stop().waiting_batches, 1);
+
+    let server = serve(&[OK]);
+    let config = Config {
+        interval: Duration::from_secs(3600),
+        spool,
+        ..server.config()
+    };
+    let handle = Agent::new(config).expect("config").start().expect("start");
+    server.next();
+    server.next();
+    while handle.stats().waiting_batches > 0 {
+        thread::yield_now();
+    }
+    assert_eq!(handle.stop().sent_batches, 2);
+}
+
+#[test]
+fn a_recording_needs_no_server_and_holds_each_round() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("r.otlp.zst");
+    let config = Config {
+        record: Some(path.clone()),
+        interval: INTERVAL_MIN,
+        ..Config::default()
+    };
+    let handle = Agent::new(config).expect("config").start().expect("start");
+    handle.watch(Watch::Cgroup("/nothing".to_owned()));
+    handle.stop();
+    let batches: Vec<_> = recording::read(&path)
+        .expect("open")
+        .map(|batch| batch.expect("batch"))
+        .collect();
+    assert!(!batches.is_empty());
+    assert!(batches.windows(2).all(|pair| pair[0].unix_millis < pair[1].unix_millis));
+    let sums = otlp::request(&batches[0].body)
+        .flat_map(|resource| resource.expect("resource").scopes())
+        .flat_map(|scope| scope.expect("scope").metrics())
+        .filter(|metric| matches!(metric.as_ref().expect("metric").data, Some(Data::Sum { .. })))
+        .count();
+    assert!(sums > 10, "{sums}");
+}
+
+#[test]
+fn every_metric_has_a_name_a_unit_a_help_text_and_a_source_and_stands_once() {
+    let mut names: Vec<&str> = ALL.iter().map(|metric| metric.def.name).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    for metric in ALL {
+        let def = &metric.def;
+        assert!(
+            def.name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._".contains(&byte)),
+            "{def:?}"
+        );
+        assert!(
+            !def.unit.is_empty() && def.help.ends_with('.') && !metric.source.is_empty(),
+            "{def:?}"
+        );
+    }
+}
+
+#[test]
+fn intervals_and_servers_are_checked_with_a_hint() {
+    let short = Agent::new(Config {
+        interval: Duration::ZERO,
+        ..Config::default()
+    })
+    .expect_err("too short");
+    assert!(short.hint().is_some(), "{short}");
+    let server = Server {
+        url: "nowhere".to_owned(),
+        token: None,
+        tenant: None,
+    };
+    let wrong = Agent::new(Config {
+        server: Some(server),
+        ..Config::default()
+    })
+    .expect_err("no URL");
+    assert!(wrong.hint().is_some_and(|hint| hint.contains("--server")), "{wrong}");
+}

@@ -1,0 +1,247 @@
+//! One POST of an OTLP metrics request, and what the answer means.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use thiserror::Error;
+use ureq::http::Uri;
+use wire::otlp::response::read_export_response;
+
+use crate::retry::{self, Verdict};
+
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
+
+/// A server address that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ServerError {
+    /// Not a URL of a kind that the agent speaks.
+    #[error("{given:?} is no server: write http://host:port or https://host:port")]
+    Address {
+        /// As it was given.
+        given: String,
+    },
+    /// A header value with characters that HTTP does not allow.
+    #[error("the {what} holds characters that HTTP does not allow")]
+    Header {
+        /// Which one.
+        what: &'static str,
+    },
+}
+
+/// Where batches go and as whom.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Base URL, such as `http://127.0.0.1:9750`, or the full URL of an OTLP/HTTP metrics endpoint.
+    pub url: String,
+    /// Bearer token.
+    pub token: Option<String>,
+    /// Tenant, sent as `X-Scope-OrgID`.
+    pub tenant: Option<String>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token is a secret, and so may be the URL's user part; neither belongs in a log.
+        f.debug_struct("Server")
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    /// Pause that the server asked for.
+    pub(crate) retry_after: Option<Duration>,
+    /// Points of an accepted batch that the server did not take.
+    pub(crate) rejected_points: u64,
+    /// What went wrong, for the log.
+    pub(crate) problem: Option<String>,
+}
+
+/// A client with one kept-open connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+    url: String,
+    token: Option<String>,
+    tenant: Option<String>,
+}
+
+impl Client {
+    pub(crate) fn new(server: &Server, timeout: Duration) -> Result<Self, ServerError> {
+        let url = endpoint(&server.url)?;
+        let header_ok = |value: &String| value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        if !server.token.iter().all(header_ok) {
+            return Err(ServerError::Header { what: "token" });
+        }
+        if !server.tenant.iter().all(header_ok) {
+            return Err(ServerError::Header { what: "tenant" });
+        }
+        let mut config = ureq::Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(Duration::from_secs(90))
+            .user_agent(concat!("foreshock-agent/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&url) {
+            // A proxy for the world beyond is no way to this very host.
+            config = config.proxy(None);
+        }
+        Ok(Self {
+            agent: config.build().new_agent(),
+            url,
+            token: server.token.clone(),
+            tenant: server.tenant.clone(),
+        })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends a request compressed with zstd.
+    pub(crate) fn send(&self, zstd: &[u8]) -> Outcome {
+        let mut request = self
+            .agent
+            .post(&self.url)
+            .header("content-type", "application/x-protobuf")
+            .header("content-encoding", "zstd");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(tenant) = &self.tenant {
+            request = request.header("x-scope-orgid", tenant);
+        }
+        let mut answer = match request.send(zstd) {
+            Ok(answer) => answer,
+            Err(error) => {
+                return Outcome {
+                    verdict: Verdict::Later,
+                    retry_after: None,
+                    rejected_points: 0,
+                    problem: Some(error.to_string()),
+                };
+            }
+        };
+        let status = answer.status();
+        let retry_after = answer
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok())
+            .and_then(retry::retry_after);
+        let mut body = Vec::new();
+        // The whole body is read so that the connection can be used again; what it says beyond the status is a courtesy.
+        answer
+            .body_mut()
+            .as_reader()
+            .take(ANSWER_BYTES_MAX)
+            .read_to_end(&mut body)
+            .unwrap_or_default();
+        let verdict = retry::verdict(status.as_u16());
+        let (rejected_points, message) = match verdict {
+            // An answer that is no OTLP is an acknowledgement all the same: the status says so.
+            Verdict::Accepted => match read_export_response(&body) {
+                Ok((rejected, message)) => (rejected, Some(message.to_owned())),
+                Err(_) => (0, None),
+            },
+            _ => (
+                0,
+                Some(String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned()),
+            ),
+        };
+        let problem = match (verdict, rejected_points, message) {
+            (Verdict::Accepted, 0, _) => None,
+            (Verdict::Accepted, n, message) => Some(format!("{n} points rejected: {}", message.unwrap_or_default())),
+            (_, _, message) => Some(format!("HTTP {status}: {}", message.unwrap_or_default())),
+        };
+        Outcome {
+            verdict,
+            retry_after,
+            rejected_points,
+            problem,
+        }
+    }
+}
+
+/// The URL of the metrics endpoint.
+pub(crate) fn endpoint(given: &str) -> Result<String, ServerError> {
+    let error = || ServerError::Address {
+        given: given.to_owned(),
+    };
+    let uri: Uri = given.parse().map_err(|_| error())?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
+    if !known {
+        return Err(error());
+    }
+    let base = given.trim_end_matches('/');
+    Ok(if base.ends_with("/v1/metrics") {
+        base.to_owned()
+    } else {
+        format!("{base}/v1/metrics")
+    })
+}
+
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    let host = uri
+        .as_ref()
+        .and_then(Uri::host)
+        .unwrap_or_default()
+        .trim_matches(['[', ']']);
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_gets_the_path_and_a_full_one_is_kept() {
+        let check = |given: &str, expected: Option<&str>| {
+            assert_eq!(endpoint(given).ok().as_deref(), expected, "{given}");
+        };
+        check("http://127.0.0.1:9750", Some("http://127.0.0.1:9750/v1/metrics"));
+        check(
+            "https://collector.example/otlp/",
+            Some("https://collector.example/otlp/v1/metrics"),
+        );
+        check("http://h:4318/v1/metrics", Some("http://h:4318/v1/metrics"));
+        check("127.0.0.1:9750", None);
+        check("ftp://h", None);
+        check("http://", None);
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_texts_and_headers_stay_one_line() {
+        let server = Server {
+            url: "http://user:hidden@h".to_owned(),
+            token: Some("secret\r\nx: y".to_owned()),
+            tenant: Some("a".to_owned()),
+        };
+        let text = format!("{server:?}");
+        assert!(!text.contains("secret") && !text.contains("hidden"), "{text}");
+        let refused = Client::new(&server, Duration::from_secs(1)).map(|client| client.url);
+        assert_eq!(refused, Err(ServerError::Header { what: "token" }));
+    }
+
+    #[test]
+    fn loopback_goes_without_a_proxy() {
+        for (url, expected) in [
+            ("http://127.0.0.1:1/x", true),
+            ("http://[::1]:1", true),
+            ("http://localhost", true),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(url), expected, "{url}");
+        }
+    }
+}
