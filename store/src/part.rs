@@ -1,42 +1,112 @@
-//! A part: one immutable Parquet file of chunk rows, with the table of its series beside it.
+//! A part: one immutable Parquet file of chunk rows, and the table of its series in a second one beside it.
 //!
-//! `dir` is the store's directory everywhere below; part files lie in `dir/parts/`.
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+//! ```text
+//! <dir>/parts/0000000007.parquet          a row a chunk, sorted by (metric, host, labels, start); values uncompressed, so that
+//!                                         a chunk is one positioned read
+//! <dir>/parts/0000000007.series.parquet   a row a series, in the same order, with the number of its chunks
+//! ```
+//! `dir` is the directory of the store, here and in the manifest and in compaction. Both files are synced before the manifest
+//! lists the part; neither changes afterwards. Every byte is drawn in `FORMAT.md`.
 
-use crate::chunk::Chunk;
-use crate::{Labels, Samples, SeriesKey, TimeRange};
+mod cut;
+mod directory;
+mod file;
+mod reader;
+mod table;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::ChunkError;
+use crate::{ErrorKind, Labels, host_of};
+
+pub(crate) use reader::Part;
+pub(crate) use writer::PartWriter;
+
+/// Version of the format of both files.
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// The number of a part within its store; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct PartId(pub(crate) u64);
 
+impl fmt::Display for PartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.0)
+    }
+}
+
 /// How much time a part is meant to cover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Level {
-    /// As flushed from the head: about 2 h.
+    /// As flushed from the head: about two hours.
     #[serde(rename = "2h")]
     Flushed,
-    /// One UTC day.
+    /// One day, UTC.
     #[serde(rename = "1d")]
     Day,
-    /// 30 days.
+    /// Thirty days, counted from 1970-01-01 UTC.
     #[serde(rename = "30d")]
     Month,
 }
 
+impl Level {
+    /// All levels, the shortest first.
+    pub(crate) const ALL: [Self; 3] = [Self::Flushed, Self::Day, Self::Month];
+
+    /// Length of the level's window in milliseconds.
+    pub(crate) const fn window_ms(self) -> i64 {
+        const HOUR_MS: i64 = 3_600_000;
+        match self {
+            Self::Flushed => 2 * HOUR_MS,
+            Self::Day => 24 * HOUR_MS,
+            Self::Month => 30 * 24 * HOUR_MS,
+        }
+    }
+
+    /// As files and reports name it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Flushed => "2h",
+            Self::Day => "1d",
+            Self::Month => "30d",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
 /// What the manifest knows of a part.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartMeta {
+    /// Its number.
     pub(crate) id: PartId,
-    /// Which part wins where two hold a sample of one series and timestamp: the higher rank. A flushed part ranks by its own
-    /// id, a merged one as the highest of those it was made of. `Manifest::parts` ascends by rank: read in that order, later wins.
+    /// Which part wins where two hold a sample of one series and timestamp: the higher rank. A flushed part ranks by its own id,
+    /// a merged one as the highest of those that it was made of. The manifest lists parts by ascending rank, so that a reader
+    /// that goes through them in order lets later ones win.
     pub(crate) rank: u64,
+    /// How much time it is meant to cover.
     pub(crate) level: Level,
+    /// Timestamp of its first sample, milliseconds.
     pub(crate) t_min: i64,
+    /// Timestamp of its last sample, milliseconds.
     pub(crate) t_max: i64,
+    /// Series in it.
     pub(crate) series: u32,
+    /// Chunks in it.
     pub(crate) chunks: u64,
+    /// Samples in it.
     pub(crate) samples: u64,
     /// Bytes of both files.
     pub(crate) bytes: u64,
@@ -45,84 +115,156 @@ pub(crate) struct PartMeta {
 /// Why a part could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PartError {
-    #[error("cannot {action} {path}")]
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    /// The file system failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The file is no Parquet, or not of the shape of a part.
+    #[error("cannot {action} part file {}", path.display())]
+    Parquet {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the Parquet library says.
+        source: parquet::errors::ParquetError,
+    },
+    /// The file says something that no writer writes.
+    #[error("part file {} is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A chunk cannot be decoded although its checksum holds.
+    #[error("part file {}, chunk row {row}", path.display())]
+    Chunk {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// What is wrong.
+        source: ChunkError,
+    },
+    /// The file was written by a newer foreshock.
+    #[error("part file {} has format version {version}, this foreshock reads up to {FORMAT_VERSION}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// The caller hands over series or samples that a part cannot take.
+    #[error("cannot write part file {}: {what}", path.display())]
+    Order {
+        /// The file.
+        path: PathBuf,
+        /// What is out of order.
+        what: String,
+    },
 }
 
-#[derive(Debug)]
-pub(crate) struct PartWriter {}
+impl PartError {
+    /// What a caller does about it.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } if is_full(source) => ErrorKind::Unavailable,
+            Self::Io { .. } | Self::Order { .. } => ErrorKind::Internal,
+            Self::Parquet { .. } | Self::Damaged { .. } | Self::Chunk { .. } => ErrorKind::Corrupt,
+            Self::Newer { .. } => ErrorKind::Invalid,
+        }
+    }
 
-impl PartWriter {
-    /// Starts a part. Its files count only once the manifest lists them.
-    pub(crate) fn create(dir: &Path, id: PartId, level: Level, tenant: &str) -> Result<Self, PartError> {
-        let _ = (dir, id, level, tenant);
-        unimplemented!("coming within minutes")
+    /// What its reader can do.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Io { source, .. } if is_full(source) => {
+                Some("free space on the data directory's file system, or shorten the retention; queries go on")
+            }
+            Self::Newer { .. } => Some("run the foreshock that wrote this data directory, or a newer one"),
+            Self::Parquet { .. } | Self::Damaged { .. } | Self::Chunk { .. } => {
+                Some("run `foreshock store verify` to see what is damaged, then restore the part from a backup")
+            }
+            Self::Io { .. } | Self::Order { .. } => None,
+        }
     }
-    /// Adds the next series, in order of (metric, host, labels), and returns its row.
-    pub(crate) fn series(&mut self, key: SeriesKey, labels: &Labels) -> Result<u32, PartError> {
-        let _ = (key, labels);
-        unimplemented!("coming within minutes")
-    }
-    /// Adds a chunk of the series added last, in order of time.
-    pub(crate) fn chunk(&mut self, row: u32, chunk: &Chunk) -> Result<(), PartError> {
-        let _ = (row, chunk);
-        unimplemented!("coming within minutes")
-    }
-    /// Adds samples of the series added last, cut into chunks as reading likes them (preferred over `chunk`: chunks of one host
-    /// cut at the same instants share their timestamps on disk). Timestamps ascend strictly, also over calls.
-    pub(crate) fn samples(&mut self, row: u32, timestamps: &[i64], values: &[f64]) -> Result<(), PartError> {
-        let _ = (row, timestamps, values);
-        unimplemented!("coming within minutes")
-    }
-    /// Writes what is left and syncs both files and their directory; commit the manifest after it.
-    pub(crate) fn finish(self) -> Result<PartMeta, PartError> {
-        unimplemented!("coming within minutes")
+
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
-/// The order in which series stand in a part: by (metric, host, labels).
+/// Where the part files of the store in `dir` lie.
+pub(crate) fn parts_dir(dir: &Path) -> PathBuf {
+    dir.join("parts")
+}
+
+/// The file of chunk rows.
+pub(crate) fn chunks_path(dir: &Path, id: PartId) -> PathBuf {
+    parts_dir(dir).join(format!("{id}.parquet"))
+}
+
+/// The file of series.
+pub(crate) fn series_path(dir: &Path, id: PartId) -> PathBuf {
+    parts_dir(dir).join(format!("{id}.series.parquet"))
+}
+
+/// The part that a file in the parts directory belongs to, by its name.
+pub(crate) fn id_of_file(name: &str) -> Option<PartId> {
+    let number = name
+        .strip_suffix(".series.parquet")
+        .or_else(|| name.strip_suffix(".parquet"))?;
+    number
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| number.parse().ok().map(PartId))?
+}
+
+/// The order of series in a part: by (metric, host, labels).
 pub(crate) fn series_order(a: &Labels, b: &Labels) -> std::cmp::Ordering {
-    let _ = (a, b);
-    unimplemented!("coming within minutes")
+    a.metric()
+        .cmp(b.metric())
+        .then_with(|| host_of(a).cmp(&host_of(b)))
+        .then_with(|| a.cmp(b))
 }
 
-#[derive(Debug)]
-pub(crate) struct Part {
-    meta: PartMeta,
-}
-
-impl Part {
-    pub(crate) fn open(dir: &Path, meta: &PartMeta) -> Result<Self, PartError> {
-        let _ = (dir, meta);
-        unimplemented!("coming within minutes")
-    }
-    pub(crate) fn meta(&self) -> &PartMeta {
-        &self.meta
-    }
-    /// Keys by row; cheap, no labels are read.
-    pub(crate) fn keys(&self) -> &[SeriesKey] {
-        unimplemented!("coming within minutes")
-    }
-    /// Row, key and labels of every series, streamed.
-    pub(crate) fn series(&self) -> Result<impl Iterator<Item = Result<(u32, SeriesKey, Labels), PartError>>, PartError> {
-        Ok(std::iter::empty())
-    }
-    pub(crate) fn row_of(&self, key: SeriesKey) -> Option<u32> {
-        let _ = key;
-        unimplemented!("coming within minutes")
-    }
-    /// Appends the samples of `row` within `range`, ascending.
-    pub(crate) fn read(&self, row: u32, range: TimeRange, out: &mut Samples) -> Result<(), PartError> {
-        let _ = (row, range, out);
-        unimplemented!("coming within minutes")
-    }
-}
-
-/// Moves the files of a part that cannot be opened aside (`*.quarantined`), so that the store opens without it.
+/// Moves the files of a part that cannot be opened aside, as `*.quarantined`, so that the store opens without it; returns their
+/// new names. Take the part out of the manifest afterwards.
+///
+/// # Errors
+/// [`PartError::Io`] where a file that exists cannot be renamed.
 pub(crate) fn quarantine(dir: &Path, id: PartId) -> Result<Vec<PathBuf>, PartError> {
-    let _ = (dir, id);
-    unimplemented!("coming within minutes")
+    let mut moved = Vec::new();
+    for path in [chunks_path(dir, id), series_path(dir, id)] {
+        let mut name = path.clone().into_os_string();
+        name.push(".quarantined");
+        let aside = PathBuf::from(name);
+        match fs::rename(&path, &aside) {
+            Ok(()) => moved.push(aside),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(PartError::io("move aside", &path, source)),
+        }
+    }
+    sync_dir(&parts_dir(dir)).map_err(|source| PartError::io("sync", &parts_dir(dir), source))?;
+    Ok(moved)
 }
 
-/// Shared by readers and compaction.
-pub(crate) type SharedPart = Arc<Part>;
+/// Makes names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,348 @@
+//! Reads a part: one positioned read and one decoding for a chunk.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::PageIndexPolicy;
+
+use super::directory::{Directory, Entry, Slot, read_schema};
+use super::file::{PartFile, guarded};
+use super::table::Table;
+use super::writer::{checksum, key};
+use super::{FORMAT_VERSION, PartError, PartId, PartMeta, chunks_path};
+use crate::chunk::decode_into;
+use crate::{Labels, Samples, SeriesKey, TimeRange};
+
+/// Chunks that lie next to each other are read at once, up to this.
+const READ_BYTES_MAX: u64 = 1 << 20;
+
+/// An open part. Footers and the keys of its series are held; where chunks lie is held while there is room.
+#[derive(Debug)]
+pub(crate) struct Part {
+    meta: PartMeta,
+    path: PathBuf,
+    file: PartFile,
+    metadata: ArrowReaderMetadata,
+    table: Table,
+    groups: Box<[Group]>,
+}
+
+/// A row group.
+#[derive(Debug)]
+struct Group {
+    first_row: u64,
+    directory: Arc<Slot>,
+}
+
+impl Part {
+    /// Opens the files of a part that the manifest lists.
+    ///
+    /// # Errors
+    /// [`PartError`] where they are missing, damaged, newer, or others than the manifest says.
+    pub(crate) fn open(dir: &Path, meta: &PartMeta) -> Result<Self, PartError> {
+        let path = chunks_path(dir, meta.id);
+        let (file, metadata) = open_chunks(&path)?;
+        let table = Table::open(dir, meta.id)?;
+
+        let mut groups = Vec::with_capacity(metadata.metadata().num_row_groups());
+        let mut rows = 0;
+        for group in metadata.metadata().row_groups() {
+            groups.push(Group {
+                first_row: rows,
+                directory: Arc::default(),
+            });
+            rows += group.num_rows().cast_unsigned();
+        }
+        let part = Self {
+            meta: meta.clone(),
+            path,
+            file,
+            metadata,
+            table,
+            groups: groups.into(),
+        };
+        if part.table.first_chunk.last() != Some(&rows) || rows != meta.chunks {
+            return Err(part.damaged(format!("it has {rows} chunks, the manifest says {}", meta.chunks)));
+        }
+        if part.table.keys.len() != meta.series as usize {
+            return Err(part.damaged(format!(
+                "it has {} series, the manifest says {}",
+                part.table.keys.len(),
+                meta.series
+            )));
+        }
+        Ok(part)
+    }
+
+    /// What the manifest says about the part, from its own footer and the sizes of its files.
+    ///
+    /// # Errors
+    /// [`PartError`] where its files are no part.
+    pub(crate) fn read_meta(dir: &Path, id: PartId) -> Result<PartMeta, PartError> {
+        let path = chunks_path(dir, id);
+        let (file, metadata) = open_chunks(&path)?;
+        let table = Table::open(dir, id)?;
+        let text = footer_value(&metadata, key::PART);
+        let meta = text
+            .and_then(|text| serde_json::from_str::<PartMeta>(text).ok())
+            .filter(|meta| meta.id == id);
+        match meta {
+            Some(meta) => Ok(PartMeta {
+                bytes: file.len() + table.bytes(),
+                ..meta
+            }),
+            None => Err(PartError::Damaged {
+                path,
+                what: "its footer does not describe it".to_owned(),
+            }),
+        }
+    }
+
+    /// What the manifest says about it.
+    pub(crate) fn meta(&self) -> &PartMeta {
+        &self.meta
+    }
+
+    /// The tenant it was written for.
+    pub(crate) fn tenant(&self) -> &str {
+        footer_value(&self.metadata, key::TENANT).unwrap_or("")
+    }
+
+    /// Keys of its series, by row; nothing is read.
+    pub(crate) fn keys(&self) -> &[SeriesKey] {
+        &self.table.keys
+    }
+
+    /// Row, key and labels of each of its series, by row; labels are read, a few thousand at a time.
+    ///
+    /// # Errors
+    /// [`PartError`] where the series table cannot be read; an item fails where its labels are damaged.
+    pub(crate) fn series(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(u32, SeriesKey, Labels), PartError>> + '_, PartError> {
+        self.table.series()
+    }
+
+    /// The row of a series.
+    pub(crate) fn row_of(&self, key: SeriesKey) -> Option<u32> {
+        self.table.row_of(key)
+    }
+
+    /// Appends the samples of series `row` within `range`, ascending.
+    ///
+    /// # Errors
+    /// [`PartError`] where they cannot be read or are damaged; `out` then holds those before.
+    pub(crate) fn read(&self, row: u32, range: TimeRange, out: &mut Samples) -> Result<(), PartError> {
+        if !range.overlaps(self.meta.t_min, self.meta.t_max) {
+            return Ok(());
+        }
+        let row = row as usize;
+        let (Some(&first), Some(&end)) = (self.table.first_chunk.get(row), self.table.first_chunk.get(row + 1)) else {
+            return Err(self.damaged(format!("it has no series row {row}")));
+        };
+        self.read_chunks(first..end, range, out)
+    }
+
+    fn read_chunks(&self, mut rows: Range<u64>, range: TimeRange, out: &mut Samples) -> Result<(), PartError> {
+        while rows.start < rows.end {
+            let number = self.groups.partition_point(|group| group.first_row <= rows.start) - 1;
+            let group = &self.groups[number];
+            let directory = self.directory(number)?;
+            let from = (rows.start - group.first_row) as usize;
+            let to = ((rows.end - group.first_row) as usize).min(directory.entries.len());
+            let entries = &directory.entries[from..to];
+            // Chunks of a series follow each other in time.
+            let skipped = entries.partition_point(|e| e.t_max < range.start.0);
+            let wanted = entries[skipped..].partition_point(|e| e.t_min <= range.end.0);
+            let wanted_rows = rows.start + skipped as u64;
+            self.decode(&directory, &entries[skipped..skipped + wanted], wanted_rows, range, out)?;
+            rows.start += entries.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn decode(
+        &self,
+        directory: &Directory,
+        entries: &[Entry],
+        first_row: u64,
+        range: TimeRange,
+        out: &mut Samples,
+    ) -> Result<(), PartError> {
+        let mut at = 0;
+        while at < entries.len() {
+            let start = entries[at].offset;
+            let run = entries[at..]
+                .iter()
+                .take_while(|e| e.offset + u64::from(e.size) - start <= READ_BYTES_MAX)
+                .count();
+            // A single chunk may be longer than the bound.
+            let run = &entries[at..at + run.max(1)];
+            let len = run.last().map_or(0, |last| last.offset + u64::from(last.size) - start);
+            BYTES.with_borrow_mut(|bytes| {
+                bytes.resize(bytes.len().max(len as usize), 0);
+                let bytes = &mut bytes[..len as usize];
+                self.file
+                    .read_exact_at(bytes, start)
+                    .map_err(|source| PartError::io("read", &self.path, source))?;
+                for (entry, row) in run.iter().zip(first_row + at as u64..) {
+                    let values = (entry.offset - start) as usize;
+                    let values = &bytes[values..values + entry.size as usize];
+                    self.decode_chunk(directory.timestamps_of(entry), entry, values, row, range, out)?;
+                }
+                Ok::<(), PartError>(())
+            })?;
+            at += run.len();
+        }
+        Ok(())
+    }
+
+    fn decode_chunk(
+        &self,
+        ts: &[u8],
+        entry: &Entry,
+        values: &[u8],
+        row: u64,
+        range: TimeRange,
+        out: &mut Samples,
+    ) -> Result<(), PartError> {
+        let n = u32::from(entry.n);
+        if checksum(n, entry.codec, ts, values) != entry.crc {
+            return Err(self.damaged(format!("the checksum of chunk row {row} does not hold")));
+        }
+        let start = out.len();
+        decode_into(ts, entry.codec, values, n, out).map_err(|source| PartError::Chunk {
+            path: self.path.clone(),
+            row,
+            source,
+        })?;
+        let timestamps = &out.timestamps[start..];
+        if (timestamps.first(), timestamps.last()) != (Some(&entry.t_min), Some(&entry.t_max)) {
+            out.timestamps.truncate(start);
+            out.values.truncate(start);
+            return Err(self.damaged(format!("chunk row {row} and its timestamps differ")));
+        }
+        if entry.t_max > range.end.0 {
+            let keep = start + timestamps.partition_point(|&t| t <= range.end.0);
+            out.timestamps.truncate(keep);
+            out.values.truncate(keep);
+        }
+        if entry.t_min < range.start.0 {
+            let drop = start + out.timestamps[start..].partition_point(|&t| t < range.start.0);
+            out.timestamps.drain(start..drop);
+            out.values.drain(start..drop);
+        }
+        Ok(())
+    }
+
+    fn directory(&self, group: usize) -> Result<Arc<Directory>, PartError> {
+        self.groups[group].directory.get(|| {
+            guarded(|| Directory::read(&self.file, &self.metadata, group)).map_err(|source| PartError::Parquet {
+                action: "read",
+                path: self.path.clone(),
+                source,
+            })
+        })
+    }
+
+    /// Reads all of the part; returns what is wrong with it, at most a hundred things.
+    pub(crate) fn verify(&self) -> Vec<PartError> {
+        const PROBLEMS_MAX: usize = 100;
+        let mut problems = Vec::new();
+        let mut samples = Samples::default();
+        let mut count = 0;
+        match self.series() {
+            Err(error) => problems.push(error),
+            Ok(series) => problems.extend(series.filter_map(Result::err).take(PROBLEMS_MAX)),
+        }
+        for row in 0..self.meta.series {
+            if problems.len() >= PROBLEMS_MAX {
+                return problems;
+            }
+            samples.clear();
+            if let Err(error) = self.read(row, TimeRange::ALL, &mut samples) {
+                problems.push(error);
+                continue;
+            }
+            count += samples.len() as u64;
+            if samples.timestamps.windows(2).any(|pair| pair[0] >= pair[1]) {
+                problems.push(self.damaged(format!("timestamps of series row {row} do not ascend")));
+            }
+        }
+        if problems.is_empty() && count != self.meta.samples {
+            problems.push(self.damaged(format!(
+                "it has {count} samples, the manifest says {}",
+                self.meta.samples
+            )));
+        }
+        problems
+    }
+
+    fn damaged(&self, what: String) -> PartError {
+        PartError::Damaged {
+            path: self.path.clone(),
+            what,
+        }
+    }
+}
+
+/// Refuses files of a newer format.
+pub(super) fn check_version(path: &Path, metadata: &ArrowReaderMetadata) -> Result<(), PartError> {
+    match footer_value(metadata, key::FORMAT_VERSION).and_then(|text| text.parse().ok()) {
+        Some(FORMAT_VERSION) => {}
+        Some(version) => {
+            return Err(PartError::Newer {
+                path: path.to_owned(),
+                version,
+            });
+        }
+        None => {
+            return Err(PartError::Damaged {
+                path: path.to_owned(),
+                what: "its footer has no format version".to_owned(),
+            });
+        }
+    }
+    match footer_value(metadata, key::ENCRYPTION) {
+        Some("none") => Ok(()),
+        other => {
+            let what = format!(
+                "it is encrypted ({}), which this foreshock cannot read",
+                other.unwrap_or("unknown")
+            );
+            Err(PartError::Damaged {
+                path: path.to_owned(),
+                what,
+            })
+        }
+    }
+}
+
+fn open_chunks(path: &Path) -> Result<(PartFile, ArrowReaderMetadata), PartError> {
+    let file = PartFile::open(path).map_err(|source| PartError::io("open", path, source))?;
+    let error = |source: ParquetError| PartError::Parquet {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    };
+    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
+    let metadata = guarded(|| ArrowReaderMetadata::load(&file, options)).map_err(error)?;
+    // Versions before columns: a newer one may have others.
+    check_version(path, &metadata)?;
+    let options = ArrowReaderOptions::new().with_schema(read_schema());
+    let metadata = guarded(|| ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)).map_err(error)?;
+    Ok((file, metadata))
+}
+
+fn footer_value<'a>(metadata: &'a ArrowReaderMetadata, name: &str) -> Option<&'a str> {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata()?;
+    pairs.iter().find(|pair| pair.key == name)?.value.as_deref()
+}
+
+thread_local! {
+    static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
