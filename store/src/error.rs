@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::manifest::ManifestError;
+use crate::part::PartError;
 use crate::series::{LabelError, SeriesId};
 use crate::state::StateError;
 
@@ -82,6 +84,25 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// The manifest or a part cannot be written or read.
+    #[error("the store's parts failed")]
+    Parts {
+        /// What a caller does about it.
+        kind: ErrorKind,
+        /// What its reader can do.
+        hint: Option<&'static str>,
+        /// What happened.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Bytes in memory are not what was written there.
+    #[error("series {} in the head is damaged", .0.0)]
+    DamagedHead(SeriesId),
+    /// A defect ended the thread that was writing; whether the batch was kept is not known.
+    #[error("the write was interrupted by a defect")]
+    Interrupted,
+    /// The thread of the store cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The small transactional state failed.
     #[error("the tenant's state failed")]
     State(#[from] StateError),
@@ -97,6 +118,24 @@ impl StoreError {
         }
     }
 
+    /// The same error once more: a failed sync fails every batch that waited for it.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::StorageFull { action, path, source } | Self::Io { action, path, source } => {
+                let source = match source.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                };
+                Self::io(action, path, source)
+            }
+            other => Self::Parts {
+                kind: other.kind(),
+                hint: other.hint(),
+                source: other.to_string().into(),
+            },
+        }
+    }
+
     /// What a caller does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -107,7 +146,13 @@ impl StoreError {
             Self::Locked { .. } => ErrorKind::Conflict,
             Self::Label(_) | Self::TenantName { .. } => ErrorKind::Invalid,
             Self::State(error) => error.kind(),
-            Self::Io { .. } | Self::UnknownSeries(_) | Self::ForeignBatch => ErrorKind::Internal,
+            Self::Parts { kind, .. } => *kind,
+            Self::Io { .. }
+            | Self::UnknownSeries(_)
+            | Self::ForeignBatch
+            | Self::DamagedHead(_)
+            | Self::Interrupted
+            | Self::Thread(_) => ErrorKind::Internal,
         }
     }
 
@@ -132,7 +177,56 @@ impl StoreError {
                 Some("give the user that runs foreshock the right to write the data directory")
             }
             Self::State(error) => error.hint(),
+            Self::Parts { hint, .. } => *hint,
             _ => None,
         }
     }
+}
+
+impl From<PartError> for StoreError {
+    fn from(error: PartError) -> Self {
+        match full(&error) {
+            Some(source) => Self::StorageFull {
+                action: "write",
+                path: "parts".into(),
+                source,
+            },
+            None => Self::Parts {
+                kind: error.kind(),
+                hint: error.hint(),
+                source: error.into(),
+            },
+        }
+    }
+}
+
+impl From<ManifestError> for StoreError {
+    fn from(error: ManifestError) -> Self {
+        match full(&error) {
+            Some(source) => Self::StorageFull {
+                action: "write",
+                path: "manifest.json".into(),
+                source,
+            },
+            None => Self::Parts {
+                kind: error.kind(),
+                hint: error.hint(),
+                source: error.into(),
+            },
+        }
+    }
+}
+
+/// Whether the file system being full is at the bottom of `error`.
+fn full(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<io::Error>() {
+            Some(io) if matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                return Some(io::Error::from(io.kind()));
+            }
+            _ => next = error.source(),
+        }
+    }
+    None
 }

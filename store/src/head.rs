@@ -1,1 +1,377 @@
+//! Recent samples in memory, queryable as soon as they are durable.
+//!
+//! A [`Memtable`] only grows: one thread appends to it, many read. When it is flushed another one takes its place and it stays,
+//! unchanged, until its parts are committed and the last snapshot that holds it is gone. Within a series, samples newer than
+//! all before go into a compressed stream; late ones and overwrites go to a list in order of arrival and win over the stream.
+//! Both only grow, so what a snapshot sees of a series is two numbers. They are written down ([`Seen`]) when the series changes
+//! for the first time after a snapshot was taken, and only while one lives: memory without snapshots, and with ones that are
+//! dropped soon, stays as if there were none.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::{RwLock, RwLockWriteGuard};
+
+use crate::segmented::Segmented;
+use crate::series::{Samples, SeriesId, TimeRange};
+use crate::stream::{Stream, read_stream};
+
+#[cfg(test)]
+mod tests;
+
+/// Samples after which a stream is sealed: its state starts anew, and readers of a range skip whole streams.
+const SEAL_SAMPLES: u32 = 120;
+/// Series in a block, which share a lock.
+const BLOCK: usize = 256;
+/// Blocks that come into being together.
+const CHUNK: usize = 16;
+
+/// Which snapshots live, as the writer must know it. Snapshots are numbered; those taken without a write between share a number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Epochs {
+    /// The number that the next snapshot after a write gets.
+    pub(crate) current: u64,
+    /// Numbers of the oldest and the newest living snapshot.
+    pub(crate) living: Option<(u64, u64)>,
+}
+
+/// Samples since the last flush, by series.
+#[derive(Debug)]
+pub(crate) struct Memtable {
+    blocks: Segmented<RwLock<Block>>,
+    samples: AtomicU64,
+    series: AtomicU64,
+    bytes: AtomicU64,
+    t_min: AtomicI64,
+    t_max: AtomicI64,
+}
+
+/// Empty, or one slot a series.
+type Block = Vec<Option<Box<HeadSeries>>>;
+
+#[derive(Debug, Default)]
+struct HeadSeries {
+    sealed: Vec<Sealed>,
+    open: Stream,
+    // In order of arrival.
+    late: Vec<(i64, f64)>,
+    // Samples in `sealed` and `open`.
+    main: u32,
+    // The epoch in which the series was written last, and what snapshots of earlier epochs see of it, ascending.
+    written: u64,
+    seen: Vec<Seen>,
+}
+
+/// What snapshots up to number `upto`, down to the one before in the list, see of a series.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    upto: u64,
+    main: u32,
+    late: u32,
+}
+
+/// A stream that is full.
+#[derive(Clone, Debug)]
+struct Sealed {
+    t_min: i64,
+    t_max: i64,
+    n: u32,
+    bytes: Arc<[u8]>,
+}
+
+impl Memtable {
+    /// An empty one for series numbers below `max_series`.
+    pub(crate) fn new(max_series: usize) -> Self {
+        Self {
+            blocks: Segmented::new(max_series.div_ceil(BLOCK), CHUNK),
+            samples: AtomicU64::new(0),
+            series: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            t_min: AtomicI64::new(i64::MAX),
+            t_max: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Appends samples. There is one writer at a time: the caller sees to it.
+    pub(crate) fn append(&self, ids: &[SeriesId], timestamps: &[i64], values: &[f64], epochs: &Epochs) {
+        let mut held: Option<(usize, RwLockWriteGuard<'_, Block>)> = None;
+        let (mut series, mut bytes) = (0_u64, 0_isize);
+        let (mut t_min, mut t_max) = (i64::MAX, i64::MIN);
+        let columns = ids.iter().zip(timestamps).zip(values);
+        for ((&id, &at), &value) in columns {
+            let (number, slot) = (id.0 as usize / BLOCK, id.0 as usize % BLOCK);
+            // Neighbours in a batch are neighbours here: the lock is taken once for many samples.
+            if held.as_ref().is_none_or(|(n, _)| *n != number) {
+                // The old lock goes before the new one is taken.
+                drop(held.take());
+                let Some(lock) = self.blocks.get_or_make(number) else {
+                    continue;
+                };
+                let mut block = lock.write();
+                if block.is_empty() {
+                    block.resize_with(BLOCK, || None);
+                    bytes += (BLOCK * size_of::<Option<Box<HeadSeries>>>()) as isize;
+                }
+                held = Some((number, block));
+            }
+            let Some((_, block)) = &mut held else { continue };
+            let slot = &mut block[slot];
+            if slot.is_none() {
+                series += 1;
+                bytes += size_of::<HeadSeries>() as isize;
+            }
+            bytes += slot.get_or_insert_default().push(at, value, epochs);
+            t_min = t_min.min(at);
+            t_max = t_max.max(at);
+        }
+        drop(held);
+        self.samples.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        self.series.fetch_add(series, Ordering::Relaxed);
+        // Wraps around for a negative number, as it should.
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.t_min.fetch_min(t_min, Ordering::Relaxed);
+        self.t_max.fetch_max(t_max, Ordering::Relaxed);
+    }
+
+    /// Merges what snapshot number `epoch` sees of a series within `range` into what stands in `out` from `base` on, and wins
+    /// over it: see [`merge`]. `None` where the memory is damaged.
+    pub(crate) fn read(
+        &self,
+        id: SeriesId,
+        range: TimeRange,
+        epoch: u64,
+        base: usize,
+        out: &mut Samples,
+    ) -> Option<()> {
+        let (start, end) = (range.start.0, range.end.0);
+        if !range.overlaps(self.t_min.load(Ordering::Relaxed), self.t_max.load(Ordering::Relaxed)) {
+            return Some(());
+        }
+        let Some(lock) = self.blocks.get(id.0 as usize / BLOCK) else {
+            return Some(());
+        };
+        // Copied under the lock, decoded after it: the writer waits for a few hundred bytes at most.
+        let (mut streams, mut late) = (Vec::new(), Vec::new());
+        {
+            let block = lock.read();
+            let Some(Some(series)) = block.get(id.0 as usize % BLOCK) else {
+                return Some(());
+            };
+            let (mut main, seen_late) = series.seen_by(epoch);
+            for sealed in &series.sealed {
+                let n = main.min(sealed.n);
+                main -= n;
+                if n > 0 && range.overlaps(sealed.t_min, sealed.t_max) {
+                    streams.push((Arc::clone(&sealed.bytes), n));
+                }
+            }
+            if main > 0 && range.overlaps(series.open.first(), series.open.last()) {
+                streams.push((series.open.bytes().into(), main));
+            }
+            let seen = &series.late[..seen_late as usize];
+            late.extend(seen.iter().filter(|(at, _)| range.contains(*at)));
+        }
+        if out.len() == base && late.is_empty() {
+            return streams
+                .iter()
+                .try_for_each(|(bytes, n)| read_stream(bytes, *n, start, end, out));
+        }
+        let mut main = Samples::default();
+        streams
+            .iter()
+            .try_for_each(|(bytes, n)| read_stream(bytes, *n, start, end, &mut main))?;
+        merge(out, base, &main);
+        if !late.is_empty() {
+            // Stable, so that of equal timestamps the one that arrived last stays last, and wins.
+            late.sort_by_key(|(at, _)| *at);
+            let mut sorted = Samples::default();
+            for (i, &(at, value)) in late.iter().enumerate() {
+                if late.get(i + 1).is_none_or(|(next, _)| *next != at) {
+                    sorted.push(at, value);
+                }
+            }
+            merge(out, base, &sorted);
+        }
+        Some(())
+    }
+
+    /// Series that have samples, ascending.
+    pub(crate) fn ids(&self) -> Vec<SeriesId> {
+        let mut ids = Vec::with_capacity(self.series.load(Ordering::Relaxed) as usize);
+        for (number, block) in self.blocks.iter() {
+            let block = block.read();
+            let present = block.iter().enumerate().filter(|(_, series)| series.is_some());
+            ids.extend(present.map(|(slot, _)| SeriesId((number * BLOCK + slot) as u32)));
+        }
+        ids
+    }
+
+    /// Stretches of time that hold all samples of a series, which is no longer written; they may overlap.
+    pub(crate) fn stretches(&self, id: SeriesId) -> Vec<(i64, i64)> {
+        let Some(lock) = self.blocks.get(id.0 as usize / BLOCK) else {
+            return Vec::new();
+        };
+        let block = lock.read();
+        let Some(Some(series)) = block.get(id.0 as usize % BLOCK) else {
+            return Vec::new();
+        };
+        let mut stretches: Vec<_> = series.sealed.iter().map(|s| (s.t_min, s.t_max)).collect();
+        if !series.open.is_empty() {
+            stretches.push((series.open.first(), series.open.last()));
+        }
+        stretches.extend(series.late.iter().map(|(at, _)| (*at, *at)));
+        stretches
+    }
+
+    /// Samples that were appended, those that others overwrite included.
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    /// Series that have samples.
+    pub(crate) fn series(&self) -> u64 {
+        self.series.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory, counted.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// First and last timestamp.
+    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
+        (self.samples() > 0).then(|| (self.t_min.load(Ordering::Relaxed), self.t_max.load(Ordering::Relaxed)))
+    }
+}
+
+impl HeadSeries {
+    /// Takes a sample and answers by how many bytes it grew.
+    #[inline]
+    fn push(&mut self, at: i64, value: f64, epochs: &Epochs) -> isize {
+        let last = self.last_at();
+        if last == Some(at) && self.holds_last(value) {
+            // Sent again, as senders do that saw no answer.
+            return 0;
+        }
+        let mut grown = 0;
+        if self.written < epochs.current {
+            grown += self.remember(epochs);
+        }
+        if last.is_some_and(|last| at <= last) {
+            let before = self.late.capacity();
+            if self.late.len() == before {
+                self.late.reserve_exact((before / 2).max(4));
+            }
+            self.late.push((at, value));
+            return grown + ((self.late.capacity() - before) * size_of::<(i64, f64)>()) as isize;
+        }
+        let before = self.open.capacity() as isize;
+        self.open.push(at, value);
+        self.main += 1;
+        if self.open.len() >= SEAL_SAMPLES {
+            grown += self.seal();
+        }
+        grown + self.open.capacity() as isize - before
+    }
+
+    /// The newest timestamp of the streams.
+    fn last_at(&self) -> Option<i64> {
+        if self.open.is_empty() {
+            self.sealed.last().map(|sealed| sealed.t_max)
+        } else {
+            Some(self.open.last())
+        }
+    }
+
+    /// Whether the newest sample of the streams is known to have this value, and nothing overwrote it.
+    fn holds_last(&self, value: f64) -> bool {
+        !self.open.is_empty() && self.late.is_empty() && self.open.last_value().to_bits() == value.to_bits()
+    }
+
+    fn seal(&mut self) -> isize {
+        /// What an `Arc` puts before its slice.
+        const COUNTS: usize = 16;
+        let bytes: Arc<[u8]> = self.open.bytes().into();
+        let sealed = Sealed {
+            t_min: self.open.first(),
+            t_max: self.open.last(),
+            n: self.open.len(),
+            bytes,
+        };
+        let before = self.sealed.capacity();
+        if self.sealed.len() == before {
+            self.sealed.reserve_exact(2);
+        }
+        let slots = self.sealed.capacity() - before;
+        let grown = slots * size_of::<Sealed>() + COUNTS + sealed.bytes.len();
+        self.sealed.push(sealed);
+        self.open.reset();
+        grown as isize
+    }
+
+    /// Writes down what the living snapshots see, before the first change of this epoch.
+    fn remember(&mut self, epochs: &Epochs) -> isize {
+        let before = self.seen.capacity() as isize;
+        match epochs.living {
+            Some((oldest, newest)) => {
+                self.seen.retain(|seen| seen.upto >= oldest);
+                if newest >= self.written && self.main > 0 {
+                    let (main, late) = (self.main, self.late.len() as u32);
+                    self.seen.push(Seen {
+                        upto: epochs.current - 1,
+                        main,
+                        late,
+                    });
+                }
+            }
+            None => self.seen = Vec::new(),
+        }
+        self.written = epochs.current;
+        (self.seen.capacity() as isize - before) * size_of::<Seen>() as isize
+    }
+
+    /// How many samples of the streams and of the late list snapshot number `epoch` sees.
+    fn seen_by(&self, epoch: u64) -> (u32, u32) {
+        if epoch >= self.written {
+            return (self.main, self.late.len() as u32);
+        }
+        self.seen
+            .iter()
+            .find(|seen| seen.upto >= epoch)
+            .map_or((0, 0), |seen| (seen.main, seen.late))
+    }
+}
+
+/// Merges `newer`, ascending, into what stands in `out` from `base` on, ascending too; of equal timestamps the newer stays.
+pub(crate) fn merge(out: &mut Samples, base: usize, newer: &Samples) {
+    let (Some(&first), Some(&last)) = (newer.timestamps.first(), newer.timestamps.last()) else {
+        return;
+    };
+    if out.timestamps[base..].last().is_none_or(|t| *t < first) {
+        out.timestamps.extend_from_slice(&newer.timestamps);
+        out.values.extend_from_slice(&newer.values);
+        return;
+    }
+    if out.timestamps[base] > last {
+        out.timestamps.splice(base..base, newer.timestamps.iter().copied());
+        out.values.splice(base..base, newer.values.iter().copied());
+        return;
+    }
+    // What is before the newer ones stays where it is.
+    let kept = base + out.timestamps[base..].partition_point(|t| *t < first);
+    let older = Samples {
+        timestamps: out.timestamps.split_off(kept),
+        values: out.values.split_off(kept),
+    };
+    let mut left = older.iter().peekable();
+    for (at, value) in newer.iter() {
+        while let Some((t, v)) = left.next_if(|(t, _)| *t < at) {
+            out.push(t, v);
+        }
+        let _replaced = left.next_if(|(t, _)| *t == at);
+        out.push(at, value);
+    }
+    for (t, v) in left {
+        out.push(t, v);
+    }
+}

@@ -1,10 +1,12 @@
 //! Samples in, samples and Arrow batches out.
 
 mod append;
+mod background;
 mod chunk;
 mod codec;
 mod compaction;
 mod error;
+mod flush;
 mod head;
 mod identity;
 mod index;
@@ -16,13 +18,17 @@ mod part;
 pub mod promql;
 mod reader;
 mod retention;
+mod segmented;
 mod series;
+mod series_table;
 mod state;
 mod store;
+mod stream;
+mod telemetry;
 mod tenants;
 mod wal;
 
-pub use append::{Appended, Batch, Refused, RefuseReason};
+pub use append::{Appended, Batch, RefuseReason, Refused};
 pub use error::{ErrorKind, StoreError};
 pub use identity::{DEVICE_LABELS, HOST_LABELS, device_of, host_of};
 pub use metadata::{Metadata, MetricKind};

@@ -1,6 +1,6 @@
 //! What a metric is: its kind, unit and help, as its senders describe it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::StoreError;
 use crate::state::State;
@@ -35,7 +35,7 @@ pub enum MetricKind {
 }
 
 impl MetricKind {
-    const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Counter,
         Self::Gauge,
         Self::Histogram,
@@ -64,6 +64,72 @@ impl MetricKind {
             .into_iter()
             .find(|kind| kind.as_str() == word)
             .unwrap_or_default()
+    }
+}
+
+/// What is known of all metrics. News go to the WAL with the next batch, and to the state with the next flush.
+#[derive(Debug, Default)]
+pub(crate) struct MetadataBook {
+    known: BTreeMap<String, Metadata>,
+    unlogged: BTreeSet<String>,
+    unsaved: BTreeSet<String>,
+}
+
+impl MetadataBook {
+    pub(crate) fn new(known: BTreeMap<String, Metadata>) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
+    /// Remembers; nothing happens when it is known already, as it nearly always is.
+    pub(crate) fn set(&mut self, metric: &str, metadata: Metadata) {
+        if self.known.get(metric) != Some(&metadata) {
+            self.known.insert(metric.to_owned(), metadata);
+            self.unlogged.insert(metric.to_owned());
+            self.unsaved.insert(metric.to_owned());
+        }
+    }
+
+    /// As [`MetadataBook::set`], of what is in the WAL already.
+    pub(crate) fn replay(&mut self, metric: String, metadata: Metadata) {
+        self.unsaved.insert(metric.clone());
+        self.known.insert(metric, metadata);
+    }
+
+    pub(crate) fn known(&self) -> &BTreeMap<String, Metadata> {
+        &self.known
+    }
+
+    /// What the WAL does not hold yet.
+    pub(crate) fn take_unlogged(&mut self) -> Vec<(String, Metadata)> {
+        if self.unlogged.is_empty() {
+            return Vec::new();
+        }
+        let names = std::mem::take(&mut self.unlogged);
+        names
+            .into_iter()
+            .filter_map(|name| self.known.get(&name).cloned().map(|m| (name, m)))
+            .collect()
+    }
+
+    /// The WAL did not take it.
+    pub(crate) fn put_back(&mut self, described: Vec<(String, Metadata)>) {
+        self.unlogged.extend(described.into_iter().map(|(name, _)| name));
+    }
+
+    /// What the state does not hold yet.
+    pub(crate) fn unsaved(&self) -> BTreeMap<String, Metadata> {
+        self.unsaved
+            .iter()
+            .filter_map(|name| self.known.get(name).cloned().map(|m| (name.clone(), m)))
+            .collect()
+    }
+
+    /// The state holds `saved` now.
+    pub(crate) fn saved(&mut self, saved: &BTreeMap<String, Metadata>) {
+        self.unsaved.retain(|name| saved.get(name) != self.known.get(name));
     }
 }
 

@@ -1,43 +1,134 @@
 //! The one way to read: head and parts as they were at one instant.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::error::StoreError;
+use crate::head::merge;
 use crate::series::{Labels, Matcher, Samples, SeriesId, SeriesKey, TimeRange};
+use crate::series_table::Entry;
+use crate::store::{Shared, View};
+
+#[cfg(test)]
+mod tests;
 
 /// Head and parts as they were at one instant; later appends, flushes and merges do not show in it. Cheap to take and to clone.
+///
+/// While it lives, the files of its parts and the memory of its head stay: hold it as long as a query, not longer.
 #[derive(Clone, Debug)]
-pub struct Snapshot {}
+pub struct Snapshot(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    view: Arc<View>,
+    epoch: u64,
+    // Series registered later do not exist for it.
+    series: u32,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let mut living = self.shared.living.lock();
+        if let Some(count) = living.get_mut(&self.epoch) {
+            *count -= 1;
+            if *count == 0 {
+                living.remove(&self.epoch);
+            }
+        }
+    }
+}
 
 impl Snapshot {
+    pub(crate) fn take(shared: &Arc<Shared>) -> Self {
+        let (view, epoch) = {
+            let mut gate = shared.gate.lock();
+            if gate.written {
+                gate.epoch += 1;
+                gate.written = false;
+            }
+            let epoch = gate.epoch - 1;
+            *shared.living.lock().entry(epoch).or_default() += 1;
+            (Arc::clone(&gate.view), epoch)
+        };
+        Self(Arc::new(Inner {
+            shared: Arc::clone(shared),
+            view,
+            epoch,
+            series: shared.table.len(),
+        }))
+    }
+
     /// Series that meet all `matchers` and may have samples within `range`, in the order of their labels.
     ///
     /// # Errors
-    /// None at present; reading the index from disk may fail one day.
+    /// None at present: the index is in memory.
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<SeriesId>, StoreError> {
-        let _ = (matchers, range);
-        todo!()
+        Ok(self.0.shared.table.select(matchers, range, self.0.series))
     }
 
     /// The labels of a series that [`Snapshot::select`] gave out; no labels for any other number.
     #[must_use]
     pub fn labels(&self, id: SeriesId) -> Labels {
-        let _ = id;
-        todo!()
+        self.0
+            .shared
+            .table
+            .entry(id)
+            .map_or_else(Labels::empty, |entry| entry.labels().clone())
     }
 
     /// The key of a series that [`Snapshot::select`] gave out.
     #[must_use]
     pub fn key(&self, id: SeriesId) -> SeriesKey {
-        let _ = id;
-        todo!()
+        SeriesKey::of(self.0.shared.table.canonical(id))
     }
 
     /// Appends the samples of a series within `range` to `out`: ascending, one a timestamp, the one written last.
     ///
     /// # Errors
-    /// [`StoreError`] when a part cannot be read; `out` is then as it was.
+    /// [`StoreError::Parts`] when a part cannot be read; `out` is then as it was.
     pub fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), StoreError> {
-        let _ = (id, range, out);
-        todo!()
+        let base = out.len();
+        let result = self.read_after(id, range, base, out);
+        if result.is_err() {
+            out.timestamps.truncate(base);
+            out.values.truncate(base);
+        }
+        result
+    }
+
+    fn read_after(&self, id: SeriesId, range: TimeRange, base: usize, out: &mut Samples) -> Result<(), StoreError> {
+        let Inner {
+            shared, view, epoch, ..
+        } = &*self.0;
+        let Some(labels) = shared.table.entry(id).map(Entry::labels) else {
+            return Ok(());
+        };
+        let mut parts = view
+            .parts
+            .iter()
+            .filter(|p| range.overlaps(p.meta().t_min, p.meta().t_max))
+            .peekable();
+        if parts.peek().is_some() {
+            let key = labels.key();
+            let mut newer = Samples::default();
+            for part in parts {
+                let Some(row) = part.row_of(key) else { continue };
+                if out.len() == base {
+                    part.read(row, range, out)?;
+                } else {
+                    newer.clear();
+                    part.read(row, range, &mut newer)?;
+                    merge(out, base, &newer);
+                }
+            }
+        }
+        for memtable in view.frozen.iter().map(|frozen| &frozen.memtable).chain([&view.active]) {
+            memtable
+                .read(id, range, *epoch, base, out)
+                .ok_or(StoreError::DamagedHead(id))?;
+        }
+        Ok(())
     }
 
     /// Names of all labels of the series that meet `matchers`, sorted.
@@ -45,8 +136,17 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::select`].
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError> {
-        let _ = (matchers, range);
-        todo!()
+        let Inner { shared, series, .. } = &*self.0;
+        if matchers.is_empty() {
+            return Ok(shared.table.label_names(range, *series));
+        }
+        let ids = self.select(matchers, range)?;
+        let labels = ids
+            .iter()
+            .filter_map(|id| shared.table.entry(*id))
+            .flat_map(|entry| entry.labels().iter());
+        let names: BTreeSet<&str> = labels.map(|(name, _)| name).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     /// Values of label `name` of the series that meet `matchers`, sorted.
@@ -54,13 +154,24 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::select`].
     pub fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError> {
-        let _ = (name, matchers, range);
-        todo!()
+        let Inner { shared, series, .. } = &*self.0;
+        if matchers.is_empty() {
+            return Ok(shared.table.label_values(name, range, *series));
+        }
+        let ids = self.select(matchers, range)?;
+        let entries = ids.iter().filter_map(|id| shared.table.entry(*id));
+        let values: BTreeSet<&str> = entries.filter_map(|entry| entry.labels().get(name)).collect();
+        Ok(values.into_iter().map(str::to_owned).collect())
     }
 
     /// First and last timestamp of all samples, `None` where there are none.
     #[must_use]
     pub fn time_range(&self) -> Option<TimeRange> {
-        todo!()
+        let view = &self.0.view;
+        let parts = view.parts.iter().map(|part| (part.meta().t_min, part.meta().t_max));
+        let memtables = view.frozen.iter().map(|frozen| &frozen.memtable).chain([&view.active]);
+        let bounds = parts.chain(memtables.filter_map(|memtable| memtable.bounds()));
+        let (t_min, t_max) = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        Some(TimeRange::millis(t_min, t_max))
     }
 }

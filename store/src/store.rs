@@ -1,19 +1,120 @@
-//! One tenant's samples and state.
+//! One tenant's samples and state, opened.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::append::{Appended, Batch};
+use opentelemetry::KeyValue;
+use parking_lot::Mutex;
+
+use crate::append::{Appended, Batch, Buffers, GroupCommit};
+use crate::background::Background;
 use crate::error::StoreError;
-use crate::metadata::Metadata;
+use crate::head::{Epochs, Memtable};
+use crate::lock::{DirLock, sync_dir};
+use crate::manifest::{Manifest, sweep};
+use crate::metadata::{self, Metadata, MetadataBook};
 use crate::options::StoreOptions;
+use crate::part::{Part, quarantine};
 use crate::reader::Snapshot;
+use crate::series::SeriesId;
+use crate::series_table::SeriesTable;
 use crate::state::State;
+use crate::wal::{self, Wal};
+
+#[cfg(test)]
+mod tests;
 
 /// One tenant's samples and state.
+///
+/// All calls may come from any thread. Those that write block until the disk has answered.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+    background: Background,
+    // Held until the store is dropped; snapshots that live longer read parts that never change.
+    _lock: DirLock,
+}
+
+/// What store, batches, snapshots and the background thread share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) dir: PathBuf,
+    pub(crate) tenant: String,
+    pub(crate) tenant_label: KeyValue,
+    pub(crate) options: StoreOptions,
+    pub(crate) table: SeriesTable,
+    pub(crate) commit: GroupCommit,
+    // Locks are taken in the order in which they stand here.
+    pub(crate) compacting: Mutex<()>,
+    pub(crate) flushing: Mutex<()>,
+    pub(crate) wal: Mutex<Wal>,
+    // (`commit.applying` comes here.)
+    pub(crate) manifest: Mutex<Manifest>,
+    pub(crate) gate: Mutex<Gate>,
+    /// Living snapshots by number.
+    pub(crate) living: Mutex<BTreeMap<u64, u32>>,
+    pub(crate) metadata: Mutex<MetadataBook>,
+    pub(crate) pool: Mutex<Vec<Buffers>>,
+    pub(crate) counters: Counters,
+    pub(crate) state: State,
+    report: OpenReport,
+}
+
+/// What readers see. Held by the writer while samples become visible, and for a moment when a snapshot is taken.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// The number that the next snapshot gets, unless nothing was written since the last one.
+    pub(crate) epoch: u64,
+    /// Whether anything was written since the last snapshot.
+    pub(crate) written: bool,
+    pub(crate) view: Arc<View>,
+}
+
+/// Where samples are.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// By rank: later ones win.
+    pub(crate) parts: Vec<Arc<Part>>,
+    /// Being flushed; wins over parts.
+    pub(crate) frozen: Option<Frozen>,
+    /// Being written; wins over all.
+    pub(crate) active: Arc<Memtable>,
+    /// When the active memtable was begun, by the clock.
+    pub(crate) active_since_ms: i64,
+}
+
+/// A memtable that is no longer written.
+#[derive(Clone, Debug)]
+pub(crate) struct Frozen {
+    pub(crate) memtable: Arc<Memtable>,
+    /// WAL segments before this one hold nothing but what is in it or in parts.
+    pub(crate) wal_from_segment: u64,
+}
+
+/// Counts since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    appended: AtomicU64,
+    refused: AtomicU64,
+    part_bytes: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn appended(&self, samples: u64) {
+        self.appended.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self, samples: u64) {
+        self.refused.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub(crate) fn part_written(&self, bytes: u64) {
+        self.part_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
 
 /// What opening a store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +125,7 @@ pub struct OpenReport {
     pub torn_tail: Option<(PathBuf, u64)>,
     /// Places in the WAL whose bytes are damaged: what follows them in their segment is lost.
     pub damaged_segments: Vec<(PathBuf, u64)>,
-    /// Parts that could not be opened and were moved aside.
+    /// Files of parts that could not be opened and were moved aside.
     pub damaged_parts: Vec<PathBuf>,
 }
 
@@ -39,6 +140,8 @@ pub struct StoreStats {
     pub head_samples: u64,
     /// Bytes of samples in the head.
     pub head_bytes: u64,
+    /// Approximate bytes of the index of label values.
+    pub index_bytes: u64,
     /// Parts.
     pub parts: u64,
     /// Samples in parts.
@@ -63,62 +166,165 @@ impl Store {
     /// Opens the store in `dir`, one tenant's directory, which is created where it does not exist.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] when another process holds it; [`StoreError::Io`] when it cannot be read. Damaged bytes are no
-    /// error: they are reported by [`Store::open_report`] and in the log.
+    /// [`StoreError::Locked`] when another process holds it; [`StoreError::Io`] when it cannot be read. Damaged bytes in WAL and
+    /// parts are no error: they are reported by [`Store::open_report`] and in the log.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        let _ = (dir, options);
-        todo!()
+        let wal_dir = dir.join("wal");
+        fs::create_dir_all(&wal_dir).map_err(|e| StoreError::io("create", &wal_dir, e))?;
+        let lock = DirLock::acquire(dir)?;
+        // The directories' own names are durable before anything in them is acknowledged.
+        sync_dir(dir)?;
+        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+            sync_dir(parent)?;
+        }
+        let state = State::open(&dir.join("state.sqlite"))?;
+        let mut metadata = MetadataBook::new(metadata::load(&state)?);
+        let mut report = OpenReport::default();
+        let (manifest, parts) = open_parts(dir, &mut report)?;
+
+        let table = SeriesTable::new(options.max_series);
+        for part in &parts {
+            register_series_of(part, &table)?;
+        }
+        let active = Arc::new(Memtable::new(options.max_series));
+        let mut replay = Replay {
+            table: &table,
+            memtable: &active,
+            metadata: &mut metadata,
+            samples: Buffers::default(),
+            replayed: 0,
+            dropped: 0,
+        };
+        let from = manifest.wal_from_segment;
+        let replayed = wal::replay(&wal_dir, from, &mut replay)?;
+        if replay.dropped > 0 {
+            tracing::error!(
+                series = replay.dropped,
+                limit = options.max_series,
+                "too many series, the WAL's others are lost"
+            );
+        }
+        report.replayed_samples = replay.replayed;
+        report.torn_tail = replayed.torn_tail;
+        report.damaged_segments = replayed.damaged;
+
+        let tenant = dir
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let view = View {
+            parts,
+            frozen: None,
+            active,
+            active_since_ms: options.clock.now_ms(),
+        };
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            tenant_label: KeyValue::new("tenant", tenant.clone()),
+            tenant,
+            table,
+            commit: GroupCommit::default(),
+            compacting: Mutex::new(()),
+            flushing: Mutex::new(()),
+            wal: Mutex::new(Wal::new(&wal_dir, options.wal_segment_bytes, replayed.segments, from)),
+            manifest: Mutex::new(manifest),
+            gate: Mutex::new(Gate {
+                epoch: 1,
+                written: true,
+                view: Arc::new(view),
+            }),
+            living: Mutex::default(),
+            metadata: Mutex::new(metadata),
+            pool: Mutex::default(),
+            counters: Counters::default(),
+            state,
+            report,
+            options,
+        });
+        let background = Background::start(&shared)?;
+        Ok(Arc::new(Self {
+            shared,
+            background,
+            _lock: lock,
+        }))
     }
 
     /// What opening found.
     #[must_use]
     pub fn open_report(&self) -> &OpenReport {
-        todo!()
+        &self.shared.report
     }
 
     /// The tenant: the name of the directory.
     #[must_use]
     pub fn tenant(&self) -> &str {
-        todo!()
+        &self.shared.tenant
     }
 
     /// The tenant's small transactional state.
     #[must_use]
     pub fn state(&self) -> &State {
-        todo!()
+        &self.shared.state
     }
 
     /// An empty batch.
     #[must_use]
     pub fn batch(&self) -> Batch {
-        todo!()
+        Batch {
+            shared: Arc::clone(&self.shared),
+            samples: self.shared.scratch(),
+        }
     }
 
     /// Makes a batch durable, then visible. Blocks until the WAL is synced: call it on a thread that may block.
     ///
+    /// Samples that are refused are told in the answer, and the others are taken. A sample with a timestamp that its series
+    /// has already replaces it; sending a batch again changes nothing.
+    ///
     /// # Errors
-    /// Nothing of the batch was kept when this fails.
+    /// [`StoreError::StorageFull`] and [`StoreError::HeadFull`]: retry later, queries go on meanwhile;
+    /// [`StoreError::Closed`]. Nothing of the batch counts then, though what was written before a power cut may come back.
     pub fn append(&self, batch: Batch) -> Result<Appended, StoreError> {
-        let _ = batch;
-        todo!()
+        if !Arc::ptr_eq(&batch.shared, &self.shared) {
+            return Err(StoreError::ForeignBatch);
+        }
+        if let Some(&unknown) = batch
+            .samples
+            .ids()
+            .iter()
+            .max()
+            .filter(|id| id.0 >= self.shared.table.len())
+        {
+            return Err(StoreError::UnknownSeries(unknown));
+        }
+        let bytes = self.shared.head_bytes();
+        let limit = self.shared.options.head_bytes_max;
+        if bytes > limit {
+            self.background.wake();
+            return Err(StoreError::HeadFull { bytes, limit });
+        }
+        let appended = self.shared.append(batch.samples)?;
+        if bytes > self.shared.options.flush_head_bytes {
+            self.background.wake();
+        }
+        Ok(appended)
     }
 
     /// The store as it is now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        todo!()
+        Snapshot::take(&self.shared)
     }
 
-    /// Remembers what a metric is. It is written with the next batch.
+    /// Remembers what a metric is: durably with the next batch.
     pub fn set_metadata(&self, metric: &str, metadata: Metadata) {
-        let _ = (metric, metadata);
-        todo!()
+        self.shared.metadata.lock().set(metric, metadata);
     }
 
     /// What is known of every metric.
     #[must_use]
     pub fn metadata(&self) -> BTreeMap<String, Metadata> {
-        todo!()
+        self.shared.metadata.lock().known().clone()
     }
 
     /// Writes all acknowledged samples into parts.
@@ -126,7 +332,7 @@ impl Store {
     /// # Errors
     /// When a part cannot be written; the samples stay in WAL and head.
     pub fn flush(&self) -> Result<(), StoreError> {
-        todo!()
+        self.shared.flush()
     }
 
     /// Merges parts until there is nothing left to merge.
@@ -134,20 +340,176 @@ impl Store {
     /// # Errors
     /// When a part cannot be read or written; the parts stay as they were.
     pub fn compact(&self) -> Result<(), StoreError> {
-        todo!()
+        self.shared.compact()
     }
 
-    /// Stops the store's thread and refuses appends from then on. What was acknowledged is durable already.
+    /// Stops the store's thread and refuses appends from then on. What was acknowledged is durable already, so nothing is
+    /// written.
     ///
     /// # Errors
-    /// None at present.
+    /// [`StoreError::Interrupted`] when the thread had panicked.
     pub fn close(&self) -> Result<(), StoreError> {
-        todo!()
+        self.shared.commit.queue.lock().closed = true;
+        self.background.stop()
     }
 
     /// Sizes.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        todo!()
+        self.shared.stats()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(
+                tenant = self.shared.tenant,
+                error = &error as &dyn std::error::Error,
+                "store did not close"
+            );
+        }
+    }
+}
+
+impl Shared {
+    /// Which snapshots live, for the writer, which holds the gate.
+    pub(crate) fn epochs(&self, gate: &Gate) -> Epochs {
+        let living = self.living.lock();
+        let first = living.first_key_value().map(|(number, _)| *number);
+        let last = living.last_key_value().map(|(number, _)| *number);
+        Epochs {
+            current: gate.epoch,
+            living: first.zip(last),
+        }
+    }
+
+    /// What readers see now.
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.gate.lock().view)
+    }
+
+    /// Bytes of samples that are not in parts.
+    pub(crate) fn head_bytes(&self) -> u64 {
+        let view = self.view();
+        view.active.bytes() + view.frozen.as_ref().map_or(0, |frozen| frozen.memtable.bytes())
+    }
+
+    pub(crate) fn stats(&self) -> StoreStats {
+        let view = self.view();
+        let memtables = || view.frozen.iter().map(|f| &f.memtable).chain([&view.active]);
+        let (wal_segments, wal_bytes, wal_written_bytes) = {
+            let wal = self.wal.lock();
+            let (segments, bytes) = wal.size();
+            (segments, bytes, wal.written_bytes())
+        };
+        StoreStats {
+            series: u64::from(self.table.len()),
+            head_series: memtables().map(|m| m.series()).max().unwrap_or(0),
+            head_samples: memtables().map(|m| m.samples()).sum(),
+            head_bytes: memtables().map(|m| m.bytes()).sum(),
+            index_bytes: self.table.index_bytes(),
+            parts: view.parts.len() as u64,
+            part_samples: view.parts.iter().map(|p| p.meta().samples).sum(),
+            part_bytes: view.parts.iter().map(|p| p.meta().bytes).sum(),
+            wal_bytes,
+            wal_segments,
+            appended_samples: self.counters.appended.load(Ordering::Relaxed),
+            refused_samples: self.counters.refused.load(Ordering::Relaxed),
+            wal_written_bytes,
+            part_written_bytes: self.counters.part_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Opens the parts that the manifest lists. One that cannot be opened is moved aside: the others still answer.
+fn open_parts(dir: &Path, report: &mut OpenReport) -> Result<(Manifest, Vec<Arc<Part>>), StoreError> {
+    let mut manifest = Manifest::load(dir)?;
+    let swept = sweep(dir, &manifest)?;
+    if !swept.is_empty() {
+        tracing::info!(files = swept.len(), "removed files of parts that were never committed");
+    }
+    let (mut parts, mut damaged) = (Vec::new(), Vec::new());
+    for meta in &manifest.parts {
+        match Part::open(dir, meta) {
+            Ok(part) => parts.push(Arc::new(part)),
+            Err(error) => {
+                tracing::error!(
+                    part = meta.id.0,
+                    error = &error as &dyn std::error::Error,
+                    "part is damaged, moved aside"
+                );
+                report.damaged_parts.extend(quarantine(dir, meta.id)?);
+                damaged.push(meta.id);
+            }
+        }
+    }
+    if !damaged.is_empty() {
+        manifest.replace(&damaged, []);
+        manifest.commit(dir)?;
+    }
+    Ok((manifest, parts))
+}
+
+/// Makes the series of a part known.
+fn register_series_of(part: &Part, table: &SeriesTable) -> Result<(), StoreError> {
+    let (t_min, t_max) = (part.meta().t_min, part.meta().t_max);
+    let known = |key| table.find_by_key(key).and_then(|id| table.entry(id));
+    let mut all_known = true;
+    for &key in part.keys() {
+        match known(key) {
+            Some(entry) => entry.widen(t_min, t_max),
+            None => all_known = false,
+        }
+    }
+    if all_known {
+        return Ok(());
+    }
+    // Labels are read only for a part that brings new series.
+    for series in part.series()? {
+        let (_, _, labels) = series?;
+        let id = table.find_or_register(labels.as_bytes())?;
+        if let Some(entry) = table.entry(id) {
+            entry.widen(t_min, t_max);
+        }
+    }
+    Ok(())
+}
+
+/// Takes what the WAL holds into the head.
+struct Replay<'a> {
+    table: &'a SeriesTable,
+    memtable: &'a Memtable,
+    metadata: &'a mut MetadataBook,
+    samples: Buffers,
+    replayed: u64,
+    dropped: u64,
+}
+
+impl wal::record::Sink for Replay<'_> {
+    fn series(&mut self, canonical: &[u8]) -> Option<SeriesId> {
+        match self.table.find_or_register(canonical) {
+            Ok(id) => Some(id),
+            Err(_) => {
+                self.dropped += 1;
+                None
+            }
+        }
+    }
+
+    fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64) {
+        if let Some(entry) = self.table.entry(id) {
+            entry.widen(at_ms, at_ms);
+        }
+        self.samples.push(id, at_ms, value);
+    }
+
+    fn end_of_batch(&mut self) {
+        self.replayed += self.samples.ids().len() as u64;
+        self.samples.append_to(self.memtable);
+    }
+
+    fn metadata(&mut self, metric: String, metadata: Metadata) {
+        self.metadata.replay(metric, metadata);
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::Store;
 use crate::error::StoreError;
 use crate::lock::DirLock;
 use crate::options::StoreOptions;
-use crate::Store;
 
 #[cfg(test)]
 mod tests;
@@ -51,7 +51,12 @@ impl Tenants {
                 tracing::warn!(path = %entry.path().display(), "not a tenant, left alone");
             }
         }
-        Ok(Self { dir, options, stores: Mutex::new(stores), _lock: lock })
+        Ok(Self {
+            dir,
+            options,
+            stores: Mutex::new(stores),
+            _lock: lock,
+        })
     }
 
     /// The store of tenant `name`, if there is one.
@@ -71,7 +76,9 @@ impl Tenants {
             return Ok(Arc::clone(store));
         }
         if !is_tenant_name(name) {
-            return Err(StoreError::TenantName { name: name.chars().take(80).collect() });
+            return Err(StoreError::TenantName {
+                name: name.chars().take(80).collect(),
+            });
         }
         let store = Store::open(&self.dir.join(name), self.options.clone())?;
         stores.insert(name.to_owned(), Arc::clone(&store));
@@ -111,7 +118,11 @@ impl Tenants {
         stores.remove(name);
         drop(stores);
         if let Err(error) = closed {
-            tracing::warn!(tenant = name, error = &error as &dyn std::error::Error, "a deleted tenant did not close cleanly");
+            tracing::warn!(
+                tenant = name,
+                error = &error as &dyn std::error::Error,
+                "a deleted tenant did not close cleanly"
+            );
         }
         remove(&aside)?;
         Ok(true)
@@ -136,5 +147,7 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 #[must_use]
 pub fn is_tenant_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }

@@ -1,1 +1,315 @@
+//! The write-ahead log: every acknowledged sample is in a synced segment until a part holds it.
+//!
+//! ```text
+//! <tenant>/wal/00000001.wal   header 16 bytes: "FSWAL" | version u8 | encryption u8 (0: none) | 0 | segment number u64
+//!                             then records (`record`)
+//! ```
+//! Each segment can be read by itself: it defines every series that it mentions. So damage in one costs no other, and a segment
+//! can be dropped as soon as the manifest lists the parts that hold its samples.
+//!
+//! A writer never continues a segment that it did not begin: after a start, a failed write or a failed sync the next record goes
+//! to a new one.
 
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::StoreError;
+use crate::lock::sync_dir;
+use crate::metadata::Metadata;
+use crate::series::SeriesId;
+use record::{Columns, Decoder, Encoder, FRAME_BYTES, RECORD_BYTES_MAX, Sink, unframe};
+
+pub(crate) mod record;
+#[cfg(test)]
+mod tests;
+
+const MAGIC: &[u8; 5] = b"FSWAL";
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 16;
+
+/// Writes segments.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    dir: PathBuf,
+    segment_bytes: u64,
+    encoder: Encoder,
+    // Records that are not written yet.
+    buffer: Vec<u8>,
+    // Numbers and sizes of all segments, the one being written last.
+    segments: Vec<(u64, u64)>,
+    next_number: u64,
+    open: Option<File>,
+    written_bytes: u64,
+    // Where the records in `buffer` began; left behind by a writer that never came to `commit`.
+    begun: Option<record::Mark>,
+}
+
+impl Wal {
+    /// A writer whose first segment comes after `found` and is at least `from`.
+    pub(crate) fn new(dir: &Path, segment_bytes: u64, found: Vec<(u64, u64)>, from: u64) -> Self {
+        let next_number = found.last().map_or(1, |(number, _)| number + 1).max(from);
+        Self {
+            dir: dir.to_owned(),
+            segment_bytes,
+            encoder: Encoder::new(),
+            buffer: Vec::new(),
+            segments: found,
+            next_number,
+            open: None,
+            written_bytes: 0,
+            begun: None,
+        }
+    }
+
+    /// Gathers samples to write.
+    pub(crate) fn samples<'l>(&mut self, samples: Columns<'_>, labels_of: impl Fn(SeriesId) -> &'l [u8]) {
+        self.encoder.samples(samples, labels_of, &mut self.buffer);
+    }
+
+    /// Gathers what a metric is.
+    pub(crate) fn metadata(&mut self, metric: &str, metadata: &Metadata) {
+        self.encoder.metadata(metric, metadata, &mut self.buffer);
+    }
+
+    /// Starts gathering; everything from here on is committed together.
+    pub(crate) fn begin(&mut self) {
+        self.buffer.clear();
+        if let Some(mark) = self.begun.take() {
+            self.encoder.rewind(&mark);
+        }
+        if self.open.is_some()
+            && self
+                .segments
+                .last()
+                .is_some_and(|(_, bytes)| *bytes >= self.segment_bytes)
+        {
+            self.open = None;
+        }
+        if self.open.is_none() {
+            self.encoder.begin_segment();
+        }
+        self.begun = Some(self.encoder.mark());
+    }
+
+    /// Writes what was gathered and syncs it: when this returns, it survives a power cut.
+    ///
+    /// # Errors
+    /// Then nothing of it counts, though a later start may find some of it.
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        let mark = self.begun.take();
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let result = self.write_and_sync();
+        if let (Err(_), Some(mark)) = (&result, &mark) {
+            self.encoder.rewind(mark);
+        }
+        // A huge batch must not keep its memory for good.
+        self.buffer.clear();
+        self.buffer.shrink_to(4 << 20);
+        result
+    }
+
+    fn write_and_sync(&mut self) -> Result<(), StoreError> {
+        if self.open.is_none() {
+            self.create_segment()?;
+        }
+        let (Some(file), Some((number, bytes))) = (&self.open, self.segments.last_mut()) else {
+            return Ok(());
+        };
+        if let Err(error) = file.write_all_at(&self.buffer, *bytes) {
+            let path = segment_path(&self.dir, *number);
+            // What was written in part is cut off. Where even that fails the segment ends here, and a start cuts it.
+            if file.set_len(*bytes).is_err() {
+                self.open = None;
+            }
+            return Err(StoreError::io("write", &path, error));
+        }
+        if let Err(error) = file.sync_data() {
+            let path = segment_path(&self.dir, *number);
+            // After a failed sync the kernel may have dropped the pages and call the next sync a success. Only a new file is
+            // a fresh start.
+            if let Err(error) = file.set_len(*bytes) {
+                tracing::warn!(path = %path.display(), %error, "cannot cut a segment that failed to sync");
+            }
+            self.open = None;
+            return Err(StoreError::io("sync", &path, error));
+        }
+        *bytes += self.buffer.len() as u64;
+        self.written_bytes += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    fn create_segment(&mut self) -> Result<(), StoreError> {
+        let number = self.next_number;
+        let path = segment_path(&self.dir, number);
+        let create = || {
+            let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+            file.write_all_at(&header(number), 0)?;
+            Ok(file)
+        };
+        let file = create().map_err(|e| StoreError::io("create", &path, e))?;
+        // The name must be durable before the first record in it is acknowledged.
+        sync_dir(&self.dir)?;
+        self.next_number += 1;
+        self.segments.push((number, HEADER_BYTES as u64));
+        self.open = Some(file);
+        Ok(())
+    }
+
+    /// Ends the present segment and answers the number from which on later records are.
+    pub(crate) fn cut(&mut self) -> u64 {
+        self.open = None;
+        self.next_number
+    }
+
+    /// Forgets the segments before `number` and answers their paths, to be removed.
+    pub(crate) fn release_before(&mut self, number: u64) -> Vec<PathBuf> {
+        let kept = self.segments.partition_point(|(n, _)| *n < number);
+        self.segments
+            .drain(..kept)
+            .map(|(n, _)| segment_path(&self.dir, n))
+            .collect()
+    }
+
+    /// Number of segments and their bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (
+            self.segments.len() as u64,
+            self.segments.iter().map(|(_, bytes)| bytes).sum(),
+        )
+    }
+
+    /// Bytes written since this writer was made.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+}
+
+fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:08}.wal"))
+}
+
+fn header(number: u64) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..5].copy_from_slice(MAGIC);
+    header[5] = VERSION;
+    header[8..].copy_from_slice(&number.to_le_bytes());
+    header
+}
+
+/// What replaying found beside the records.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    /// Numbers and sizes of the segments that remain.
+    pub(crate) segments: Vec<(u64, u64)>,
+    /// Where the last segment was cut.
+    pub(crate) torn_tail: Option<(PathBuf, u64)>,
+    /// From where on a segment could not be read.
+    pub(crate) damaged: Vec<(PathBuf, u64)>,
+}
+
+/// Reads all segments from number `from` on in order; older ones, which parts hold, are removed.
+///
+/// # Errors
+/// Only where files cannot be read, cut or removed. Damage is reported and passed over: the rest of its segment is lost.
+pub(crate) fn replay(dir: &Path, from: u64, sink: &mut impl Sink) -> Result<Replayed, StoreError> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| StoreError::io("list", dir, e))? {
+        let entry = entry.map_err(|e| StoreError::io("list", dir, e))?;
+        let name = entry.file_name();
+        let number = name
+            .to_str()
+            .and_then(|n| n.strip_suffix(".wal"))
+            .and_then(|n| n.parse::<u64>().ok());
+        match number {
+            Some(number) if number >= from => numbers.push(number),
+            Some(_) => fs::remove_file(entry.path()).map_err(|e| StoreError::io("remove", &entry.path(), e))?,
+            None => tracing::warn!(path = %entry.path().display(), "not a WAL segment, left alone"),
+        }
+    }
+    numbers.sort_unstable();
+    let mut replayed = Replayed::default();
+    for (i, &number) in numbers.iter().enumerate() {
+        let path = segment_path(dir, number);
+        let bytes = fs::read(&path).map_err(|e| StoreError::io("read", &path, e))?;
+        let end = read_segment(&bytes, number, sink);
+        let mut size = bytes.len() as u64;
+        if let End::Broken { at, more } = end {
+            let last = i + 1 == numbers.len();
+            if last && !more {
+                tracing::warn!(path = %path.display(), offset = at, "WAL segment ends within a record: cut there");
+                size = at as u64;
+                cut(&path, size)?;
+                replayed.torn_tail = Some((path.clone(), size));
+            } else {
+                tracing::error!(path = %path.display(), offset = at, "WAL segment is damaged: what follows in it is lost");
+                replayed.damaged.push((path.clone(), at as u64));
+            }
+        }
+        if size <= HEADER_BYTES as u64 {
+            // Begun, but nothing in it was ever acknowledged.
+            fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e))?;
+        } else {
+            replayed.segments.push((number, size));
+        }
+    }
+    Ok(replayed)
+}
+
+fn cut(path: &Path, size: u64) -> Result<(), StoreError> {
+    let cut = || {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(size)?;
+        file.sync_all()
+    };
+    cut().map_err(|e| StoreError::io("cut", path, e))
+}
+
+/// How a segment ends.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// At byte `at` there is no whole record; `more` when a good one follows it, so that this is no tail cut by a crash.
+    Broken {
+        at: usize,
+        more: bool,
+    },
+}
+
+fn read_segment(bytes: &[u8], number: u64, sink: &mut impl Sink) -> End {
+    if bytes.get(..HEADER_BYTES) != Some(&header(number)) {
+        let more = bytes.get(HEADER_BYTES..).is_some_and(|rest| unframe(rest).is_some());
+        return End::Broken { at: 0, more };
+    }
+    let mut rest = &bytes[HEADER_BYTES..];
+    let mut decoder = Decoder::default();
+    while !rest.is_empty() {
+        let at = bytes.len() - rest.len();
+        let Some((record, after)) = unframe(rest) else {
+            return End::Broken {
+                at,
+                more: record_after(rest),
+            };
+        };
+        if decoder.record(record, sink).is_none() {
+            // The checksum is good and yet it makes no sense: written wrongly, and certainly no torn tail.
+            return End::Broken { at, more: true };
+        }
+        rest = after;
+    }
+    End::Whole
+}
+
+/// Whether a good record follows the damaged one at the start of `bytes`, as far as its length can be believed.
+fn record_after(bytes: &[u8]) -> bool {
+    let Some((length, _)) = bytes.split_first_chunk::<4>() else {
+        return false;
+    };
+    let length = u32::from_le_bytes(*length) as usize;
+    length <= RECORD_BYTES_MAX
+        && bytes
+            .get(FRAME_BYTES + length..)
+            .is_some_and(|rest| unframe(rest).is_some())
+}

@@ -1,0 +1,120 @@
+//! The thread of a store that flushes, merges and drops parts by itself.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::StoreError;
+use crate::store::Shared;
+use crate::telemetry::Telemetry;
+
+/// How often the thread looks what is due.
+const PERIOD: Duration = Duration::from_secs(5);
+/// Pause after a failure: a full disk stays full for a while.
+const PAUSE: Duration = Duration::from_secs(30);
+/// Samples stay in the head no longer than this, by the store's clock.
+const HEAD_AGE_MAX_MS: i64 = 2 * 60 * 60 * 1000;
+/// The head is flushed when the WAL has grown to this, so that a start replays no more.
+const WAL_BYTES_MAX: u64 = 1 << 30;
+
+/// The thread, and how to reach it.
+#[derive(Debug)]
+pub(crate) struct Background {
+    calls: Arc<Calls>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    state: Mutex<Wanted>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    stop: bool,
+    look: bool,
+}
+
+impl Background {
+    /// Starts the thread, unless the options say that there is none.
+    pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        let calls = Arc::new(Calls::default());
+        let thread = if shared.options.background {
+            let (shared, calls) = (Arc::clone(shared), Arc::clone(&calls));
+            let name = format!("store-{}", shared.tenant);
+            Some(
+                std::thread::Builder::new()
+                    .name(name)
+                    .spawn(move || run(&shared, &calls))
+                    .map_err(StoreError::Thread)?,
+            )
+        } else {
+            None
+        };
+        Ok(Self {
+            calls,
+            thread: Mutex::new(thread),
+        })
+    }
+
+    /// Asks the thread to look now.
+    pub(crate) fn wake(&self) {
+        self.calls.state.lock().look = true;
+        self.calls.changed.notify_all();
+    }
+
+    /// Ends the thread after what it is doing.
+    pub(crate) fn stop(&self) -> Result<(), StoreError> {
+        self.calls.state.lock().stop = true;
+        self.calls.changed.notify_all();
+        match self.thread.lock().take() {
+            Some(thread) => thread.join().map_err(|_| StoreError::Interrupted),
+            None => Ok(()),
+        }
+    }
+}
+
+fn run(shared: &Shared, calls: &Calls) {
+    let mut pause = PERIOD;
+    loop {
+        {
+            let mut wanted = calls.state.lock();
+            // After a failure nobody hurries the thread.
+            let hurried = |wanted: &Wanted| wanted.look && pause == PERIOD;
+            if !wanted.stop && !hurried(&wanted) {
+                calls.changed.wait_for(&mut wanted, pause);
+            }
+            if wanted.stop {
+                return;
+            }
+            wanted.look = false;
+        }
+        pause = match work(shared) {
+            Ok(()) => PERIOD,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(tenant = shared.tenant, error, "cannot write parts, will try again");
+                PAUSE
+            }
+        };
+    }
+}
+
+fn work(shared: &Shared) -> Result<(), StoreError> {
+    let now_ms = shared.options.clock.now_ms();
+    let view = shared.view();
+    let stats = shared.stats();
+    Telemetry::get().sizes(&shared.tenant_label, &stats);
+    let old = now_ms.saturating_sub(view.active_since_ms) >= HEAD_AGE_MAX_MS && view.active.samples() > 0;
+    let large = stats.head_bytes > shared.options.flush_head_bytes || stats.wal_bytes > WAL_BYTES_MAX;
+    // Nothing of the old view is needed while parts are written: it would keep memory.
+    let unfinished = view.frozen.is_some();
+    drop(view);
+    if old || large || unfinished {
+        shared.flush()?;
+    }
+    shared.maintain(now_ms)
+}

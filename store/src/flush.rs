@@ -1,0 +1,281 @@
+//! From head to parts, and from parts to larger parts: everything that changes the manifest of an open store.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+
+use crate::compaction::{self, Plan};
+use crate::error::StoreError;
+use crate::head::Memtable;
+use crate::manifest::{Manifest, remove_part_files};
+use crate::metadata;
+use crate::part::{Level, Part, PartId, PartMeta, PartWriter, series_order};
+use crate::retention;
+use crate::series::{Samples, SeriesId, TimeRange};
+use crate::store::{Frozen, Shared, View};
+use crate::telemetry::Telemetry;
+
+/// Time that a part from the head covers, aligned to UTC.
+const WINDOW_MS: i64 = 2 * 60 * 60 * 1000;
+/// A reader number that sees everything: what is flushed is no longer written.
+const EVERYTHING: u64 = u64::MAX;
+
+impl Shared {
+    /// Writes all acknowledged samples into parts.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        let _flushing = self.flushing.lock();
+        // Left by a flush that failed: it comes first, so that there is never more than one.
+        if let Some(frozen) = self.view().frozen.clone() {
+            self.flush_frozen(&frozen)?;
+        }
+        if let Some(frozen) = self.freeze() {
+            self.flush_frozen(&frozen)?;
+        }
+        Telemetry::get().sizes(&self.tenant_label, &self.stats());
+        Ok(())
+    }
+
+    /// Puts an empty memtable in place of the active one, at a border between two WAL segments.
+    fn freeze(&self) -> Option<Frozen> {
+        // With both held, every record that was written is visible and none is being written.
+        let mut wal = self.wal.lock();
+        let _applying = self.commit.applying.lock();
+        if self.view().active.samples() == 0 {
+            return None;
+        }
+        let active = Arc::new(Memtable::new(self.options.max_series));
+        let active_since_ms = self.options.clock.now_ms();
+        let wal_from_segment = wal.cut();
+        let mut gate = self.gate.lock();
+        let frozen = Frozen {
+            memtable: Arc::clone(&gate.view.active),
+            wal_from_segment,
+        };
+        let parts = gate.view.parts.clone();
+        gate.view = Arc::new(View {
+            parts,
+            frozen: Some(frozen.clone()),
+            active,
+            active_since_ms,
+        });
+        Some(frozen)
+    }
+
+    fn flush_frozen(&self, frozen: &Frozen) -> Result<(), StoreError> {
+        let described = self.metadata.lock().unsaved();
+        if !described.is_empty() {
+            metadata::save(&self.state, &described)?;
+            self.metadata.lock().saved(&described);
+        }
+        let mut metas = Vec::new();
+        let result = self.write_parts(&frozen.memtable, &mut metas).and_then(|()| {
+            let parts = self.open_all(&metas)?;
+            self.commit_manifest(&[], &metas, Some(frozen.wal_from_segment))?;
+            Ok(parts)
+        });
+        let parts = match result {
+            Ok(parts) => parts,
+            Err(error) => {
+                self.discard(&metas);
+                return Err(error);
+            }
+        };
+        self.publish(&[], parts, true);
+        let released = self.wal.lock().release_before(frozen.wal_from_segment);
+        for path in released {
+            // What stays is removed at the next start: the manifest says that it is not needed.
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove a WAL segment");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one part for each window that has samples; those that are whole are in `metas`, also after an error.
+    fn write_parts(&self, memtable: &Memtable, metas: &mut Vec<PartMeta>) -> Result<(), StoreError> {
+        let mut ids = memtable.ids();
+        let labels = |id: SeriesId| self.table.entry(id).map(crate::series_table::Entry::labels);
+        ids.sort_by(|a, b| match (labels(*a), labels(*b)) {
+            (Some(a), Some(b)) => series_order(a, b),
+            (a, b) => a.cmp(&b),
+        });
+        let series: Vec<(SeriesId, Vec<(i64, i64)>)> = ids.into_iter().map(|id| (id, memtable.stretches(id))).collect();
+        let mut samples = Samples::default();
+        for window in self.windows(memtable, &series, &mut samples)? {
+            let start = window.saturating_mul(WINDOW_MS);
+            let range = TimeRange::millis(start, start.saturating_add(WINDOW_MS - 1));
+            let mut writer = None;
+            for (id, stretches) in &series {
+                if !stretches.iter().any(|(t_min, t_max)| range.overlaps(*t_min, *t_max)) {
+                    continue;
+                }
+                samples.clear();
+                memtable
+                    .read(*id, range, EVERYTHING, 0, &mut samples)
+                    .ok_or(StoreError::DamagedHead(*id))?;
+                let Some(labels) = labels(*id).filter(|_| !samples.is_empty()) else {
+                    continue;
+                };
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    None => {
+                        let part = self.manifest.lock().take_id();
+                        writer.insert(PartWriter::create(&self.dir, part, Level::Flushed, &self.tenant)?)
+                    }
+                };
+                let row = writer.series(labels.key(), labels)?;
+                writer.samples(row, &samples.timestamps, &samples.values)?;
+            }
+            if let Some(writer) = writer {
+                let meta = writer.finish()?;
+                self.counters.part_written(meta.bytes);
+                Telemetry::get().part_written(&self.tenant_label, meta.bytes);
+                metas.push(meta);
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers of the windows that have samples. Only stretches across a border are read for it.
+    fn windows(
+        &self,
+        memtable: &Memtable,
+        series: &[(SeriesId, Vec<(i64, i64)>)],
+        samples: &mut Samples,
+    ) -> Result<BTreeSet<i64>, StoreError> {
+        let mut windows = BTreeSet::new();
+        for (id, stretches) in series {
+            for &(t_min, t_max) in stretches {
+                let (first, last) = (t_min.div_euclid(WINDOW_MS), t_max.div_euclid(WINDOW_MS));
+                windows.extend([first, last]);
+                if last - first > 1 {
+                    samples.clear();
+                    let range = TimeRange::millis(t_min, t_max);
+                    memtable
+                        .read(*id, range, EVERYTHING, 0, samples)
+                        .ok_or(StoreError::DamagedHead(*id))?;
+                    windows.extend(samples.timestamps.iter().map(|t| t.div_euclid(WINDOW_MS)));
+                }
+            }
+        }
+        Ok(windows)
+    }
+
+    /// Merges parts until there is nothing left to merge.
+    pub(crate) fn compact(&self) -> Result<(), StoreError> {
+        let _compacting = self.compacting.lock();
+        loop {
+            let plan = compaction::plan_settled(&self.manifest.lock(), self.options.clock.now_ms());
+            match plan {
+                Some(plan) => self.merge(&plan)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Merges what is due at `now_ms`, and drops what is older than the retention.
+    pub(crate) fn maintain(&self, now_ms: i64) -> Result<(), StoreError> {
+        let _compacting = self.compacting.lock();
+        loop {
+            let plan = compaction::plan(&self.manifest.lock(), now_ms);
+            match plan {
+                Some(plan) => self.merge(&plan)?,
+                None => break,
+            }
+        }
+        if let Some(keep_ms) = self.options.retention_ms {
+            let gone = retention::expired(&self.manifest.lock(), now_ms, keep_ms);
+            if !gone.is_empty() {
+                self.commit_manifest(&gone, &[], None)?;
+                self.publish(&gone, Vec::new(), false);
+                self.remove_parts(&gone);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&self, plan: &Plan) -> Result<(), StoreError> {
+        let inputs: Vec<Arc<Part>> = self
+            .view()
+            .parts
+            .iter()
+            .filter(|p| plan.inputs.contains(&p.meta().id))
+            .map(Arc::clone)
+            .collect();
+        let id = self.manifest.lock().take_id();
+        let meta = match compaction::merge(&self.dir, &self.tenant, plan.level, &inputs, id) {
+            Ok(meta) => meta,
+            Err(error) => {
+                self.remove_parts(&[id]);
+                return Err(error.into());
+            }
+        };
+        self.counters.part_written(meta.bytes);
+        Telemetry::get().part_written(&self.tenant_label, meta.bytes);
+        let metas = [meta];
+        let result = self.open_all(&metas).and_then(|parts| {
+            self.commit_manifest(&plan.inputs, &metas, None)?;
+            Ok(parts)
+        });
+        match result {
+            Ok(parts) => self.publish(&plan.inputs, parts, false),
+            Err(error) => {
+                self.discard(&metas);
+                return Err(error);
+            }
+        }
+        self.remove_parts(&plan.inputs);
+        Ok(())
+    }
+
+    /// Opened before the commit: a part that cannot be read must not replace what it was made of.
+    fn open_all(&self, metas: &[PartMeta]) -> Result<Vec<Arc<Part>>, StoreError> {
+        metas
+            .iter()
+            .map(|meta| Ok(Arc::new(Part::open(&self.dir, meta)?)))
+            .collect()
+    }
+
+    fn commit_manifest(
+        &self,
+        gone: &[PartId],
+        new: &[PartMeta],
+        wal_from_segment: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let mut manifest = self.manifest.lock();
+        let mut next: Manifest = manifest.clone();
+        next.replace(gone, new.iter().cloned());
+        next.wal_from_segment = wal_from_segment.unwrap_or(next.wal_from_segment);
+        next.commit(&self.dir)?;
+        *manifest = next;
+        Ok(())
+    }
+
+    /// Shows readers what the manifest says.
+    fn publish(&self, gone: &[PartId], new: Vec<Arc<Part>>, flushed: bool) {
+        let mut gate = self.gate.lock();
+        let mut view = View::clone(&gate.view);
+        view.parts.retain(|part| !gone.contains(&part.meta().id));
+        view.parts.extend(new);
+        view.parts.sort_by_key(|part| (part.meta().rank, part.meta().id));
+        if flushed {
+            view.frozen = None;
+        }
+        gate.view = Arc::new(view);
+    }
+
+    /// Removes parts that no commit ever listed.
+    fn discard(&self, metas: &[PartMeta]) {
+        self.remove_parts(&metas.iter().map(|meta| meta.id).collect::<Vec<_>>());
+    }
+
+    /// Snapshots that hold one of the parts have its files open and go on reading.
+    fn remove_parts(&self, ids: &[PartId]) {
+        if let Err(error) = remove_part_files(&self.dir, ids) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "files of dropped parts stay until the next start"
+            );
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! All series of a store: by labels, by number, by label values.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::StoreError;
+use crate::index::Index;
+use crate::segmented::Segmented;
+use crate::series::{Labels, Matcher, SeriesId, SeriesKey, TimeRange};
+
+const SHARDS: usize = 64;
+const CHUNK: usize = 2048;
+
+/// All series of a store. Numbers are dense, in order of registration, and never reused while the store is open.
+#[derive(Debug)]
+pub(crate) struct SeriesTable {
+    by_key: [RwLock<ByKey>; SHARDS],
+    // Series whose key's lower half another series has as well. Practically none, ever.
+    collisions: RwLock<HashMap<Box<[u8]>, SeriesId>>,
+    entries: Segmented<OnceLock<Entry>>,
+    len: AtomicU32,
+    index: RwLock<Index>,
+    order: Mutex<Arc<Order>>,
+    max: usize,
+}
+
+/// Series by the lower half of their keys: 16 bytes an entry. The labels are compared at every hit.
+type ByKey = HashMap<u64, SeriesId, BuildHasherDefault<KeyHasher>>;
+
+/// Keys are hashes already.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What is known of a series.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    labels: Labels,
+    // Bounds of all timestamps that the series ever had, in WAL, head and parts. Only the one writer widens them.
+    t_min: AtomicI64,
+    t_max: AtomicI64,
+}
+
+impl Entry {
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The latest timestamp, `i64::MIN` where there is none.
+    pub(crate) fn t_max(&self) -> i64 {
+        self.t_max.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of samples from `t_min` to `t_max`.
+    pub(crate) fn widen(&self, t_min: i64, t_max: i64) {
+        if t_min < self.t_min.load(Ordering::Relaxed) {
+            self.t_min.store(t_min, Ordering::Relaxed);
+        }
+        if t_max > self.t_max.load(Ordering::Relaxed) {
+            self.t_max.store(t_max, Ordering::Relaxed);
+        }
+    }
+
+    fn overlaps(&self, range: TimeRange) -> bool {
+        range.overlaps(self.t_min.load(Ordering::Relaxed), self.t_max.load(Ordering::Relaxed))
+    }
+}
+
+/// The rank of each series in the order of labels, for the series that there were when it was made.
+#[derive(Debug, Default)]
+struct Order {
+    ranks: Vec<u32>,
+}
+
+impl SeriesTable {
+    /// An empty table for at most `max` series.
+    pub(crate) fn new(max: usize) -> Self {
+        let max = max.min(u32::MAX as usize);
+        Self {
+            by_key: std::array::from_fn(|_| RwLock::default()),
+            collisions: RwLock::default(),
+            entries: Segmented::new(max, CHUNK),
+            len: AtomicU32::new(0),
+            index: RwLock::default(),
+            order: Mutex::default(),
+            max,
+        }
+    }
+
+    /// How many series there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// The series with these canonical label bytes.
+    #[inline]
+    pub(crate) fn find(&self, canonical: &[u8]) -> Option<SeriesId> {
+        self.find_key(low_half(canonical), canonical)
+    }
+
+    fn find_key(&self, key: u64, canonical: &[u8]) -> Option<SeriesId> {
+        let id = self.shard(key).read().get(&key).copied()?;
+        if self.entry(id)?.labels.as_bytes() == canonical {
+            return Some(id);
+        }
+        self.collisions.read().get(canonical).copied()
+    }
+
+    /// The series with this key.
+    pub(crate) fn find_by_key(&self, key: SeriesKey) -> Option<SeriesId> {
+        let half = key.0 as u64;
+        let id = self.shard(half).read().get(&half).copied()?;
+        if self.entry(id)?.labels.key() == key {
+            return Some(id);
+        }
+        let collisions = self.collisions.read();
+        collisions
+            .iter()
+            .find(|(labels, _)| SeriesKey::of(labels) == key)
+            .map(|(_, id)| *id)
+    }
+
+    /// The series with these canonical label bytes, registered where it is new.
+    pub(crate) fn find_or_register(&self, canonical: &[u8]) -> Result<SeriesId, StoreError> {
+        let key = low_half(canonical);
+        if let Some(id) = self.find_key(key, canonical) {
+            return Ok(id);
+        }
+        let labels = Labels::from_bytes(canonical).unwrap_or_else(Labels::empty);
+        // One registration at a time: whoever holds the index gives out the next number.
+        let mut index = self.index.write();
+        if let Some(id) = self.find_key(key, canonical) {
+            return Ok(id);
+        }
+        let number = self.len.load(Ordering::Acquire);
+        let full = || StoreError::TooManySeries { limit: self.max };
+        let entry = self.entries.get_or_make(number as usize).ok_or_else(full)?;
+        if number as usize >= self.max {
+            return Err(full());
+        }
+        let id = SeriesId(number);
+        index.insert(id, &labels);
+        // `i64::MAX..=i64::MIN`: no sample yet, so that no range overlaps.
+        let fresh = Entry {
+            labels,
+            t_min: AtomicI64::new(i64::MAX),
+            t_max: AtomicI64::new(i64::MIN),
+        };
+        entry.get_or_init(|| fresh);
+        let taken = {
+            let mut shard = self.shard(key).write();
+            let other = shard.get(&key).copied();
+            if other.is_none() {
+                shard.insert(key, id);
+            }
+            other.is_some()
+        };
+        if taken {
+            self.collisions.write().insert(canonical.into(), id);
+        }
+        self.len.store(number + 1, Ordering::Release);
+        Ok(id)
+    }
+
+    /// What is known of a series.
+    #[inline]
+    pub(crate) fn entry(&self, id: SeriesId) -> Option<&Entry> {
+        self.entries.get(id.0 as usize)?.get()
+    }
+
+    /// Canonical label bytes of a series, none for an unknown one.
+    pub(crate) fn canonical(&self, id: SeriesId) -> &[u8] {
+        self.entry(id).map_or(&[], |entry| entry.labels.as_bytes())
+    }
+
+    /// Series below `bound` that meet all `matchers` and may have samples within `range`, in the order of their labels.
+    pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange, bound: u32) -> Vec<SeriesId> {
+        let labels_of = |id| self.entry(id).map(Entry::labels);
+        let found = self.index.read().select(matchers, bound, labels_of);
+        let mut ids: Vec<SeriesId> = found
+            .iter()
+            .map(SeriesId)
+            .filter(|id| id.0 < bound && self.entry(*id).is_some_and(|entry| entry.overlaps(range)))
+            .collect();
+        self.sort(&mut ids);
+        ids
+    }
+
+    /// Values of label `name` among the series below `bound` that may have samples within `range`, sorted.
+    pub(crate) fn label_values(&self, name: &str, range: TimeRange, bound: u32) -> Vec<String> {
+        self.index.read().values(name, |id| {
+            id.0 < bound && self.entry(id).is_some_and(|entry| entry.overlaps(range))
+        })
+    }
+
+    /// Names of labels among the series below `bound` that may have samples within `range`, sorted.
+    pub(crate) fn label_names(&self, range: TimeRange, bound: u32) -> Vec<String> {
+        self.index
+            .read()
+            .names(|id| id.0 < bound && self.entry(id).is_some_and(|entry| entry.overlaps(range)))
+    }
+
+    /// Approximate bytes of the index.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.index.read().bytes()
+    }
+
+    /// Sorts by labels. Ranks are computed once for many sorts; series that came since are compared by their labels.
+    fn sort(&self, ids: &mut [SeriesId]) {
+        // Few series are cheaper to compare than all of them are to rank.
+        const FEW: usize = 32;
+        let labels = |id: SeriesId| self.entry(id).map(Entry::labels);
+        if ids.len() <= FEW {
+            ids.sort_unstable_by(|a, b| labels(*a).cmp(&labels(*b)));
+            return;
+        }
+        let order = self.order(ids.len());
+        ids.sort_unstable_by(
+            |a, b| match (order.ranks.get(a.0 as usize), order.ranks.get(b.0 as usize)) {
+                (Some(a), Some(b)) => a.cmp(b),
+                _ => labels(*a).cmp(&labels(*b)),
+            },
+        );
+    }
+
+    /// The present order, made anew when too many of `selected` series would have to be compared by labels.
+    fn order(&self, selected: usize) -> Arc<Order> {
+        let mut order = self.order.lock();
+        let (ranked, len) = (order.ranks.len(), self.len() as usize);
+        if (len - ranked.min(len)) > selected / 8 {
+            let labels = |id: u32| self.entry(SeriesId(id)).map(Entry::labels);
+            let mut sorted: Vec<u32> = vec![0; ranked];
+            for (id, &rank) in (0_u32..).zip(&order.ranks) {
+                sorted[rank as usize] = id;
+            }
+            sorted.extend(ranked as u32..len as u32);
+            // Merges two runs, the ranked one being sorted already: stable sort finds them.
+            sorted[ranked..].sort_unstable_by(|a, b| labels(*a).cmp(&labels(*b)));
+            sorted.sort_by(|a, b| labels(*a).cmp(&labels(*b)));
+            let mut ranks = vec![0; len];
+            for (rank, &id) in (0_u32..).zip(&sorted) {
+                ranks[id as usize] = rank;
+            }
+            *order = Arc::new(Order { ranks });
+        }
+        Arc::clone(&order)
+    }
+
+    fn shard(&self, key: u64) -> &RwLock<ByKey> {
+        &self.by_key[(key >> 58) as usize % SHARDS]
+    }
+}
+
+fn low_half(canonical: &[u8]) -> u64 {
+    SeriesKey::of(canonical).0 as u64
+}
