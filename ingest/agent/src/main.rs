@@ -1,6 +1,6 @@
 //! The agent's command line.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foreshock_agent::{Agent, AgentError, Config, Server, SpoolOptions, Target, check};
+use tracing::Level;
 
 /// Telemetry of this host, to Foreshock or any OTLP receiver.
 #[derive(Debug, Parser)]
@@ -89,8 +90,11 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     // Logs go to standard error: what is printed belongs to the command.
+    let running = matches!(&cli.command, Command::Run(run) if !run.once);
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(if running { Level::INFO } else { Level::WARN })
         .with_target(false)
         .compact()
         .init();

@@ -80,13 +80,19 @@ impl Outbox {
         self.lock().spool.done(id);
     }
 
+    fn stopping(&self) -> bool {
+        self.lock().stop.is_some()
+    }
+
     /// Pauses between attempts, until the pause is over or the agent stops. Batches that arrive meanwhile are synced, so
     /// that an outage leaves no more at risk than the time between two of them.
     fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
         let mut state = self.lock();
         loop {
-            let until = state.stop.map_or(until, |stop| stop.min(until));
+            if state.stop.is_some() {
+                return;
+            }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -150,6 +156,9 @@ pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
             Verdict::Later => {}
         }
         Counters::add(&outbox.counters.retries, 1);
+        if outbox.stopping() {
+            return; // The rest stays in the spool; a caller that stops the agent is not held up by a server that is away.
+        }
         let pause = retry::pause(away.attempts, jitter.next(), outcome.retry_after);
         away.failed(client, &outcome);
         outbox.pause(pause);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Paths, Probe, ProbeError, Support, Watch};
+use super::{Column, Paths, Probe, ProbeError, Support, Watch};
 use crate::catalogue as metric;
 use crate::reading::Readings;
 use crate::source::Source;
@@ -120,7 +120,7 @@ impl Probe for CgroupMemory {
             .chain(&mut self.found)
             .filter_map(|cgroup| cgroup.read().map(|state| (cgroup.name.as_str(), state)))
             .collect();
-        let values: [(&'static metric::Metric, fn(&State) -> Option<u64>); 4] = [
+        let values: [Column<State, Option<u64>>; 4] = [
             (&metric::CGROUP_MEMORY_USAGE, |state| Some(state.usage)),
             (&metric::CGROUP_MEMORY_WORKING_SET, |state| state.working_set()),
             (&metric::CGROUP_MEMORY_LIMIT, |state| state.limit),

@@ -7,8 +7,8 @@ use crate::catalogue as metric;
 use crate::reading::Readings;
 use crate::source::Source;
 
-/// Length of a tick of `/proc/stat`: `USER_HZ` is 100 on every architecture that Linux runs servers on.
-const SECONDS_PER_TICK: f64 = 0.01;
+/// Ticks of `/proc/stat` in a second: `USER_HZ` is 100 on every architecture that Linux runs servers on.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The modes in the order of the `cpu` line; guest time is already part of user and nice.
 const MODES: [&str; 8] = [
@@ -58,7 +58,7 @@ impl Probe for Cpu {
         };
         out.metric(&metric::CPU_TIME);
         for (mode, ticks) in MODES.iter().zip(stat.ticks) {
-            out.point(&[("cpu.mode", mode)], ticks as f64 * SECONDS_PER_TICK);
+            out.point(&[("cpu.mode", mode)], ticks as f64 / TICKS_PER_SECOND);
         }
         if let Some(utilization) = self
             .before

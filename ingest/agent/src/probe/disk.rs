@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::{Paths, Probe, ProbeError, Support, needs};
+use super::{Column, Paths, Probe, ProbeError, Support, needs};
 use crate::catalogue as metric;
 use crate::reading::Readings;
 use crate::source::Source;
@@ -66,7 +66,7 @@ impl Probe for Disk {
 
 impl Disk {
     fn emit(&self, out: &mut Readings<'_>) {
-        let by_direction: [(&'static metric::Metric, fn(&Counters) -> [f64; 2]); 3] = [
+        let by_direction: [Column<Counters, [f64; 2]>; 3] = [
             (&metric::DISK_IO, |disk| {
                 disk.sectors.map(|sectors| sectors as f64 * SECTOR_BYTES)
             }),
@@ -86,7 +86,7 @@ impl Disk {
                 }
             }
         }
-        let by_disk: [(&'static metric::Metric, fn(&Counters) -> f64); 3] = [
+        let by_disk: [Column<Counters, f64>; 3] = [
             (&metric::DISK_IO_TIME, |disk| seconds(disk.busy_millis)),
             (&metric::DISK_WEIGHTED_TIME, |disk| seconds(disk.weighted_millis)),
             (&metric::DISK_IN_FLIGHT, |disk| disk.in_flight as f64),

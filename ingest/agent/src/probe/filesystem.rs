@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-use super::{Paths, Probe, ProbeError, Support, needs};
+use super::{Column, Paths, Probe, ProbeError, Support, needs};
 use crate::catalogue as metric;
 use crate::reading::Readings;
 use crate::source::Source;
@@ -127,7 +127,7 @@ fn emit(states: &[(&str, State)], out: &mut Readings<'_>) {
             out.point(&[(MOUNTPOINT, mount), ("system.filesystem.state", name)], bytes as f64);
         }
     }
-    let values: [(&'static metric::Metric, fn(&State) -> Option<f64>); 4] = [
+    let values: [Column<State, Option<f64>>; 4] = [
         (&metric::FILESYSTEM_LIMIT, |state| Some(state.size as f64)),
         (&metric::FILESYSTEM_UTILIZATION, State::utilization),
         (&metric::FILESYSTEM_INODES, |state| {

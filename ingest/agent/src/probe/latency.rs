@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::worker::{Timed, Worker};
-use super::{Probe, ProbeError, Support, Watch};
+use super::{Column, Probe, ProbeError, Support, Watch};
 use crate::catalogue as metric;
 use crate::reading::Readings;
 
@@ -142,7 +142,7 @@ impl Probe for Latency {
             .iter()
             .filter_map(|(target, worker)| Some((target.url.as_str(), worker.as_ref()?.take(deadline))))
             .collect();
-        let values: [(&'static metric::Metric, fn(&Attempt) -> f64); 2] = [
+        let values: [Column<Attempt, f64>; 2] = [
             (&metric::PROBE_DURATION, |attempt| attempt.seconds),
             (&metric::PROBE_SUCCESS, |attempt| f64::from(u8::from(attempt.success))),
         ];

@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
+use crate::catalogue::Metric;
 use crate::reading::Readings;
 use crate::source::Source;
 
@@ -110,6 +111,9 @@ impl Default for Paths {
         }
     }
 }
+
+/// A metric and where its value is in what a probe has read.
+type Column<R, V> = (&'static Metric, fn(&R) -> V);
 
 /// Supported when the file can be opened.
 fn needs(source: &Source) -> Support {

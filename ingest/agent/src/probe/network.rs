@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Paths, Probe, ProbeError, Support, needs, numbers};
+use super::{Column, Paths, Probe, ProbeError, Support, needs, numbers};
 use crate::catalogue as metric;
 use crate::reading::Readings;
 use crate::source::Source;
@@ -52,7 +52,7 @@ impl Probe for Network {
         self.interfaces.clear();
         self.interfaces
             .extend(self.dev.read()?.lines().filter_map(parse).take(INTERFACES_MAX));
-        let metrics: [(&'static metric::Metric, fn(&Interface) -> [u64; 2]); 4] = [
+        let metrics: [Column<Interface, [u64; 2]>; 4] = [
             (&metric::NETWORK_IO, |interface| interface.bytes),
             (&metric::NETWORK_PACKETS, |interface| interface.packets),
             (&metric::NETWORK_ERRORS, |interface| interface.errors),
