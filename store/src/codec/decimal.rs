@@ -11,6 +11,9 @@ const POWERS: [f64; DECIMALS_MAX + 1] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
 ];
 
+/// An exception costs nine bytes; this many decimals fewer for all the others win them back.
+const DECIMALS_SPARED: usize = 3;
+
 /// One exception in this many values is still cheaper than giving up on decimals.
 const EXCEPTION_SHARE: usize = 16;
 
@@ -31,11 +34,13 @@ impl Decimals {
         let allowed = values.len() / EXCEPTION_SHARE + 1;
         let wide = Self::with_decimals(values, 0, DECIMALS_MAX, allowed)?;
         // A stray of full precision must not scale all the others up: see whether fewer decimals do but for a few exceptions.
-        let usual = usual_decimals(values, allowed);
-        if usual + 3 <= usize::from(wide.decimals) {
-            return Self::with_decimals(values, usual, usual, allowed).or(Some(wide));
+        let Some(most) = usize::from(wide.decimals).checked_sub(DECIMALS_SPARED) else {
+            return Some(wide);
+        };
+        match usual_decimals(values, most, allowed) {
+            Some(usual) => Self::with_decimals(values, usual, usual, allowed).or(Some(wide)),
+            None => Some(wide),
         }
-        Some(wide)
     }
 
     fn with_decimals(values: &[f64], least: usize, most: usize, allowed: usize) -> Option<Self> {
@@ -97,15 +102,13 @@ fn mantissa(value: f64, decimals: usize) -> Option<i64> {
         .then_some(rounded as i64)
 }
 
-/// The least number of decimals that all but `allowed` values do with.
-fn usual_decimals(values: &[f64], allowed: usize) -> usize {
-    (0..DECIMALS_MAX)
-        .find(|&d| {
-            values
-                .iter()
-                .filter(|&&v| mantissa(v, d).is_none())
-                .nth(allowed)
-                .is_none()
-        })
-        .unwrap_or(DECIMALS_MAX)
+/// The least number of decimals, `most` at most, that all but `allowed` values do with.
+fn usual_decimals(values: &[f64], most: usize, allowed: usize) -> Option<usize> {
+    (0..=most).find(|&d| {
+        values
+            .iter()
+            .filter(|&&v| mantissa(v, d).is_none())
+            .nth(allowed)
+            .is_none()
+    })
 }

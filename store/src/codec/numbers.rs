@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use pco::data_types::Number;
 use pco::metadata::DeltaEncoding;
 use pco::wrapped::{FileCompressor, FileDecompressor};
-use pco::{ChunkConfig, DecompressorScratch};
+use pco::{ChunkConfig, DecompressorScratch, DeltaSpec};
 
 use super::bits::{pack, packed_len, put_varint, take_varint, unpack, unzigzag, varint_len, zigzag};
 
-/// Level 8 is 1 % smaller for twice the time.
+/// Level 6 is 0.1 % smaller at 480 numbers and 0.8 % at 1,440, where it takes half as much time again to write and to read.
 const PCO_LEVEL: usize = 4;
 
 /// pco's mode `Dict` makes room for a number of entries that the bytes claim; we never write it, so that it is refused.
@@ -24,7 +24,8 @@ const ORDER_MAX: u8 = 2;
 /// Integers as packed differences, not yet written.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    order: u8,
+    /// How often differences were taken.
+    pub(crate) order: u8,
     first: [i64; ORDER_MAX as usize],
     least: i64,
     factor: u64,
@@ -140,9 +141,17 @@ pub(crate) fn unpack_numbers(bytes: &mut &[u8], n: usize, out: &mut Vec<i64>) ->
     })
 }
 
-/// Appends the numbers as one wrapped pco file of one chunk and one page; `None` where pco refuses them.
-pub(crate) fn pco_write<T: Number>(numbers: &[T], out: &mut Vec<u8>) -> Option<()> {
-    let config = ChunkConfig::default().with_compression_level(PCO_LEVEL);
+/// Appends the numbers as one wrapped pco file of one chunk and one page; `None` where pco refuses them. Finding the order of
+/// differences by itself is half of pco's work; where `order` says it, sizes stay within 0.4 %.
+pub(crate) fn pco_write<T: Number>(numbers: &[T], order: Option<u8>, out: &mut Vec<u8>) -> Option<()> {
+    let delta = match order {
+        None => DeltaSpec::Auto,
+        Some(0) => DeltaSpec::NoOp,
+        Some(order) => DeltaSpec::TryConsecutive(order.into()),
+    };
+    let config = ChunkConfig::default()
+        .with_compression_level(PCO_LEVEL)
+        .with_delta_spec(delta);
     let file = FileCompressor::default();
     file.write_header(&mut *out).ok()?;
     let mut chunk = file.chunk_compressor(numbers, &config).ok()?;

@@ -25,6 +25,10 @@ pub(crate) const EXCEPTIONS: u8 = 0x80;
 pub(crate) const CODECS: &str =
     "raw=0,constant=1,linear=2,packed=3,pco_decimal=4,pco_float=5,exceptions=128,histogram=64..79";
 
+/// Packed numbers are read twice as fast as pco's, so that pco must be smaller by 4 %: on monitoring data that costs 0.7 % in bytes and
+/// wins a third in time to read.
+const PCO_SHARE: (usize, usize) = (24, 25);
+
 /// Below this, pco's own header is more than it saves.
 const PCO_SAMPLES_MIN: usize = 24;
 
@@ -123,7 +127,8 @@ fn smallest_decimal(decimals: &Decimals) -> (u8, Vec<u8>) {
     // Under a bit a value, pco's own header is not won back.
     if mantissas.len() >= PCO_SAMPLES_MIN && packed.len > mantissas.len() / 8 {
         let mut out = head.clone();
-        if pco_write(mantissas, &mut out).is_some() && out.len() < head.len() + packed.len {
+        let bound = (head.len() + packed.len) * PCO_SHARE.0 / PCO_SHARE.1;
+        if pco_write(mantissas, Some(packed.order), &mut out).is_some() && out.len() < bound {
             return (PCO_DECIMAL | flag, out);
         }
     }
@@ -134,7 +139,7 @@ fn smallest_decimal(decimals: &Decimals) -> (u8, Vec<u8>) {
 fn smallest_float(values: &[f64]) -> (u8, Vec<u8>) {
     if values.len() >= PCO_SAMPLES_MIN {
         let mut out = Vec::new();
-        if pco_write(values, &mut out).is_some() && out.len() < values.len() * 8 {
+        if pco_write(values, None, &mut out).is_some() && out.len() < values.len() * 8 {
             return (PCO_FLOAT, out);
         }
     }
