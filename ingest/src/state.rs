@@ -22,6 +22,9 @@ pub const TENANT_HEADER: &str = "x-scope-orgid";
 /// The tenant of requests that name none.
 const DEFAULT_TENANT: &str = "default";
 
+/// A store and what is remembered of its series.
+type OneTenant = (Weak<Store>, Arc<SeriesCache>);
+
 /// What the write endpoints share.
 #[derive(Debug)]
 pub struct IngestState {
@@ -31,7 +34,7 @@ pub struct IngestState {
     requests: Semaphore,
     appends: Semaphore,
     seed: u64,
-    caches: Mutex<HashMap<String, (Weak<Store>, Arc<SeriesCache>)>>,
+    caches: Mutex<HashMap<String, OneTenant>>,
 }
 
 impl IngestState {

@@ -1,0 +1,456 @@
+use wire::metric::{Kind, MetricDef};
+use wire::otlp::response::read_export_response;
+use wire::otlp::write::RequestWriter;
+
+use super::*;
+
+const TIME: MetricDef = MetricDef {
+    name: "system.cpu.time",
+    unit: "s",
+    kind: Kind::Counter,
+    help: "Seconds by mode",
+};
+const UTIL: MetricDef = MetricDef {
+    name: "system.memory.utilization",
+    unit: "1",
+    kind: Kind::Gauge,
+    help: "",
+};
+const LATENCY: MetricDef = MetricDef {
+    name: "http.server.request.duration",
+    unit: "s",
+    kind: Kind::Histogram,
+    help: "Latency",
+};
+
+fn one_gauge(attributes: &[(&str, &str)], offset_ms: i64, value: f64) -> Vec<u8> {
+    let mut writer = RequestWriter::new(&[("host.name", "a")], "test");
+    writer.metric(&UTIL).point(attributes, 0, nanos(offset_ms), value);
+    writer.finish()
+}
+
+fn mixed() -> Vec<u8> {
+    let resource = [
+        ("host.name", "a"),
+        ("service.name", "agent"),
+        ("service.namespace", "foreshock"),
+        ("service.instance.id", "i-1"),
+        ("os.type", "linux"),
+    ];
+    let mut writer = RequestWriter::new(&resource, "test");
+    writer
+        .metric(&TIME)
+        .point(&[("cpu.mode", "user")], nanos(-9000), nanos(-1000), 1.5);
+    writer.point(&[("cpu.mode", "user")], nanos(-9000), nanos(0), 2.5);
+    writer
+        .metric(&LATENCY)
+        .histogram_point(&[("path", "/")], 0, nanos(0), 0.7, &[0.1, 1.0], &[3, 2, 1]);
+    writer.next_resource(&[("host.name", "b")]);
+    writer
+        .metric(&UTIL)
+        .point(&[], 0, nanos(-5), 0.25)
+        .point(&[], 0, nanos(0), store::stale_nan());
+    writer.finish()
+}
+
+const MIXED: &str = r#"http_server_request_duration_seconds_bucket{host_name="a",instance="i-1",job="foreshock/agent",le="+Inf",path="/"} 0=6
+http_server_request_duration_seconds_bucket{host_name="a",instance="i-1",job="foreshock/agent",le="0.1",path="/"} 0=3
+http_server_request_duration_seconds_bucket{host_name="a",instance="i-1",job="foreshock/agent",le="1",path="/"} 0=5
+http_server_request_duration_seconds_count{host_name="a",instance="i-1",job="foreshock/agent",path="/"} 0=6
+http_server_request_duration_seconds_sum{host_name="a",instance="i-1",job="foreshock/agent",path="/"} 0=0.7
+system_cpu_time_seconds_total{cpu_mode="user",host_name="a",instance="i-1",job="foreshock/agent"} -1000=1.5 0=2.5
+system_memory_utilization_ratio{host_name="b"} -5=0.25 0=stale
+target_info{host_name="a",instance="i-1",job="foreshock/agent",os_type="linux"} -1000=1 0=1
+"#;
+
+#[tokio::test]
+async fn what_is_acknowledged_is_read_back_under_prometheus_names() {
+    let server = Server::new();
+    let answer = server.otlp(&[], mixed()).await;
+    assert_eq!(
+        (answer.status, answer.body.len()),
+        (StatusCode::OK, 0),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(answer.headers["content-type"], "application/x-protobuf");
+    assert_eq!(server.stored(), MIXED);
+    let metadata = server.store("default").metadata();
+    let latency = &metadata["http_server_request_duration_seconds"];
+    assert_eq!(
+        (latency.kind.as_str(), latency.unit.as_str(), latency.help.as_str()),
+        ("histogram", "seconds", "Latency")
+    );
+    assert_eq!(metadata["system_cpu_time_seconds_total"].kind.as_str(), "counter");
+}
+
+#[tokio::test]
+async fn every_compression_and_prometheus_own_path_are_taken() {
+    let body = mixed();
+    for (encoding, body) in [
+        ("identity", body.clone()),
+        ("gzip", gzip(&body)),
+        ("zstd", zstd::encode_all(&body[..], 1).expect("compresses")),
+    ] {
+        let server = Server::new();
+        assert_eq!(
+            server.otlp(&[("content-encoding", encoding)], body).await.status,
+            StatusCode::OK,
+            "{encoding}"
+        );
+        assert_eq!(server.stored(), MIXED, "{encoding}");
+    }
+    let server = Server::new();
+    let headers = [("content-type", "application/x-protobuf")];
+    assert_eq!(
+        server.send("/api/v1/otlp/v1/metrics", &headers, body).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(server.stored(), MIXED);
+}
+
+#[tokio::test]
+async fn a_request_sent_again_changes_nothing() {
+    let server = Server::new();
+    for _ in 0..3 {
+        assert_eq!(server.otlp(&[], mixed()).await.status, StatusCode::OK);
+    }
+    assert_eq!(server.stored(), MIXED);
+    assert_eq!(server.store("default").stats().series, 8);
+}
+
+#[tokio::test]
+async fn the_later_value_of_a_timestamp_wins() {
+    let server = Server::new();
+    server.otlp(&[], one_gauge(&[], 0, 1.0)).await;
+    server.otlp(&[], one_gauge(&[], 0, 2.0)).await;
+    assert_eq!(
+        server.stored(),
+        "system_memory_utilization_ratio{host_name=\"a\"} 0=2\n"
+    );
+}
+
+#[tokio::test]
+async fn tenants_are_apart() {
+    let server = Server::new();
+    server.otlp(&[], one_gauge(&[], 0, 1.0)).await;
+    server.otlp(&[("x-scope-orgid", "fleet")], one_gauge(&[], 0, 2.0)).await;
+    assert_eq!(
+        server.stored(),
+        "system_memory_utilization_ratio{host_name=\"a\"} 0=1\n"
+    );
+    assert_eq!(
+        server.stored_of("fleet"),
+        "system_memory_utilization_ratio{host_name=\"a\"} 0=2\n"
+    );
+    for bad in ["", "../x", "Fleet", "a b", &"x".repeat(65)] {
+        let answer = server.otlp(&[("x-scope-orgid", bad)], one_gauge(&[], 0, 1.0)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad:?}");
+        assert!(
+            answer.problem()["detail"]
+                .as_str()
+                .expect("text")
+                .contains("X-Scope-OrgID")
+        );
+    }
+    assert_eq!(server.tenants.names(), ["default", "fleet"]);
+}
+
+#[tokio::test]
+async fn a_tenant_deleted_and_made_anew_starts_from_nothing() {
+    let server = Server::new();
+    server.otlp(&[], one_gauge(&[("x", "1")], 0, 1.0)).await;
+    server.otlp(&[], one_gauge(&[("x", "2")], 0, 2.0)).await;
+    assert!(server.tenants.delete("default").expect("deletes"));
+    server.otlp(&[], one_gauge(&[("x", "2")], 0, 3.0)).await;
+    assert_eq!(
+        server.stored(),
+        "system_memory_utilization_ratio{host_name=\"a\",x=\"2\"} 0=3\n"
+    );
+}
+
+#[tokio::test]
+async fn what_is_refused_is_named_in_a_partial_success() {
+    let server = Server::new();
+    let mut writer = RequestWriter::new(&[("host.name", "a")], "test");
+    writer.metric(&UTIL).point(&[("x", "ok")], 0, nanos(0), 1.0);
+    writer.point(&[("x", "ahead")], 0, nanos(3_600_000), 1.0);
+    writer.point(&[("x", "no time")], 0, 0, 1.0);
+    writer.point(&[("", "empty key")], 0, nanos(0), 1.0);
+    writer.point(&[("long", &"v".repeat(5000))], 0, nanos(0), 1.0);
+    let many: Vec<_> = (0..70).map(|i| format!("l{i}")).collect();
+    let many: Vec<_> = many.iter().map(|l| (l.as_str(), "v")).collect();
+    writer.point(&many, 0, nanos(0), 1.0);
+    writer
+        .metric_named("@@", "", Kind::Gauge, "")
+        .point(&[], 0, nanos(0), 1.0);
+    let answer = server.otlp(&[], writer.finish()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let (rejected, message) = read_export_response(&answer.body).expect("an export response");
+    assert_eq!(rejected, 6);
+    for part in [
+        "ahead of the server's clock",
+        "timestamp is missing",
+        "empty or given twice",
+        "too long",
+        "too many labels",
+        "no name",
+    ] {
+        assert!(message.contains(part), "{part:?} in {message}");
+    }
+    assert_eq!(
+        server.stored(),
+        "system_memory_utilization_ratio{host_name=\"a\",x=\"ok\"} 0=1\n"
+    );
+}
+
+#[tokio::test]
+async fn a_request_with_nothing_to_store_in_it_is_a_bad_one() {
+    let server = Server::new();
+    let answer = server.otlp(&[], one_gauge(&[], 11 * 60_000, 1.0)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    let problem = answer.problem();
+    assert!(
+        problem["detail"].as_str().expect("text").contains("too far ahead"),
+        "{problem}"
+    );
+    assert!(problem["hint"].as_str().expect("text").contains("clock"), "{problem}");
+    // An empty request is fine.
+    assert_eq!(server.otlp(&[], Vec::new()).await.status, StatusCode::OK);
+    assert_eq!(server.stored(), "");
+}
+
+#[tokio::test]
+async fn delta_and_exponential_are_refused_with_what_to_do() {
+    let server = Server::new();
+    let point = r#"{"timeUnixNano":"1767225600000000000","asDouble":1,"count":"1"}"#;
+    for (data, part) in [
+        (
+            format!(r#""sum":{{"dataPoints":[{point},{point}],"aggregationTemporality":1,"isMonotonic":true}}"#),
+            "CUMULATIVE",
+        ),
+        (
+            format!(r#""histogram":{{"dataPoints":[{point}],"aggregationTemporality":1}}"#),
+            "CUMULATIVE",
+        ),
+        (
+            format!(r#""exponentialHistogram":{{"dataPoints":[{point}],"aggregationTemporality":2}}"#),
+            "EXPLICIT",
+        ),
+        (String::from(r#""unit":"s""#), "GAUGE"),
+    ] {
+        let body = format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"m",{data}}}]}}]}}]}}"#);
+        let answer = server
+            .send(OTLP_METRICS_PATH, &[("content-type", "application/json")], body)
+            .await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        let hint = answer.problem()["hint"].as_str().expect("text").to_uppercase();
+        assert!(hint.contains(part), "{part} in {hint}");
+    }
+}
+
+#[tokio::test]
+async fn json_means_the_same_as_protobuf() {
+    let server = Server::new();
+    let body = r#"{"resourceMetrics":[{"resource":{"attributes":[
+        {"key":"host.name","value":{"stringValue":"a"}},{"key":"cores","value":{"intValue":"8"}},
+        {"key":"service.name","value":{"stringValue":"s"}}]},
+      "scopeMetrics":[{"scope":{"name":"x"},"unknownMember":1,"metrics":[
+        {"name":"m.a","unit":"By","gauge":{"dataPoints":[
+          {"timeUnixNano":"1767225600000000000","asInt":"-7","attributes":[{"key":"b","value":{"boolValue":false}},
+            {"key":"l","value":{"arrayValue":{"values":[{"doubleValue":0.5},{"stringValue":"q"},{}]}}}]},
+          {"timeUnixNano":1767225599000000000,"asDouble":"Infinity"}]}},
+        {"name":"m.s","summary":{"dataPoints":[{"timeUnixNano":"1767225600000000000","count":"3","sum":1.5,
+          "quantileValues":[{"quantile":0.5,"value":0.4},{"quantile":1,"value":0.9}]}]}},
+        {"name":"m.h","histogram":{"aggregationTemporality":"AGGREGATION_TEMPORALITY_CUMULATIVE","dataPoints":[
+          {"timeUnixNano":"1767225600000000000","count":"2","bucketCounts":["0","2"],"explicitBounds":[10]}]}}]}]}]}"#;
+    let answer = server
+        .send(
+            OTLP_METRICS_PATH,
+            &[("content-type", "application/json; charset=utf-8")],
+            body,
+        )
+        .await;
+    assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "{}"));
+    assert_eq!(
+        server.stored(),
+        r#"m_a_bytes{host_name="a",job="s"} -1000=inf
+m_a_bytes{b="false",host_name="a",job="s",l="[0.5,\"q\",null]"} 0=-7
+m_h_bucket{host_name="a",job="s",le="+Inf"} 0=2
+m_h_bucket{host_name="a",job="s",le="10"} 0=0
+m_h_count{host_name="a",job="s"} 0=2
+m_s{host_name="a",job="s",quantile="0.5"} 0=0.4
+m_s{host_name="a",job="s",quantile="1"} 0=0.9
+m_s_count{host_name="a",job="s"} 0=3
+m_s_sum{host_name="a",job="s"} 0=1.5
+target_info{cores="8",host_name="a",job="s"} -1000=1 0=1
+"#
+        .replace("m_a_bytes{host_name=\"a\",job=\"s\"} -1000=inf\nm_a_bytes{b=\"false\",host_name=\"a\",job=\"s\",l=\"[0.5,\\\"q\\\",null]\"} 0=-7\n",
+            "m_a_bytes{b=\"false\",host_name=\"a\",job=\"s\",l=\"[0.5,\\\"q\\\",null]\"} 0=-7\nm_a_bytes{host_name=\"a\",job=\"s\"} -1000=inf\n")
+    );
+    for bad in [
+        "",
+        "[]",
+        "{\"resourceMetrics\":[7]}",
+        "{\"resourceMetrics\":",
+        "{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{\"name\":7}]}]}]}",
+    ] {
+        let answer = server
+            .send(OTLP_METRICS_PATH, &[("content-type", "application/json")], bad)
+            .await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
+        // OTLP over JSON wants the members of a google.rpc.Status as well.
+        let problem = answer.problem();
+        assert_eq!(problem["code"], 3);
+        assert!(problem["message"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn labels_are_made_as_prometheus_makes_them() {
+    let server = Server::new();
+    let resource = [("host.name", "a"), ("service.name", "s")];
+    let mut writer = RequestWriter::new(&resource, "test");
+    let attributes = [
+        ("a_b", "2"),
+        ("a.b", "1"),
+        ("9x", "d"),
+        ("_u", "u"),
+        ("job", "mine"),
+        ("host_name", "own"),
+        ("__name__", "evil"),
+        ("empty", ""),
+    ];
+    writer
+        .metric_named("m", "", Kind::Gauge, "")
+        .point(&attributes, 0, nanos(0), 1.0);
+    assert_eq!(server.otlp(&[], writer.finish()).await.status, StatusCode::OK);
+    let expected = "m{a_b=\"1;2\",host_name=\"own\",job=\"s\",key_9x=\"d\",key_u=\"u\"} 0=1\n";
+    assert_eq!(
+        server.stored().lines().next().map(|l| format!("{l}\n")),
+        Some(expected.to_owned())
+    );
+}
+
+#[tokio::test]
+async fn every_truncation_is_refused_and_leaves_nothing_behind() {
+    let server = Server::new();
+    let body = one_gauge(&[("x", "y")], 0, 1.0);
+    for end in 1..body.len() {
+        let answer = server.otlp(&[], body[..end].to_vec()).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::BAD_REQUEST,
+            "at byte {end} of {}",
+            body.len()
+        );
+        answer.problem();
+    }
+    for (encoding, whole) in [
+        ("gzip", gzip(&body)),
+        ("zstd", zstd::encode_all(&body[..], 1).expect("compresses")),
+    ] {
+        for end in 1..whole.len() {
+            let answer = server
+                .otlp(&[("content-encoding", encoding)], whole[..end].to_vec())
+                .await;
+            assert_eq!(
+                answer.status,
+                StatusCode::BAD_REQUEST,
+                "{encoding} at byte {end} of {}",
+                whole.len()
+            );
+            answer.problem();
+        }
+    }
+    assert_eq!(server.stored(), "");
+}
+
+#[tokio::test]
+async fn what_comes_late_in_a_bad_request_does_not_save_what_came_before() {
+    let server = Server::new();
+    let mut body = one_gauge(&[], 0, 1.0);
+    body.extend_from_slice(&[0x0a, 0x05, 0xff]);
+    assert_eq!(server.otlp(&[], body).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(server.stored(), "");
+}
+
+#[tokio::test]
+async fn wrong_headers_get_a_415_that_says_what_to_send() {
+    let server = Server::new();
+    for headers in [
+        &[("content-type", "text/plain")][..],
+        &[][..],
+        &[("content-type", "application/grpc")],
+        &[("content-type", "application/x-protobuf"), ("content-encoding", "br")],
+        &[
+            ("content-type", "application/x-protobuf"),
+            ("content-encoding", "snappy"),
+        ],
+    ] {
+        let answer = server.send(OTLP_METRICS_PATH, headers, one_gauge(&[], 0, 1.0)).await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{headers:?}");
+        answer.problem();
+    }
+    assert_eq!(server.stored(), "");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_protobuf_alone_gets_a_status_message() {
+    let server = Server::new();
+    let answer = server.otlp(&[("accept", "application/x-protobuf")], vec![0xff]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.headers["content-type"], "application/x-protobuf");
+    // google.rpc.Status { code: 3, .. }
+    assert_eq!(answer.body[..2], [0x08, 3]);
+}
+
+#[tokio::test]
+async fn at_the_limit_of_series_known_ones_are_still_taken() {
+    let options = StoreOptions {
+        max_series: 2,
+        ..StoreOptions::default()
+    };
+    let server = Server::with(Limits::default(), options);
+    for x in ["1", "2"] {
+        assert_eq!(
+            server.otlp(&[], one_gauge(&[("x", x)], 0, 1.0)).await.status,
+            StatusCode::OK
+        );
+    }
+    let answer = server.otlp(&[], one_gauge(&[("x", "3")], 0, 1.0)).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(answer.headers["retry-after"], "1");
+    assert!(
+        answer.problem()["detail"]
+            .as_str()
+            .expect("text")
+            .contains("limit is 2")
+    );
+    let mut writer = RequestWriter::new(&[("host.name", "a")], "test");
+    writer
+        .metric(&UTIL)
+        .point(&[("x", "1")], 0, nanos(1), 5.0)
+        .point(&[("x", "4")], 0, nanos(1), 5.0);
+    let answer = server.otlp(&[], writer.finish()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(read_export_response(&answer.body).expect("a response").0, 1);
+    assert!(server.stored().contains("x=\"1\"} 0=1 1=5"));
+}
+
+#[tokio::test]
+async fn many_requests_at_once_are_all_stored() {
+    let server = Arc::new(Server::new());
+    let mut tasks = Vec::new();
+    for i in 0..40_i64 {
+        let server = Arc::clone(&server);
+        tasks.push(tokio::spawn(async move {
+            let x = (i % 4).to_string();
+            server.otlp(&[], one_gauge(&[("x", &x)], -i, i as f64)).await.status
+        }));
+    }
+    for task in tasks {
+        assert_eq!(task.await.expect("no panic"), StatusCode::OK);
+    }
+    assert_eq!(server.stored().matches('=').count(), 4 * 2 + 40);
+}
