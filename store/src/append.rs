@@ -13,7 +13,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::error::StoreError;
 use crate::head::{Epochs, Memtable};
-use crate::series::{LabelsBuf, SeriesId};
+use crate::part::Part;
+use crate::series::{LabelsBuf, Samples, SeriesId, TimeRange};
+use crate::series_table::Entry;
 use crate::store::Shared;
 use crate::telemetry::Telemetry;
 use crate::wal::record::Columns;
@@ -274,7 +276,13 @@ impl Shared {
         for i in 0..samples.ids.len() {
             let (id, at) = (samples.ids[i], samples.timestamps[i]);
             let Some(entry) = self.table.entry(id) else { continue };
-            let newest = entry.t_max();
+            let mut newest = entry.newest_at_most();
+            if at < newest.saturating_sub(window) && entry.is_estimated() {
+                // After a start only the parts' own bounds are known. Before a sample is refused for being old, it is looked up
+                // how new the series' own samples are.
+                entry.settle(self.newest_in_parts(id, entry));
+                newest = entry.newest_at_most();
+            }
             let reason = if at > latest {
                 Some(RefuseReason::TooFarAhead)
             } else if at < newest.saturating_sub(window) {
@@ -301,7 +309,7 @@ impl Shared {
                 }
                 continue;
             }
-            entry.widen(at, at);
+            entry.widen(at);
             if kept != i {
                 samples.ids[kept] = id;
                 samples.timestamps[kept] = at;
@@ -313,6 +321,30 @@ impl Shared {
         samples.timestamps.truncate(kept);
         samples.values.truncate(kept);
         refused
+    }
+
+    /// The newest timestamp of a series in all parts.
+    fn newest_in_parts(&self, id: SeriesId, entry: &Entry) -> Option<i64> {
+        let key = entry.labels().key();
+        let view = self.view();
+        let mut parts: Vec<&Arc<Part>> = view.parts.iter().filter(|part| part.row_of(key).is_some()).collect();
+        parts.sort_by_key(|part| std::cmp::Reverse(part.meta().t_max));
+        let mut newest = None;
+        let mut samples = Samples::default();
+        for part in parts {
+            if newest >= Some(part.meta().t_max) {
+                break;
+            }
+            let Some(row) = part.row_of(key) else { continue };
+            samples.clear();
+            if let Err(error) = part.read(row, TimeRange::ALL, &mut samples) {
+                // Then its samples cannot be told from late ones, and taking them is better than losing them.
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(series = id.0, error, "cannot tell how old a series is");
+            }
+            newest = newest.max(samples.timestamps.last().copied());
+        }
+        newest
     }
 
     /// Makes samples visible.

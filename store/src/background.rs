@@ -103,7 +103,8 @@ fn run(shared: &Shared, calls: &Calls) {
     }
 }
 
-fn work(shared: &Shared) -> Result<(), StoreError> {
+/// Does what is due.
+pub(crate) fn work(shared: &Shared) -> Result<(), StoreError> {
     let now_ms = shared.options.clock.now_ms();
     let view = shared.view();
     let stats = shared.stats();

@@ -26,6 +26,8 @@ mod store;
 mod stream;
 mod telemetry;
 mod tenants;
+#[cfg(test)]
+mod testing;
 mod wal;
 
 pub use append::{Appended, Batch, RefuseReason, Refused};

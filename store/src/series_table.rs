@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::error::StoreError;
 use crate::index::Index;
+use crate::part::Part;
 use crate::segmented::Segmented;
 use crate::series::{Labels, Matcher, SeriesId, SeriesKey, TimeRange};
 
@@ -55,33 +56,68 @@ impl Hasher for KeyHasher {
 #[derive(Debug)]
 pub(crate) struct Entry {
     labels: Labels,
-    // Bounds of all timestamps that the series ever had, in WAL, head and parts. Only the one writer widens them.
+    // Bounds of its timestamps in WAL and head, widened by the one writer; `t_min` also covers parts.
     t_min: AtomicI64,
     t_max: AtomicI64,
+    // Nothing of it in parts is newer than this, though maybe all of it is older; `i64::MIN` once `t_max` covers parts, too.
+    part_bound: AtomicI64,
 }
 
 impl Entry {
+    fn new(labels: Labels) -> Self {
+        // `i64::MAX..=i64::MIN`: no sample yet, so that no range overlaps.
+        let (first, none) = (AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN));
+        Self {
+            labels,
+            t_min: first,
+            t_max: none,
+            part_bound: AtomicI64::new(i64::MIN),
+        }
+    }
+
     pub(crate) fn labels(&self) -> &Labels {
         &self.labels
     }
 
-    /// The latest timestamp, `i64::MIN` where there is none.
-    pub(crate) fn t_max(&self) -> i64 {
-        self.t_max.load(Ordering::Relaxed)
+    /// No sample is newer than this; `i64::MIN` where there is none.
+    #[inline]
+    pub(crate) fn newest_at_most(&self) -> i64 {
+        self.t_max
+            .load(Ordering::Relaxed)
+            .max(self.part_bound.load(Ordering::Relaxed))
     }
 
-    /// Takes note of samples from `t_min` to `t_max`.
-    pub(crate) fn widen(&self, t_min: i64, t_max: i64) {
-        if t_min < self.t_min.load(Ordering::Relaxed) {
-            self.t_min.store(t_min, Ordering::Relaxed);
+    /// Whether [`Entry::newest_at_most`] is what the parts of the last start allow and not yet what they hold.
+    pub(crate) fn is_estimated(&self) -> bool {
+        self.part_bound.load(Ordering::Relaxed) > self.t_max.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a sample.
+    #[inline]
+    pub(crate) fn widen(&self, at: i64) {
+        if at < self.t_min.load(Ordering::Relaxed) {
+            self.t_min.store(at, Ordering::Relaxed);
         }
-        if t_max > self.t_max.load(Ordering::Relaxed) {
-            self.t_max.store(t_max, Ordering::Relaxed);
+        if at > self.t_max.load(Ordering::Relaxed) {
+            self.t_max.store(at, Ordering::Relaxed);
         }
+    }
+
+    /// Takes note of a part that holds the series.
+    fn widen_by_part(&self, t_min: i64, t_max: i64) {
+        self.t_min.fetch_min(t_min, Ordering::Relaxed);
+        self.part_bound.fetch_max(t_max, Ordering::Relaxed);
+    }
+
+    /// Takes note of the newest sample in parts, `None` where they hold none after all.
+    pub(crate) fn settle(&self, newest_in_parts: Option<i64>) {
+        self.t_max
+            .fetch_max(newest_in_parts.unwrap_or(i64::MIN), Ordering::Relaxed);
+        self.part_bound.store(i64::MIN, Ordering::Relaxed);
     }
 
     fn overlaps(&self, range: TimeRange) -> bool {
-        range.overlaps(self.t_min.load(Ordering::Relaxed), self.t_max.load(Ordering::Relaxed))
+        range.overlaps(self.t_min.load(Ordering::Relaxed), self.newest_at_most())
     }
 }
 
@@ -111,12 +147,7 @@ impl SeriesTable {
         self.len.load(Ordering::Acquire)
     }
 
-    /// The series with these canonical label bytes.
-    #[inline]
-    pub(crate) fn find(&self, canonical: &[u8]) -> Option<SeriesId> {
-        self.find_key(low_half(canonical), canonical)
-    }
-
+    /// The series with these canonical label bytes, whose key's lower half is `key`.
     fn find_key(&self, key: u64, canonical: &[u8]) -> Option<SeriesId> {
         let id = self.shard(key).read().get(&key).copied()?;
         if self.entry(id)?.labels.as_bytes() == canonical {
@@ -159,13 +190,7 @@ impl SeriesTable {
         }
         let id = SeriesId(number);
         index.insert(id, &labels);
-        // `i64::MAX..=i64::MIN`: no sample yet, so that no range overlaps.
-        let fresh = Entry {
-            labels,
-            t_min: AtomicI64::new(i64::MAX),
-            t_max: AtomicI64::new(i64::MIN),
-        };
-        entry.get_or_init(|| fresh);
+        entry.get_or_init(|| Entry::new(labels));
         let taken = {
             let mut shard = self.shard(key).write();
             let other = shard.get(&key).copied();
@@ -179,6 +204,30 @@ impl SeriesTable {
         }
         self.len.store(number + 1, Ordering::Release);
         Ok(id)
+    }
+
+    /// Makes the series of a part known.
+    pub(crate) fn register_part(&self, part: &Part) -> Result<(), StoreError> {
+        let (t_min, t_max) = (part.meta().t_min, part.meta().t_max);
+        let mut all_known = true;
+        for &key in part.keys() {
+            match self.find_by_key(key).and_then(|id| self.entry(id)) {
+                Some(entry) => entry.widen_by_part(t_min, t_max),
+                None => all_known = false,
+            }
+        }
+        if all_known {
+            return Ok(());
+        }
+        // Labels are read only for a part that brings new series.
+        for series in part.series()? {
+            let (_, _, labels) = series?;
+            let id = self.find_or_register(labels.as_bytes())?;
+            if let Some(entry) = self.entry(id) {
+                entry.widen_by_part(t_min, t_max);
+            }
+        }
+        Ok(())
     }
 
     /// What is known of a series.

@@ -184,7 +184,7 @@ impl Store {
 
         let table = SeriesTable::new(options.max_series);
         for part in &parts {
-            register_series_of(part, &table)?;
+            table.register_part(part)?;
         }
         let active = Arc::new(Memtable::new(options.max_series));
         let mut replay = Replay {
@@ -451,31 +451,6 @@ fn open_parts(dir: &Path, report: &mut OpenReport) -> Result<(Manifest, Vec<Arc<
     Ok((manifest, parts))
 }
 
-/// Makes the series of a part known.
-fn register_series_of(part: &Part, table: &SeriesTable) -> Result<(), StoreError> {
-    let (t_min, t_max) = (part.meta().t_min, part.meta().t_max);
-    let known = |key| table.find_by_key(key).and_then(|id| table.entry(id));
-    let mut all_known = true;
-    for &key in part.keys() {
-        match known(key) {
-            Some(entry) => entry.widen(t_min, t_max),
-            None => all_known = false,
-        }
-    }
-    if all_known {
-        return Ok(());
-    }
-    // Labels are read only for a part that brings new series.
-    for series in part.series()? {
-        let (_, _, labels) = series?;
-        let id = table.find_or_register(labels.as_bytes())?;
-        if let Some(entry) = table.entry(id) {
-            entry.widen(t_min, t_max);
-        }
-    }
-    Ok(())
-}
-
 /// Takes what the WAL holds into the head.
 struct Replay<'a> {
     table: &'a SeriesTable,
@@ -499,7 +474,7 @@ impl wal::record::Sink for Replay<'_> {
 
     fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64) {
         if let Some(entry) = self.table.entry(id) {
-            entry.widen(at_ms, at_ms);
+            entry.widen(at_ms);
         }
         self.samples.push(id, at_ms, value);
     }
