@@ -1,0 +1,156 @@
+//! What every handler shares.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::promql::Engine;
+use store::{Clock, Store, Tenants};
+
+use crate::board::Board;
+use crate::params::DEFAULT_TENANT;
+use crate::problem::{Kind, Problem};
+use crate::work::{Slots, blocking};
+
+/// The parts that the composition root hands over.
+pub struct AppParts {
+    /// Every tenant's store.
+    pub tenants: Arc<Tenants>,
+    /// Evaluates PromQL.
+    pub engine: Arc<Engine>,
+    /// Where rounds and alerts are put up.
+    pub board: Arc<Board>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// This process' own metrics in Prometheus' text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Whether everything behind the routes has started; `Err` says what is still missing.
+    pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// What is running.
+    pub build: Build,
+    /// A line that stands above every page, as `demo` wants it.
+    pub banner: Option<String>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl fmt::Debug for AppParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppParts").field("build", &self.build).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// What is running.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// The version of the package.
+    pub version: String,
+    /// The commit, or `unknown`.
+    pub revision: String,
+}
+
+/// Bounds of what is answered.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Queries that run at once.
+    pub queries_at_once: usize,
+    /// How long a query waits for its turn before it is refused.
+    pub query_wait: Duration,
+    /// How long a query may take, also where it asks for more.
+    pub query_timeout: Duration,
+    /// Rows that an SQL query answers; the rest is cut off, and said to be.
+    pub sql_rows: usize,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queries_at_once: 16,
+            query_wait: Duration::from_secs(10),
+            query_timeout: Duration::from_secs(120),
+            sql_rows: 100_000,
+            body_bytes: 2 << 20,
+        }
+    }
+}
+
+/// What every handler shares; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    parts: AppParts,
+    slots: Slots,
+    started_ms: i64,
+}
+
+impl App {
+    /// The shared state over `parts`.
+    #[must_use]
+    pub fn new(parts: AppParts) -> Self {
+        let slots = Slots::new(parts.limits.queries_at_once, parts.limits.query_wait);
+        let started_ms = parts.clock.now_ms();
+        Self(Arc::new(Shared { parts, slots, started_ms }))
+    }
+
+    /// The time in milliseconds.
+    pub(crate) fn now(&self) -> i64 {
+        self.0.parts.clock.now_ms()
+    }
+
+    pub(crate) fn started_ms(&self) -> i64 {
+        self.0.started_ms
+    }
+
+    pub(crate) fn build(&self) -> &Build {
+        &self.0.parts.build
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.parts.limits
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.0.parts.board
+    }
+
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.0.parts.engine)
+    }
+
+    pub(crate) fn tenants(&self) -> &Arc<Tenants> {
+        &self.0.parts.tenants
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.0.slots
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        (self.0.parts.metrics)()
+    }
+
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        (self.0.parts.ready)()
+    }
+
+    pub(crate) fn banner(&self) -> Option<&str> {
+        self.0.parts.banner.as_deref()
+    }
+
+    /// The store of `tenant`. The default tenant exists as soon as it is asked for, any other once something was written.
+    pub(crate) async fn store(&self, tenant: &str) -> Result<Arc<Store>, Problem> {
+        if let Some(store) = self.tenants().get(tenant) {
+            return Ok(store);
+        }
+        if tenant == DEFAULT_TENANT {
+            let tenants = Arc::clone(self.tenants());
+            return blocking(move || tenants.get_or_create(DEFAULT_TENANT).map_err(Problem::from)).await;
+        }
+        Err(Problem::new(Kind::NotFound, format!("there is no tenant {tenant:?}"))
+            .hint("GET /api/v1/tenants lists them; a tenant comes into being with the first sample written to it"))
+    }
+}

@@ -1,0 +1,231 @@
+//! Instant and range queries.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use store::promql::{Answer, Deadline, QueryOptions, Stats, Value};
+
+use super::{Data, envelope, labels, list};
+use crate::app::App;
+use crate::number;
+use crate::params::{Params, Scope, parameter};
+use crate::problem::{Kind, Problem};
+
+// As Prometheus: enough for 60 s of resolution over a week, or 1 h over a year.
+const POINTS_MAX: i64 = 11_000;
+
+/// `GET, POST /api/v1/query`
+pub(crate) async fn instant(State(app): State<App>, request: Request) -> Response {
+    envelope(async { evaluate_instant(&app, Scope::read(&app, request).await?).await }.await)
+}
+
+/// `GET, POST /api/v1/query_range`
+pub(crate) async fn range(State(app): State<App>, request: Request) -> Response {
+    envelope(async { evaluate_range(&app, Scope::read(&app, request).await?).await }.await)
+}
+
+/// `GET, POST /api/v1/query_exemplars`: none are kept, and an error here would make Grafana switch them off for good.
+pub(crate) async fn exemplars() -> Response {
+    envelope(Ok(serde_json::json!([]).into()))
+}
+
+/// `GET, POST /api/v1/format_query`
+pub(crate) async fn format(State(app): State<App>, request: Request) -> Response {
+    envelope(
+        async {
+            let scope = Scope::read(&app, request).await?;
+            let expression = parsed(&scope.params)?;
+            Ok(Data::from(serde_json::Value::from(expression.prettify())))
+        }
+        .await,
+    )
+}
+
+/// `GET, POST /api/v1/parse_query`
+pub(crate) async fn parse(State(app): State<App>, request: Request) -> Response {
+    envelope(
+        async {
+            let scope = Scope::read(&app, request).await?;
+            let tree = serde_json::to_value(parsed(&scope.params)?);
+            Ok(Data::from(tree.map_err(|error| Problem::from_error(Kind::Internal, &error))?))
+        }
+        .await,
+    )
+}
+
+async fn evaluate_instant(app: &App, scope: Scope) -> Result<Data, Problem> {
+    let at_ms = scope.params.time("time", app.now())?;
+    let asked = Asked::read(app, &scope.params)?;
+    let (engine, store) = (app.engine(), scope.store);
+    app.slots()
+        .run(asked.timeout, move |deadline| {
+            let answer = engine.instant(&store.snapshot(), &asked.query, at_ms, &asked.options(deadline));
+            Ok(asked.data(answer.map_err(|error| Problem::from(error).of_query())?))
+        })
+        .await
+}
+
+async fn evaluate_range(app: &App, scope: Scope) -> Result<Data, Problem> {
+    let params = &scope.params;
+    let (start_ms, end_ms) = (params.need_time("start")?, params.need_time("end")?);
+    if end_ms < start_ms {
+        return Err(parameter("end", "end timestamp must not be before start time"));
+    }
+    let step_ms = params.duration("step")?.ok_or_else(|| parameter("step", "cannot parse \"\" to a valid duration"))?;
+    if step_ms <= 0 {
+        return Err(parameter("step", "zero or negative query resolution step widths are not accepted. Try a positive integer"));
+    }
+    if (end_ms - start_ms) / step_ms > POINTS_MAX {
+        return Err(Problem::invalid(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ));
+    }
+    let asked = Asked::read(app, params)?;
+    let (engine, store) = (app.engine(), scope.store);
+    app.slots()
+        .run(asked.timeout, move |deadline| {
+            let answer = engine.range(&store.snapshot(), &asked.query, start_ms, end_ms, step_ms, &asked.options(deadline));
+            Ok(asked.data(answer.map_err(|error| Problem::from(error).of_query())?))
+        })
+        .await
+}
+
+impl Problem {
+    /// As Prometheus says it: what cannot be parsed is a bad parameter.
+    fn of_query(self) -> Self {
+        match self.kind() {
+            Kind::Invalid => parameter("query", self.detail()),
+            _ => self,
+        }
+    }
+}
+
+fn parsed(params: &Params) -> Result<promql_parser::parser::Expr, Problem> {
+    store::promql::parse(params.get("query").unwrap_or("")).map_err(|error| Problem::from(error).of_query())
+}
+
+/// What instant and range queries are asked alike.
+struct Asked {
+    query: String,
+    timeout: Duration,
+    lookback_ms: Option<i64>,
+    limit: Option<usize>,
+    stats: bool,
+}
+
+impl Asked {
+    fn read(app: &App, params: &Params) -> Result<Self, Problem> {
+        let longest = app.limits().query_timeout;
+        let timeout = match params.duration("timeout")? {
+            Some(wanted) => Duration::from_millis(u64::try_from(wanted).unwrap_or(0)).min(longest),
+            None => longest,
+        };
+        Ok(Self {
+            query: params.get("query").unwrap_or("").to_owned(),
+            timeout,
+            lookback_ms: params.duration("lookback_delta")?.filter(|&delta| delta > 0),
+            limit: params.limit("limit")?,
+            stats: params.get("stats").is_some(),
+        })
+    }
+
+    fn options(&self, deadline: &Deadline) -> QueryOptions {
+        QueryOptions { lookback_ms: self.lookback_ms, deadline: deadline.clone() }
+    }
+
+    fn data(&self, answer: Answer) -> Data {
+        let Answer { mut value, mut warnings, infos, stats } = answer;
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let before = size(&value);
+        match &mut value {
+            Value::Vector(points) => points.truncate(limit),
+            Value::Matrix(lines) => lines.truncate(limit),
+            _ => {}
+        }
+        if size(&value) < before {
+            warnings.push("results truncated due to limit".to_owned());
+        }
+        let mut json = Vec::with_capacity(256);
+        write_value(&mut json, &value);
+        if self.stats {
+            // The value is a closed object; its last brace makes room for one more member.
+            json.pop();
+            json.extend_from_slice(br#","stats":"#);
+            json.extend_from_slice(stats_json(stats).to_string().as_bytes());
+            json.push(b'}');
+        }
+        Data { json, warnings, infos }
+    }
+}
+
+fn stats_json(stats: Stats) -> serde_json::Value {
+    serde_json::json!({
+        "timings": { "evalTotalTime": 0, "resultSortTime": 0, "queryPreparationTime": 0, "innerEvalTime": 0,
+                     "execQueueTime": 0, "execTotalTime": 0 },
+        "samples": { "totalQueryableSamples": stats.samples, "peakSamples": stats.peak_values, "series": stats.series },
+    })
+}
+
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Vector(points) => points.len(),
+        Value::Matrix(lines) => lines.len(),
+        _ => 0,
+    }
+}
+
+/// Appends `{"resultType":...,"result":...}`.
+pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
+    let quoted = |out: &mut Vec<u8>, v: f64| {
+        out.push(b'"');
+        number::sample(out, v);
+        out.push(b'"');
+    };
+    match value {
+        Value::Scalar { t, v } => {
+            out.extend_from_slice(br#"{"resultType":"scalar","result":["#);
+            number::seconds(out, *t);
+            out.extend_from_slice(b",\"");
+            number::plain(out, *v);
+            out.extend_from_slice(b"\"]}");
+        }
+        Value::String { t, v } => {
+            out.extend_from_slice(br#"{"resultType":"string","result":["#);
+            number::seconds(out, *t);
+            out.push(b',');
+            number::string(out, v);
+            out.extend_from_slice(b"]}");
+        }
+        Value::Vector(points) => {
+            out.extend_from_slice(br#"{"resultType":"vector","result":"#);
+            list(out, points, |out, point| {
+                out.extend_from_slice(br#"{"metric":"#);
+                labels(out, &point.labels);
+                out.extend_from_slice(br#","value":["#);
+                number::seconds(out, point.t);
+                out.push(b',');
+                quoted(out, point.v);
+                out.extend_from_slice(b"]}");
+            });
+            out.push(b'}');
+        }
+        Value::Matrix(lines) => {
+            out.extend_from_slice(br#"{"resultType":"matrix","result":"#);
+            list(out, lines, |out, line| {
+                out.extend_from_slice(br#"{"metric":"#);
+                labels(out, &line.labels);
+                out.extend_from_slice(br#","values":"#);
+                list(out, &line.points, |out, &(t, v)| {
+                    out.push(b'[');
+                    number::seconds(out, t);
+                    out.push(b',');
+                    quoted(out, v);
+                    out.push(b']');
+                });
+                out.push(b'}');
+            });
+            out.push(b'}');
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Which series, label names, label values and metrics there are.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use serde_json::{Value, json};
+use store::{Matcher, Snapshot, TimeRange};
+
+use super::{Data, envelope, labels, list};
+use crate::app::App;
+use crate::number;
+use crate::params::{Params, Scope, parameter};
+use crate::problem::Problem;
+use crate::work::blocking;
+
+// Answers of these routes are cut here even where no limit is asked for; Grafana asks for 40,000.
+const NAMES_MAX: usize = 500_000;
+
+/// `GET, POST /api/v1/labels`
+pub(crate) async fn names(State(app): State<App>, request: Request) -> Response {
+    envelope(
+        async {
+            let scope = Scope::read(&app, request).await?;
+            let asked = Asked::read(&scope.params)?;
+            find(&app, scope, asked, |snapshot, matchers, range| snapshot.label_names(matchers, range)).await
+        }
+        .await,
+    )
+}
+
+/// `GET /api/v1/label/{name}/values`
+pub(crate) async fn values(State(app): State<App>, Path(name): Path<String>, request: Request) -> Response {
+    envelope(
+        async {
+            let name = unescape(&name);
+            if name.is_empty() {
+                return Err(Problem::invalid(format!("invalid label name: {name:?}")));
+            }
+            let scope = Scope::read(&app, request).await?;
+            let asked = Asked::read(&scope.params)?;
+            find(&app, scope, asked, move |snapshot, matchers, range| snapshot.label_values(&name, matchers, range)).await
+        }
+        .await,
+    )
+}
+
+/// `GET, POST /api/v1/series`
+pub(crate) async fn series(State(app): State<App>, request: Request) -> Response {
+    envelope(
+        async {
+            let scope = Scope::read(&app, request).await?;
+            let asked = Asked::read(&scope.params)?;
+            if asked.sets.is_empty() {
+                return Err(Problem::invalid("no match[] parameter provided"));
+            }
+            let snapshot = scope.store.snapshot();
+            let deadline = app.limits().query_timeout;
+            app.slots()
+                .run(deadline, move |_| {
+                    // Ordered and without doubles, as one series can meet several of the selectors.
+                    let mut found = BTreeSet::new();
+                    for matchers in &asked.sets {
+                        for id in snapshot.select(matchers, asked.range)? {
+                            found.insert(snapshot.labels(id));
+                        }
+                    }
+                    let mut data = Data::default();
+                    let bound = asked.limit.unwrap_or(NAMES_MAX);
+                    list(&mut data.json, found.iter().take(bound), labels);
+                    if found.len() > bound {
+                        data.warnings.push(TRUNCATED.to_owned());
+                    }
+                    Ok(data)
+                })
+                .await
+        }
+        .await,
+    )
+}
+
+/// `GET /api/v1/metadata`
+pub(crate) async fn metadata(State(app): State<App>, request: Request) -> Response {
+    envelope(
+        async {
+            let Scope { store, params, .. } = Scope::read(&app, request).await?;
+            let limit = params.limit("limit")?.unwrap_or(NAMES_MAX);
+            let metric = params.get("metric").map(str::to_owned);
+            let known = blocking(move || Ok(store.metadata())).await?;
+            let families: serde_json::Map<String, Value> = known
+                .into_iter()
+                .filter(|(name, _)| metric.as_ref().is_none_or(|wanted| wanted == name))
+                .take(limit)
+                .map(|(name, about)| {
+                    (name, json!([{ "type": about.kind.as_str(), "help": about.help, "unit": about.unit }]))
+                })
+                .collect();
+            Ok(Data::from(Value::Object(families)))
+        }
+        .await,
+    )
+}
+
+const TRUNCATED: &str = "results truncated due to limit";
+
+struct Asked {
+    sets: Vec<Vec<Matcher>>,
+    range: TimeRange,
+    limit: Option<usize>,
+}
+
+impl Asked {
+    fn read(params: &Params) -> Result<Self, Problem> {
+        let (start_ms, end_ms) = (params.time("start", i64::MIN)?, params.time("end", i64::MAX)?);
+        if end_ms < start_ms {
+            return Err(parameter("end", "end timestamp must not be before start time"));
+        }
+        let sets: Result<Vec<_>, _> = params.all("match[]").map(selector).collect();
+        Ok(Self { sets: sets?, range: TimeRange::millis(start_ms, end_ms), limit: params.limit("limit")? })
+    }
+}
+
+async fn find(
+    app: &App,
+    scope: Scope,
+    mut asked: Asked,
+    lookup: impl Fn(&Snapshot, &[Matcher], TimeRange) -> Result<Vec<String>, store::StoreError> + Send + 'static,
+) -> Result<Data, Problem> {
+    if asked.sets.is_empty() {
+        asked.sets.push(Vec::new());
+    }
+    let snapshot = scope.store.snapshot();
+    app.slots()
+        .run(app.limits().query_timeout, move |_| {
+            let mut found = BTreeSet::new();
+            for matchers in &asked.sets {
+                found.extend(lookup(&snapshot, matchers, asked.range)?);
+            }
+            let mut data = Data::default();
+            let bound = asked.limit.unwrap_or(NAMES_MAX);
+            list(&mut data.json, found.iter().take(bound), |out, text| number::string(out, text));
+            if found.len() > bound {
+                data.warnings.push(TRUNCATED.to_owned());
+            }
+            Ok(data)
+        })
+        .await
+}
+
+/// The matchers of a selector such as `up{job="a"}`.
+fn selector(text: &str) -> Result<Vec<Matcher>, Problem> {
+    store::promql::parse_selector(text).map_err(|error| parameter("match[]", Problem::from(error).detail()))
+}
+
+/// A label name as Prometheus escapes it for URLs: `U__` in front, `_2e_` for a dot, `__` for an underscore.
+fn unescape(name: &str) -> String {
+    let Some(escaped) = name.strip_prefix("U__") else { return name.to_owned() };
+    let mut plain = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some(at) = rest.find('_') {
+        plain.push_str(&rest[..at]);
+        let tail = &rest[at + 1..];
+        // Whatever is not an escape after all leaves the name as it came, as in Prometheus.
+        let Some(end) = tail.find('_').filter(|&end| end <= 6) else { return name.to_owned() };
+        if end == 0 {
+            plain.push('_');
+        } else {
+            let Some(letter) = u32::from_str_radix(&tail[..end], 16).ok().and_then(char::from_u32) else {
+                return name.to_owned();
+            };
+            plain.push(letter);
+        }
+        rest = &tail[end + 1..];
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! A router on a socket: bounded in connections, patient with nobody, drained before it goes.
+//!
+//! `axum::serve` sets no time limit on headers and no bound on connections, so that a few hundred clients that send
+//! nothing hold a server for good. Here a connection that has not sent a whole request in time is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::ServiceExt as _;
+
+/// Bounds of the connections to one port.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    /// Open at once; the next ones wait in the system's backlog.
+    pub at_once: usize,
+    /// From the opening of a connection, or the end of the request before, to the end of the next request's headers.
+    pub header_timeout: Duration,
+    /// How long running requests may take after the shutdown began.
+    pub drain: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { at_once: 1024, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(10) }
+    }
+}
+
+/// A bound port that does not answer yet, so that its number is known before anything starts.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Port {
+    /// Binds `address`; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// What the system says, as a port in use.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address with the number that was taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers with `router` until `shutdown` turns true; then lets running requests end within [`Connections::drain`].
+    pub async fn serve(self, router: Router, connections: Connections, mut shutdown: watch::Receiver<bool>) {
+        let free = Arc::new(Semaphore::new(connections.at_once));
+        loop {
+            let accepted = tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                accepted = self.accept(&free) => accepted,
+            };
+            match accepted {
+                Ok((stream, permit)) => {
+                    tokio::spawn(answer(stream, router.clone(), connections.clone(), shutdown.clone(), permit));
+                }
+                // Out of file descriptors, most likely: the listener is sound, so wait for others to close theirs.
+                Err(error) => {
+                    tracing::warn!(%error, address = %self.address, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(self.listener);
+        let all = u32::try_from(connections.at_once).unwrap_or(u32::MAX);
+        if tokio::time::timeout(connections.drain, free.acquire_many(all)).await.is_err() {
+            tracing::warn!(address = %self.address, "requests were cut off at shutdown");
+        }
+    }
+
+    async fn accept(&self, free: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(free).acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, _) = self.listener.accept().await?;
+        // Answers are written in one go; waiting for more to send would only delay them.
+        stream.set_nodelay(true)?;
+        Ok((stream, permit))
+    }
+}
+
+async fn answer(
+    stream: TcpStream,
+    router: Router,
+    connections: Connections,
+    mut shutdown: watch::Receiver<bool>,
+    permit: OwnedSemaphorePermit,
+) {
+    let asked = Arc::new(AtomicBool::new(false));
+    let saw_request = Arc::clone(&asked);
+    let service = router.map_request(move |request: axum::http::Request<hyper::body::Incoming>| {
+        saw_request.store(true, Ordering::Relaxed);
+        request.map(axum::body::Body::new)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(connections.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .keep_alive_interval(Some(Duration::from_secs(60)))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+    // The builder reads the first bytes to tell HTTP/1 from HTTP/2 before any of its own timers run.
+    let first_request = async {
+        tokio::time::sleep(connections.header_timeout).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let mut first_request = pin!(first_request);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(error = %error, "connection ended");
+                }
+                break;
+            }
+            () = first_request.as_mut() => {
+                tracing::debug!("connection closed: no request in time");
+                break;
+            }
+            _ = shutdown.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+    drop(permit);
+}
+
+#[cfg(test)]
+mod tests;

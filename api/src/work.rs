@@ -1,0 +1,84 @@
+//! Queries under bounds: so many at once, each with a deadline, each stopped when its caller goes away.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use store::promql::Deadline;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::problem::{Kind, Problem};
+
+/// Ends the work when it is dropped, which also happens when the connection closes and axum drops the handler.
+struct CancelOnDrop(Deadline);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// How many queries run at once, and how long one may wait for its turn and then take.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    free: Arc<Semaphore>,
+    wait: Duration,
+}
+
+impl Slots {
+    pub(crate) fn new(at_once: usize, wait: Duration) -> Self {
+        Self { free: Arc::new(Semaphore::new(at_once)), wait }
+    }
+
+    /// A slot, held until it is dropped.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] with `Retry-After` where none gets free in time.
+    pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        match tokio::time::timeout(self.wait, Arc::clone(&self.free).acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) | Err(_) => Err(Problem::new(Kind::Unavailable, "too many queries are running")
+                .hint("try again in a moment, or raise the number of concurrent queries in the server's configuration")
+                .retry_after(1)),
+        }
+    }
+
+    /// Runs `work` on a blocking thread in a slot of its own. The slot is held until the work really ends, not only until
+    /// its caller stops waiting, or callers that come and go could pile up work without bound.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        work: impl FnOnce(&Deadline) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let slot = self.take().await?;
+        let deadline = Deadline::at(Instant::now() + timeout);
+        let _ended_when_dropped = CancelOnDrop(deadline.clone());
+        let running = tokio::task::spawn_blocking(move || {
+            let answer = work(&deadline);
+            drop(slot);
+            answer
+        });
+        match tokio::time::timeout(timeout, running).await {
+            Ok(joined) => joined.unwrap_or_else(|failed| match failed.try_into_panic() {
+                // Handed on to the one place that turns a panic into an answer.
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(Problem::new(Kind::Unavailable, "the server is stopping").retry_after(5)),
+            }),
+            Err(_) => Err(Problem::new(Kind::Timeout, format!("the query took more than {} s", timeout.as_secs_f64()))
+                .hint("ask for less time or fewer series, or raise `timeout`")),
+        }
+    }
+}
+
+/// Runs short work that may touch the disk (small state, writes) off the threads that serve sockets.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| match failed.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => Err(Problem::new(Kind::Unavailable, "the server is stopping").retry_after(5)),
+    })
+}
+
+#[cfg(test)]
+mod tests;
