@@ -1,0 +1,179 @@
+//! Where samples come from: a store's snapshot, or series held in memory.
+//!
+//! Everything that predicts reads through [`Telemetry`], and reads no further than the time it was given.
+
+use std::collections::HashMap;
+
+use store::{Labels, METRIC_NAME, MatchOp, Matcher, Samples, SeriesId, Snapshot, TimeRange, is_stale};
+
+/// One series that can be read.
+#[derive(Clone, Debug)]
+pub struct SeriesRef {
+    /// What [`Telemetry::read`] wants to know.
+    pub id: SeriesId,
+    /// What the series is.
+    pub labels: Labels,
+}
+
+/// A source of samples. Two exist: a store's [`Snapshot`], and [`Memory`] for tables and tests.
+pub trait Telemetry: Sync {
+    /// Series that may have samples in `range`, without those that this system writes about others (scores, alerts).
+    ///
+    /// # Errors
+    /// [`TelemetryError`] when the index cannot be read.
+    fn series(&self, range: TimeRange) -> Result<Vec<SeriesRef>, TelemetryError>;
+
+    /// Appends the samples of a series within `range` to `out`, in order of time.
+    ///
+    /// # Errors
+    /// [`TelemetryError`] when samples cannot be read.
+    fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), TelemetryError>;
+}
+
+/// Samples could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The list of series could not be read.
+    #[error("cannot list the series between {} and {} ms", range.start.0, range.end.0)]
+    List {
+        /// Which time was asked for.
+        range: TimeRange,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// One series could not be read.
+    #[error("cannot read the samples of {series}")]
+    Read {
+        /// Which series.
+        series: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Whether a metric describes the world; scores and alerts describe our opinion of it and are never learned from.
+pub(crate) fn is_observation(metric: &str) -> bool {
+    let ours = metric.starts_with("foreshock_") && !metric.starts_with("foreshock_agent_");
+    !(ours
+        || metric.is_empty()
+        || metric.starts_with("ALERTS")
+        || metric == "target_info"
+        || metric.ends_with("_bucket"))
+}
+
+impl Telemetry for Snapshot {
+    fn series(&self, range: TimeRange) -> Result<Vec<SeriesRef>, TelemetryError> {
+        let list = |source| TelemetryError::List { range, source };
+        let any = Matcher::new(MatchOp::Ne, METRIC_NAME, "").map_err(|e| list(e.into()))?;
+        let ids = self.select(&[any], range).map_err(|e| list(e.into()))?;
+        Ok(ids
+            .into_iter()
+            .map(|id| SeriesRef {
+                id,
+                labels: self.labels(id),
+            })
+            .filter(|s| is_observation(s.labels.metric()))
+            .collect())
+    }
+
+    fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), TelemetryError> {
+        Snapshot::read(self, id, range, out).map_err(|e| TelemetryError::Read {
+            series: self.labels(id).to_string(),
+            source: e.into(),
+        })
+    }
+}
+
+/// Series held in memory, in order of time.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    series: Vec<(Labels, Samples)>,
+}
+
+impl Memory {
+    /// Adds a series. Samples must ascend in time.
+    pub fn push(&mut self, labels: Labels, samples: Samples) {
+        debug_assert!(samples.timestamps.windows(2).all(|w| w[0] < w[1]), "samples ascend");
+        self.series.push((labels, samples));
+    }
+
+    /// Adds the series of `other`; where one is known already, samples later than its own continue it.
+    pub fn join(&mut self, other: Self) {
+        let known: HashMap<Labels, usize> = self
+            .series
+            .iter()
+            .enumerate()
+            .map(|(i, (labels, _))| (labels.clone(), i))
+            .collect();
+        for (labels, samples) in other.series {
+            let Some(i) = known.get(&labels) else {
+                self.series.push((labels, samples));
+                continue;
+            };
+            let mine = &mut self.series[*i].1;
+            for (t, v) in samples.iter() {
+                if mine.timestamps.last().is_none_or(|last| *last < t) {
+                    mine.push(t, v);
+                }
+            }
+        }
+    }
+
+    /// How many samples there are in all.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.series.iter().map(|(_, s)| s.len()).sum()
+    }
+
+    /// The same series with every sample changed by `change(t, value)`, or dropped where it answers `None`.
+    #[must_use]
+    pub fn map(&self, mut change: impl FnMut(&Labels, i64, f64) -> Option<f64>) -> Self {
+        let mut out = Self::default();
+        for (labels, samples) in &self.series {
+            let mut kept = Samples::default();
+            for (t, v) in samples.iter() {
+                if let Some(v) = change(labels, t, v) {
+                    kept.push(t, v);
+                }
+            }
+            out.push(labels.clone(), kept);
+        }
+        out
+    }
+}
+
+impl Telemetry for Memory {
+    fn series(&self, range: TimeRange) -> Result<Vec<SeriesRef>, TelemetryError> {
+        Ok(self
+            .series
+            .iter()
+            .enumerate()
+            .filter(|(_, (labels, samples))| {
+                is_observation(labels.metric())
+                    && samples.timestamps.first().is_some_and(|first| {
+                        range.overlaps(*first, samples.timestamps.last().copied().unwrap_or(*first))
+                    })
+            })
+            .map(|(i, (labels, _))| SeriesRef {
+                id: SeriesId(i as u32),
+                labels: labels.clone(),
+            })
+            .collect())
+    }
+
+    fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), TelemetryError> {
+        let Some((_, samples)) = self.series.get(id.0 as usize) else {
+            return Ok(());
+        };
+        let start = samples.timestamps.partition_point(|t| *t < range.start.0);
+        let end = samples.timestamps.partition_point(|t| *t <= range.end.0).max(start);
+        out.timestamps.extend_from_slice(&samples.timestamps[start..end]);
+        out.values.extend_from_slice(&samples.values[start..end]);
+        Ok(())
+    }
+}
+
+/// Whether a value can be computed with: finite, and no marker of staleness.
+pub(crate) fn is_usable(value: f64) -> bool {
+    value.is_finite() && !is_stale(value)
+}
