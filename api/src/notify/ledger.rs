@@ -1,0 +1,548 @@
+//! The outbox on disk: alerts, groups, what was told, messages, dead letters, receivers on hold, and the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use store::{State, StateError};
+
+use super::group::Told;
+use super::notification::Notification;
+
+const STEPS: &[&str] = &["CREATE TABLE notify_alert (
+    fingerprint TEXT PRIMARY KEY,
+    group_key TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX notify_alert_group ON notify_alert (group_key);
+CREATE TABLE notify_group (
+    key TEXT PRIMARY KEY,
+    labels TEXT NOT NULL,
+    flush_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE notify_told (
+    group_key TEXT NOT NULL,
+    receiver TEXT NOT NULL,
+    firing TEXT NOT NULL,
+    resolved TEXT NOT NULL,
+    sent_ms INTEGER NOT NULL,
+    repeats INTEGER NOT NULL,
+    PRIMARY KEY (group_key, receiver)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE notify_outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    receiver TEXT NOT NULL,
+    key TEXT NOT NULL,
+    what TEXT NOT NULL,
+    body TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX notify_outbox_receiver ON notify_outbox (receiver, id);
+CREATE TABLE notify_dead (
+    id INTEGER PRIMARY KEY,
+    receiver TEXT NOT NULL,
+    key TEXT NOT NULL,
+    what TEXT NOT NULL,
+    body TEXT NOT NULL,
+    died_ms INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE notify_hold (
+    receiver TEXT PRIMARY KEY,
+    until_ms INTEGER NOT NULL,
+    failures INTEGER NOT NULL
+) STRICT;
+CREATE TABLE notify_log (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms INTEGER NOT NULL,
+    receiver TEXT NOT NULL,
+    key TEXT NOT NULL,
+    what TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    again_ms INTEGER,
+    status INTEGER,
+    text TEXT NOT NULL,
+    seconds REAL NOT NULL
+) STRICT;"];
+
+/// Rows of the log that are kept.
+const LOG_MAX: i64 = 10_000;
+/// Dead letters that are kept.
+const DEAD_MAX: i64 = 1000;
+
+/// One attempt to deliver a message, or the reason why there will be none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Its place in the log.
+    pub id: i64,
+    /// When it ended, milliseconds UTC.
+    pub at_ms: i64,
+    /// To whom.
+    pub receiver: String,
+    /// The message's idempotency key: the same for each attempt.
+    pub key: String,
+    /// The message in a line: `firing FailureLikely host-1`.
+    pub what: String,
+    /// Which attempt it was, from 1.
+    pub attempt: u32,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The status of the answer, where there was one.
+    pub status: Option<u16>,
+    /// What went wrong, and what to do about it; empty when it went well.
+    pub text: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver said yes.
+    Delivered,
+    /// It will be tried again.
+    Again {
+        /// When, at the earliest.
+        at_ms: i64,
+    },
+    /// It will not be tried again by itself.
+    Dead,
+}
+
+impl Outcome {
+    /// The outcome as a label value.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Again { .. } => "again",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// A message that was given up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: i64,
+    /// To whom it should have gone.
+    pub receiver: String,
+    /// Its idempotency key.
+    pub key: String,
+    /// The message in a line.
+    pub what: String,
+    /// The payload.
+    pub body: String,
+    /// When it was given up, milliseconds UTC.
+    pub died_ms: i64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// A message that waits.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Letter {
+    pub(super) id: i64,
+    pub(super) receiver: String,
+    pub(super) key: String,
+    pub(super) what: String,
+    pub(super) body: String,
+    pub(super) created_ms: i64,
+    pub(super) attempts: u32,
+}
+
+pub(super) fn open(state: &State) -> Result<(), StateError> {
+    state.migrate("notify", STEPS)
+}
+
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("maps of texts and plain records are valid JSON")
+}
+
+// ---- alerts and groups
+
+pub(super) fn put_alert(
+    transaction: &Transaction<'_>,
+    alert: &Notification,
+    group_key: &str,
+    labels: &BTreeMap<String, String>,
+    flush_ms: i64,
+) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO notify_alert (fingerprint, group_key, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![alert.fingerprint, group_key, json(alert)])?;
+    // A group that exists is looked at when its time comes, no sooner.
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO notify_group (key, labels, flush_ms) VALUES (?1, ?2, ?3)")?
+        .execute(params![group_key, json(labels), flush_ms])?;
+    Ok(())
+}
+
+/// Groups that are due: key and labels.
+pub(super) fn due_groups(
+    connection: &Connection,
+    now_ms: i64,
+) -> Result<Vec<(String, BTreeMap<String, String>)>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT key, labels FROM notify_group WHERE flush_ms <= ?1 ORDER BY flush_ms, key")?
+        .query_map([now_ms], |row| Ok((row.get(0)?, parsed(row, 1)?)))?
+        .collect()
+}
+
+/// The alerts of a group, those that fire longest first.
+pub(super) fn alerts_of(
+    connection: &Connection,
+    group_key: Option<&str>,
+) -> Result<Vec<Notification>, rusqlite::Error> {
+    let mut alerts: Vec<Notification> = connection
+        .prepare_cached("SELECT body FROM notify_alert WHERE ?1 IS NULL OR group_key = ?1")?
+        .query_map([group_key], |row| parsed(row, 0))?
+        .collect::<Result<_, _>>()?;
+    alerts.sort_by(|a, b| {
+        (a.is_resolved(), a.starts_ms, &a.fingerprint).cmp(&(b.is_resolved(), b.starts_ms, &b.fingerprint))
+    });
+    Ok(alerts)
+}
+
+pub(super) fn told(connection: &Connection, group_key: &str, receiver: &str) -> Result<Option<Told>, rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "SELECT firing, resolved, sent_ms, repeats FROM notify_told WHERE group_key = ?1 AND receiver = ?2",
+        )?
+        .query_row([group_key, receiver], |row| {
+            let (firing, resolved): (BTreeSet<String>, BTreeSet<String>) = (parsed(row, 0)?, parsed(row, 1)?);
+            Ok(Told {
+                firing,
+                resolved,
+                sent_ms: row.get(2)?,
+                repeats: row.get(3)?,
+            })
+        })
+        .optional()
+}
+
+pub(super) fn tell(
+    transaction: &Transaction<'_>,
+    group_key: &str,
+    receiver: &str,
+    told: &Told,
+) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO notify_told (group_key, receiver, firing, resolved, sent_ms, repeats)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            group_key,
+            receiver,
+            json(&told.firing),
+            json(&told.resolved),
+            told.sent_ms,
+            told.repeats
+        ])?;
+    Ok(())
+}
+
+/// Forgets the ended alerts of a group, and the group with the last of them; otherwise sets its next time.
+pub(super) fn after_flush(
+    transaction: &Transaction<'_>,
+    group_key: &str,
+    ended: &[&str],
+    next_ms: i64,
+) -> Result<(), rusqlite::Error> {
+    for fingerprint in ended {
+        transaction
+            .prepare_cached("DELETE FROM notify_alert WHERE fingerprint = ?1")?
+            .execute([fingerprint])?;
+    }
+    let left: i64 = transaction
+        .prepare_cached("SELECT count(*) FROM notify_alert WHERE group_key = ?1")?
+        .query_row([group_key], |row| row.get(0))?;
+    if left == 0 {
+        transaction
+            .prepare_cached("DELETE FROM notify_group WHERE key = ?1")?
+            .execute([group_key])?;
+        transaction
+            .prepare_cached("DELETE FROM notify_told WHERE group_key = ?1")?
+            .execute([group_key])?;
+    } else {
+        transaction
+            .prepare_cached("UPDATE notify_group SET flush_ms = ?2 WHERE key = ?1")?
+            .execute(params![group_key, next_ms])?;
+    }
+    Ok(())
+}
+
+// ---- messages
+
+/// Adds a message. Beyond `queue_max` for its receiver the oldest is given up, and answered.
+pub(super) fn put_letter(
+    transaction: &Transaction<'_>,
+    letter: &Letter,
+    queue_max: usize,
+) -> Result<Option<Letter>, rusqlite::Error> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO notify_outbox (receiver, key, what, body, created_ms, due_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+        )?
+        .execute(params![
+            letter.receiver,
+            letter.key,
+            letter.what,
+            letter.body,
+            letter.created_ms
+        ])?;
+    let waiting: i64 = transaction
+        .prepare_cached("SELECT count(*) FROM notify_outbox WHERE receiver = ?1")?
+        .query_row([&letter.receiver], |row| row.get(0))?;
+    if waiting <= i64::try_from(queue_max).unwrap_or(i64::MAX) {
+        return Ok(None);
+    }
+    let oldest = transaction
+        .prepare_cached(
+            "SELECT id, receiver, key, what, body, created_ms, attempts FROM notify_outbox WHERE receiver = ?1
+             ORDER BY id LIMIT 1",
+        )?
+        .query_row([&letter.receiver], letter_of)?;
+    bury(
+        transaction,
+        &oldest,
+        letter.created_ms,
+        "the queue is full: newer messages took its place",
+    )?;
+    Ok(Some(oldest))
+}
+
+fn letter_of(row: &Row<'_>) -> Result<Letter, rusqlite::Error> {
+    Ok(Letter {
+        id: row.get(0)?,
+        receiver: row.get(1)?,
+        key: row.get(2)?,
+        what: row.get(3)?,
+        body: row.get(4)?,
+        created_ms: row.get(5)?,
+        attempts: row.get(6)?,
+    })
+}
+
+/// The first message that is due for a receiver which is not on hold.
+pub(super) fn due_letter(state: &State, receiver: &str, now_ms: i64) -> Result<Option<Letter>, StateError> {
+    state.with(|connection| {
+        if hold(connection, receiver)?.is_some_and(|(until_ms, _)| until_ms > now_ms) {
+            return Ok(None);
+        }
+        connection
+            .prepare_cached(
+                "SELECT id, receiver, key, what, body, created_ms, attempts FROM notify_outbox
+                 WHERE receiver = ?1 AND due_ms <= ?2 ORDER BY id LIMIT 1",
+            )?
+            .query_row(params![receiver, now_ms], letter_of)
+            .optional()
+    })
+}
+
+/// Until when a receiver is left alone, and how often it failed in a row.
+pub(super) fn hold(connection: &Connection, receiver: &str) -> Result<Option<(i64, u32)>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT until_ms, failures FROM notify_hold WHERE receiver = ?1")?
+        .query_row([receiver], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+pub(super) fn set_hold(
+    transaction: &Transaction<'_>,
+    receiver: &str,
+    until_ms: i64,
+    failures: u32,
+) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO notify_hold (receiver, until_ms, failures) VALUES (?1, ?2, ?3)")?
+        .execute(params![receiver, until_ms, failures])?;
+    Ok(())
+}
+
+pub(super) fn release(transaction: &Transaction<'_>, receiver: &str) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached("DELETE FROM notify_hold WHERE receiver = ?1")?
+        .execute([receiver])?;
+    Ok(())
+}
+
+pub(super) fn strike_out(transaction: &Transaction<'_>, id: i64) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached("DELETE FROM notify_outbox WHERE id = ?1")?
+        .execute([id])?;
+    Ok(())
+}
+
+pub(super) fn postpone(transaction: &Transaction<'_>, id: i64, due_ms: i64) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached("UPDATE notify_outbox SET attempts = attempts + 1, due_ms = max(due_ms, ?2) WHERE id = ?1")?
+        .execute([id, due_ms])?;
+    Ok(())
+}
+
+pub(super) fn bury(
+    transaction: &Transaction<'_>,
+    letter: &Letter,
+    now_ms: i64,
+    reason: &str,
+) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO notify_dead (id, receiver, key, what, body, died_ms, attempts, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            letter.id,
+            letter.receiver,
+            letter.key,
+            letter.what,
+            letter.body,
+            now_ms,
+            letter.attempts,
+            reason
+        ])?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM notify_dead WHERE id NOT IN (SELECT id FROM notify_dead ORDER BY id DESC LIMIT ?1)",
+        )?
+        .execute([DEAD_MAX])?;
+    strike_out(transaction, letter.id)
+}
+
+pub(super) fn note(transaction: &Transaction<'_>, delivery: &mut Delivery) -> Result<(), rusqlite::Error> {
+    let again_ms = match delivery.outcome {
+        Outcome::Again { at_ms } => Some(at_ms),
+        Outcome::Delivered | Outcome::Dead => None,
+    };
+    transaction
+        .prepare_cached(
+            "INSERT INTO notify_log (at_ms, receiver, key, what, attempt, outcome, again_ms, status, text, seconds)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            delivery.at_ms,
+            delivery.receiver,
+            delivery.key,
+            delivery.what,
+            delivery.attempt,
+            delivery.outcome.name(),
+            again_ms,
+            delivery.status,
+            delivery.text,
+            delivery.seconds
+        ])?;
+    delivery.id = transaction.last_insert_rowid();
+    transaction
+        .prepare_cached("DELETE FROM notify_log WHERE id <= ?1")?
+        .execute([delivery.id - LOG_MAX])?;
+    Ok(())
+}
+
+// ---- reading
+
+/// The newest attempts, newest first.
+pub(super) fn log(state: &State, limit: usize) -> Result<Vec<Delivery>, StateError> {
+    state.with(|connection| {
+        connection
+            .prepare_cached(
+                "SELECT id, at_ms, receiver, key, what, attempt, outcome, again_ms, status, text, seconds
+                 FROM notify_log ORDER BY id DESC LIMIT ?1",
+            )?
+            .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+                let (outcome, again_ms): (String, Option<i64>) = (row.get(6)?, row.get(7)?);
+                Ok(Delivery {
+                    id: row.get(0)?,
+                    at_ms: row.get(1)?,
+                    receiver: row.get(2)?,
+                    key: row.get(3)?,
+                    what: row.get(4)?,
+                    attempt: row.get(5)?,
+                    outcome: match (outcome.as_str(), again_ms) {
+                        ("delivered", _) => Outcome::Delivered,
+                        ("again", Some(at_ms)) => Outcome::Again { at_ms },
+                        _ => Outcome::Dead,
+                    },
+                    status: row.get(8)?,
+                    text: row.get(9)?,
+                    seconds: row.get(10)?,
+                })
+            })?
+            .collect()
+    })
+}
+
+/// Dead letters, newest first.
+pub(super) fn dead(state: &State, limit: usize) -> Result<Vec<DeadLetter>, StateError> {
+    state.with(|connection| {
+        connection
+            .prepare_cached(
+                "SELECT id, receiver, key, what, body, died_ms, attempts, reason FROM notify_dead ORDER BY id DESC LIMIT ?1",
+            )?
+            .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+                Ok(DeadLetter {
+                    id: row.get(0)?,
+                    receiver: row.get(1)?,
+                    key: row.get(2)?,
+                    what: row.get(3)?,
+                    body: row.get(4)?,
+                    died_ms: row.get(5)?,
+                    attempts: row.get(6)?,
+                    reason: row.get(7)?,
+                })
+            })?
+            .collect()
+    })
+}
+
+/// Puts a dead letter back into the outbox; false when there is none of that number.
+pub(super) fn revive(state: &State, id: i64, now_ms: i64) -> Result<bool, StateError> {
+    state.with(|connection| {
+        let transaction = connection.transaction()?;
+        let moved = transaction.execute(
+            "INSERT INTO notify_outbox (receiver, key, what, body, created_ms, due_ms)
+             SELECT receiver, key, what, body, ?2, ?2 FROM notify_dead WHERE id = ?1",
+            [id, now_ms],
+        )?;
+        transaction.execute("DELETE FROM notify_dead WHERE id = ?1", [id])?;
+        transaction.commit()?;
+        Ok(moved > 0)
+    })
+}
+
+/// Messages that wait, for one receiver or for all.
+pub(super) fn waiting(state: &State) -> Result<usize, StateError> {
+    let count = |row: &Row<'_>| row.get::<_, i64>(0);
+    let waiting = state.with(|connection| connection.query_row("SELECT count(*) FROM notify_outbox", [], count))?;
+    Ok(usize::try_from(waiting).unwrap_or(0))
+}
+
+/// The earliest time at which a group or a message is due; holds of receivers are respected.
+pub(super) fn next_due(state: &State) -> Result<Option<i64>, StateError> {
+    state.with(|connection| {
+        connection.query_row(
+            "SELECT min(due) FROM (
+                 SELECT min(flush_ms) AS due FROM notify_group
+                 UNION ALL
+                 SELECT min(max(due_ms, coalesce(until_ms, due_ms)))
+                 FROM notify_outbox LEFT JOIN notify_hold USING (receiver)
+             )",
+            [],
+            |row| row.get(0),
+        )
+    })
+}

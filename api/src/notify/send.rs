@@ -1,0 +1,187 @@
+//! One attempt over HTTP, and what its end means.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Client, StatusCode, redirect};
+
+use super::receiver::{Receiver, place_of};
+
+/// Bytes of an answer that are read; the rest is nobody's business.
+const ANSWER_MAX: usize = 4096;
+/// Characters of an answer that are shown.
+const EXCERPT_MAX: usize = 200;
+/// A pause that a receiver may ask for, at most: a week.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ended {
+    pub(super) verdict: Verdict,
+    pub(super) status: Option<u16>,
+    pub(super) text: String,
+    pub(super) elapsed: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The receiver has it.
+    Delivered,
+    /// The receiver is away, busy or broken: leave it alone for a while, at least so long.
+    Later(Option<Duration>),
+    /// The receiver does not want this message.
+    Refused,
+}
+
+/// A client for notifications: it follows no redirect and reads no settings from the environment.
+///
+/// # Errors
+/// When there is no TLS to be had.
+pub fn client() -> Result<Client, reqwest::Error> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may be first, with the same provider.
+        rustls::crypto::ring::default_provider().install_default().ok();
+    }
+    Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(5))
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(concat!("foreshock/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// Posts `body` once.
+pub(super) async fn send(client: &Client, receiver: &Receiver, key: &str, body: String) -> Ended {
+    let started = Instant::now();
+    let mut request = client
+        .post(receiver.url.reveal())
+        .timeout(receiver.timeout)
+        .header(CONTENT_TYPE, "application/json")
+        .header("Idempotency-Key", key)
+        .body(body);
+    if let Some(token) = &receiver.token {
+        request = request.bearer_auth(token.reveal());
+    }
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let text = failure(&error, receiver);
+            return Ended {
+                verdict: Verdict::Later(None),
+                status: None,
+                text,
+                elapsed: started.elapsed(),
+            };
+        }
+    };
+    let status = answer.status();
+    let (verdict, advice) = judged(status, answer.headers());
+    // The status is the answer: whatever becomes of the rest of the body changes nothing.
+    let text = if verdict == Verdict::Delivered {
+        String::new()
+    } else {
+        let said = excerpt(answer).await;
+        [format!("{} answered {status}", receiver.place), advice, said]
+            .join("")
+            .trim_end()
+            .to_owned()
+    };
+    Ended {
+        verdict,
+        status: Some(status.as_u16()),
+        text,
+        elapsed: started.elapsed(),
+    }
+}
+
+/// What a status means, and what to do about it.
+fn judged(status: StatusCode, headers: &HeaderMap) -> (Verdict, String) {
+    match status.as_u16() {
+        200..=299 => (Verdict::Delivered, String::new()),
+        408 | 425 | 429 | 500..=599 => (Verdict::Later(retry_after(headers)), String::new()),
+        300..=399 => {
+            let target = headers
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|text| text.parse().ok());
+            let target = target.map_or_else(String::new, |url: reqwest::Url| format!(" to {}", place_of(&url)));
+            (
+                Verdict::Refused,
+                format!(", a redirect{target}, which is not followed: give the receiver's final address"),
+            )
+        }
+        401 | 403 => (Verdict::Refused, ": check the receiver's address and token".to_owned()),
+        404 | 410 => (
+            Verdict::Refused,
+            ": there is nothing at this address, or no longer".to_owned(),
+        ),
+        413 => (
+            Verdict::Refused,
+            ": the message is too long for it, lower the number of alerts in a message".to_owned(),
+        ),
+        _ => (Verdict::Refused, String::new()),
+    }
+}
+
+/// Seconds, or a date that is compared with the answer's own clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64())));
+    }
+    let moment = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
+    let wanted = moment(text)?;
+    let now = headers
+        .get("date")
+        .and_then(|value| value.to_str().ok())
+        .and_then(moment)?;
+    let pause = Duration::try_from(wanted.duration_since(now)).unwrap_or_default();
+    Some(pause.min(RETRY_AFTER_MAX))
+}
+
+/// What went wrong on the way, without the address, which may hold a key.
+fn failure(error: &reqwest::Error, receiver: &Receiver) -> String {
+    let place = &receiver.place;
+    if error.is_timeout() {
+        return format!("{place} did not answer within {} s", receiver.timeout.as_secs_f64());
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    // The outermost text names the address; the innermost says what happened.
+    let said = cause.to_string();
+    let said = if said.contains("://") {
+        "the request failed".to_owned()
+    } else {
+        said
+    };
+    if error.is_connect() {
+        format!("cannot connect to {place}: {said}")
+    } else {
+        format!("{place} gave no answer: {said}")
+    }
+}
+
+async fn excerpt(mut answer: reqwest::Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < ANSWER_MAX {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - bytes.len())]),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let words: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(EXCERPT_MAX)
+        .collect();
+    let words = words.trim();
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(" ({words})")
+    }
+}
