@@ -1,0 +1,80 @@
+//! Warnings and infos that go with an answer, in Prometheus' words.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+
+use super::text::Place;
+
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    warnings: Mutex<BTreeSet<String>>,
+    infos: Mutex<BTreeSet<String>>,
+}
+
+impl Notes {
+    pub(super) fn into_texts(self) -> (Vec<String>, Vec<String>) {
+        (
+            self.warnings.into_inner().into_iter().collect(),
+            self.infos.into_inner().into_iter().collect(),
+        )
+    }
+
+    pub(super) fn quantile(&self, q: f64, place: Option<Place>) {
+        self.warn(
+            format!(
+                "quantile value should be between 0 and 1, got {}",
+                super::number::plain(q)
+            ),
+            place,
+        );
+    }
+
+    pub(super) fn ratio(&self, ratio: f64, capped: f64, place: Option<Place>) {
+        let (ratio, capped) = (super::number::plain(ratio), super::number::plain(capped));
+        self.warn(
+            format!("ratio value should be between -1 and 1, got {ratio}, capping to {capped}"),
+            place,
+        );
+    }
+
+    pub(super) fn bad_bucket(&self, metric: &str, le: &str, place: Option<Place>) {
+        self.warn(
+            format!(
+                "bucket label \"le\" is missing or has a malformed value of {le:?} for metric with name {metric:?}"
+            ),
+            place,
+        );
+    }
+
+    pub(super) fn not_a_counter(&self, metric: &str, place: Option<Place>) {
+        self.inform(
+            format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"),
+            place,
+        );
+    }
+
+    pub(super) fn forced_monotonic(&self, metric: &str, place: Option<Place>) {
+        self.inform(
+            format!(
+                "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) for metric name {metric:?}"
+            ),
+            place,
+        );
+    }
+
+    fn warn(&self, text: String, place: Option<Place>) {
+        self.warnings.lock().insert(written("PromQL warning", &text, place));
+    }
+
+    fn inform(&self, text: String, place: Option<Place>) {
+        self.infos.lock().insert(written("PromQL info", &text, place));
+    }
+}
+
+fn written(kind: &str, text: &str, place: Option<Place>) -> String {
+    place.map_or_else(
+        || format!("{kind}: {text}"),
+        |place| format!("{kind}: {text} ({place})"),
+    )
+}

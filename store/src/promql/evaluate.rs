@@ -1,0 +1,226 @@
+//! From a query to its answer: the one walk over the plan.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use promql_parser::parser::Expr;
+use promql_parser::parser::value::ValueType;
+
+use super::annotation::Notes;
+use super::error::QueryError;
+use super::grid::Grid;
+use super::plan::{self, Kind, Node, Surroundings};
+use super::select::Yield;
+use super::source::Source;
+use super::text::{self, Place};
+use super::vector::{Budget, Table, Vector, is_absent};
+use super::{Answer, Deadline, EngineOptions, Point, QueryOptions, Stats, Value};
+
+/// When a query looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Times {
+    Instant(i64),
+    Range { grid: Grid, end_ms: i64 },
+}
+
+/// What one query works with.
+pub(super) struct Env<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) options: &'a EngineOptions,
+    pub(super) lookback_ms: i64,
+    pub(super) deadline: Deadline,
+    pub(super) budget: Arc<Budget>,
+    pub(super) notes: Notes,
+    pub(super) series: AtomicU64,
+    pub(super) samples: AtomicU64,
+}
+
+/// What a node yields at all steps.
+pub(super) enum Data<'a> {
+    Scalar(Vec<f64>),
+    Vector(Vector<'a>),
+    Text(String),
+}
+
+/// The parsed text, and where the arguments of its calls stand.
+pub(super) fn parse(options: &EngineOptions, query: &str) -> Result<(Expr, Vec<Vec<Place>>), QueryError> {
+    let checked = text::check(query, options.max_query_bytes, options.max_depth)?;
+    let expr = promql_parser::parser::parse(&checked.text).map_err(QueryError::Parse)?;
+    Ok((expr, checked.calls))
+}
+
+pub(super) fn run(
+    options: &EngineOptions,
+    source: &dyn Source,
+    query: &str,
+    times: Times,
+    asked: &QueryOptions,
+) -> Result<Answer, QueryError> {
+    let (expr, calls) = parse(options, query)?;
+    let (grid, end_ms, step_ms) = match times {
+        Times::Instant(at) => (Grid::instant(at), at, 0),
+        Times::Range { grid, end_ms } => (grid, end_ms, grid.step_ms),
+    };
+    if matches!(times, Times::Range { .. }) && !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
+        let found = if expr.value_type() == ValueType::Matrix {
+            "range vector"
+        } else {
+            "string"
+        };
+        return Err(QueryError::Invalid(format!(
+            "invalid expression type {found:?} for range query, must be Scalar or instant Vector"
+        )));
+    }
+    let around = Surroundings {
+        start_ms: grid.start_ms,
+        end_ms,
+        step_ms,
+        experimental: options.experimental,
+        calls: &calls,
+    };
+    let (node, kind) = plan::plan(&expr, around)?;
+    let env = Env {
+        source,
+        options,
+        lookback_ms: asked.lookback_ms.filter(|&ms| ms > 0).unwrap_or(options.lookback_ms),
+        deadline: asked.deadline.no_later_than(Instant::now() + options.timeout),
+        budget: Budget::new(options.max_samples),
+        notes: Notes::default(),
+        series: AtomicU64::new(0),
+        samples: AtomicU64::new(0),
+    };
+    let value = match times {
+        Times::Instant(at) => env.instant(&node, kind, at)?,
+        Times::Range { .. } => env.range(&node, kind, grid)?,
+    };
+    let stats = Stats {
+        series: env.series.load(Ordering::Relaxed),
+        samples: env.samples.load(Ordering::Relaxed),
+        peak_values: env.budget.peak(),
+        steps: grid.count as u64,
+    };
+    let (warnings, infos) = env.notes.into_texts();
+    Ok(Answer {
+        value,
+        warnings,
+        infos,
+        stats,
+    })
+}
+
+impl Env<'_> {
+    fn instant(&self, node: &Node, kind: Kind, t: i64) -> Result<Value, QueryError> {
+        if let Node::Window(window) = node {
+            let mut lines = self.window_lines(window, t)?;
+            lines.sort_by(|a, b| a.labels.cmp(&b.labels));
+            return Ok(Value::Matrix(lines));
+        }
+        let grid = Grid::instant(t);
+        Ok(match self.eval(node, grid)? {
+            Data::Scalar(values) => Value::Scalar { t, v: values[0] },
+            Data::Text(v) => Value::String { t, v },
+            Data::Vector(vector) => {
+                debug_assert_eq!(kind, Kind::Vector, "the plan knows the kind of its root");
+                let mut table = vector.collect()?;
+                table.settle_names();
+                let points = table
+                    .labels
+                    .into_iter()
+                    .zip(table.values)
+                    .filter(|(_, v)| !is_absent(*v));
+                Value::Vector(points.map(|(labels, v)| Point { labels, t, v }).collect())
+            }
+        })
+    }
+
+    fn range(&self, node: &Node, kind: Kind, grid: Grid) -> Result<Value, QueryError> {
+        Ok(match self.eval(node, grid)? {
+            Data::Scalar(values) => {
+                let points = grid.times().zip(values).collect();
+                Value::Matrix(vec![super::Line {
+                    labels: crate::Labels::empty(),
+                    points,
+                }])
+            }
+            Data::Text(_) => return Err(QueryError::execution("a string has no range")),
+            Data::Vector(vector) => {
+                debug_assert_eq!(kind, Kind::Vector, "the plan knows the kind of its root");
+                let mut lines = vector.collect()?.into_lines(grid);
+                lines.sort_by(|a, b| a.labels.cmp(&b.labels));
+                Value::Matrix(lines)
+            }
+        })
+    }
+}
+
+impl<'a> Env<'a> {
+    pub(super) fn eval(&'a self, node: &'a Node, grid: Grid) -> Result<Data<'a>, QueryError> {
+        Ok(match node {
+            Node::Number(number) => Data::Scalar(vec![*number; grid.count]),
+            Node::Text(text) => Data::Text(text.clone()),
+            Node::Time => Data::Scalar(grid.times().map(|t| t as f64 / 1000.0).collect()),
+            Node::Select(select) => Data::Vector(Vector::Lazy(self.select(select, grid, Yield::Value)?)),
+            Node::Timestamp(select) => {
+                let vector = Vector::Lazy(self.select(select, grid, Yield::Seconds)?);
+                Data::Vector(vector.map(true, false, |_| {})?)
+            }
+            Node::Range(call) => Data::Vector(self.range_call(call, grid)?),
+            Node::Negate(inner) => match self.eval(inner, grid)? {
+                Data::Scalar(mut values) => {
+                    values.iter_mut().for_each(|v| *v = -*v);
+                    Data::Scalar(values)
+                }
+                Data::Vector(vector) => Data::Vector(vector.map(true, true, negate)?),
+                Data::Text(_) => return Err(QueryError::execution("a string has no negative")),
+            },
+            Node::Binary(binary) => self.binary(binary, grid)?,
+            Node::Aggregate(aggregate) => Data::Vector(Vector::Ready(self.aggregate(aggregate, grid)?)),
+            Node::Call(call) => self.call(call, grid)?,
+            Node::Constant(inner) => self.constant(inner, grid)?,
+            Node::Window(_) => return Err(QueryError::execution("a range vector stands where a value is needed")),
+        })
+    }
+
+    /// Evaluates once, and repeats the values at each step.
+    fn constant(&'a self, node: &'a Node, grid: Grid) -> Result<Data<'a>, QueryError> {
+        if grid.count <= 1 {
+            return self.eval(node, grid);
+        }
+        Ok(match self.eval(node, Grid::instant(grid.start_ms))? {
+            Data::Scalar(values) => Data::Scalar(vec![values[0]; grid.count]),
+            Data::Text(text) => Data::Text(text),
+            Data::Vector(vector) => {
+                let once = vector.collect()?;
+                let mut repeated = Table::new(
+                    &self.budget,
+                    super::vector::Shape {
+                        steps: grid.count,
+                        ..once.shape
+                    },
+                )?;
+                for (labels, value) in once.labels.iter().zip(&once.values) {
+                    repeated.push_absent(labels.clone())?.fill(*value);
+                }
+                Data::Vector(Vector::Ready(repeated))
+            }
+        })
+    }
+
+    pub(super) fn vector(&'a self, node: &'a Node, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        match self.eval(node, grid)? {
+            Data::Vector(vector) => Ok(vector),
+            _ => Err(QueryError::execution("expected an instant vector")),
+        }
+    }
+
+    pub(super) fn table(&'a self, node: &'a Node, grid: Grid) -> Result<Table, QueryError> {
+        self.vector(node, grid)?.collect()
+    }
+}
+
+fn negate(row: &mut [f64]) {
+    for value in row.iter_mut().filter(|v| !is_absent(**v)) {
+        *value = -*value;
+    }
+}

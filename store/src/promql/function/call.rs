@@ -1,0 +1,98 @@
+//! Functions of whole vectors: which evaluation answers which call.
+
+use super::super::error::QueryError;
+use super::super::evaluate::{Data, Env};
+use super::super::grid::Grid;
+use super::super::number::{go_max, go_min};
+use super::super::plan::{Call, Function, Node};
+use super::super::vector::{ABSENT, Shape, Table, Vector, is_absent, single};
+use crate::Labels;
+
+impl<'a> Env<'a> {
+    pub(in super::super) fn call(&'a self, call: &'a Call, grid: Grid) -> Result<Data<'a>, QueryError> {
+        let vector = match (call.function, call.args.as_slice()) {
+            (Function::Elementwise(function), _) => self.elementwise(function, call, grid)?,
+            (Function::Scalar, [vector]) => return Ok(Data::Scalar(self.only_value(vector, grid)?)),
+            (Function::MaxOf, [a, b]) => return self.pairwise(a, b, grid, go_max),
+            (Function::MinOf, [a, b]) => return self.pairwise(a, b, grid, go_min),
+            (Function::Vector, [scalar]) => {
+                let row = self.scalar(scalar, grid)?;
+                Vector::Ready(single(&self.budget, grid, Labels::empty(), &row)?)
+            }
+            (Function::Absent, [vector]) => {
+                let mut row = vec![1.0; grid.count];
+                self.vector(vector, grid)?.stream(|_, values| {
+                    for (absent, value) in row.iter_mut().zip(values) {
+                        if !is_absent(*value) {
+                            *absent = ABSENT;
+                        }
+                    }
+                    Ok(())
+                })?;
+                Vector::Ready(single(&self.budget, grid, call.absent.clone(), &row)?)
+            }
+            (Function::Sort, [vector]) => Vector::Ready(self.sorted(vector, grid, false)?),
+            (Function::SortDesc, [vector]) => Vector::Ready(self.sorted(vector, grid, true)?),
+            (Function::SortByLabel, [vector, names @ ..]) => {
+                Vector::Ready(self.sorted_by_label(vector, names, grid, false)?)
+            }
+            (Function::SortByLabelDesc, [vector, names @ ..]) => {
+                Vector::Ready(self.sorted_by_label(vector, names, grid, true)?)
+            }
+            (Function::LabelReplace, [vector, rest @ ..]) => Vector::Ready(self.label_replace(vector, rest, grid)?),
+            (Function::LabelJoin, [vector, rest @ ..]) => Vector::Ready(self.label_join(vector, rest, grid)?),
+            (Function::HistogramQuantile, [q, vector]) => {
+                Vector::Ready(self.histogram_quantile(q, vector, &call.places, grid)?)
+            }
+            (Function::HistogramFraction, [lower, upper, vector]) => {
+                Vector::Ready(self.histogram_fraction(lower, upper, vector, &call.places, grid)?)
+            }
+            (Function::HistogramOnly, [vector]) => {
+                self.vector(vector, grid)?;
+                Vector::Ready(Table::new(
+                    &self.budget,
+                    Shape {
+                        steps: grid.count,
+                        nameless: true,
+                        one_name: true,
+                    },
+                )?)
+            }
+            (Function::Info, [vector, rest @ ..]) => Vector::Ready(self.info(vector, rest.first(), grid)?),
+            _ => return Err(QueryError::execution("wrong number of arguments")),
+        };
+        Ok(Data::Vector(vector))
+    }
+
+    /// `scalar()`: the value of the only series at each step, NaN where there is none or several.
+    fn only_value(&'a self, node: &'a Node, grid: Grid) -> Result<Vec<f64>, QueryError> {
+        let mut values = vec![ABSENT; grid.count];
+        let mut several = vec![false; grid.count];
+        self.vector(node, grid)?.stream(|_, row| {
+            for (step, &value) in row.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                several[step] |= !is_absent(values[step]);
+                values[step] = value;
+            }
+            Ok(())
+        })?;
+        for (value, several) in values.iter_mut().zip(several) {
+            if several || is_absent(*value) {
+                *value = f64::NAN;
+            }
+        }
+        Ok(values)
+    }
+
+    fn pairwise(&'a self, a: &Node, b: &Node, grid: Grid, choose: fn(f64, f64) -> f64) -> Result<Data<'a>, QueryError> {
+        let (a, b) = (self.scalar(a, grid)?, self.scalar(b, grid)?);
+        Ok(Data::Scalar(a.iter().zip(b).map(|(&a, b)| choose(a, b)).collect()))
+    }
+}
+
+/// The text of a string argument.
+pub(super) fn text(node: Option<&Node>) -> Result<&str, QueryError> {
+    match node {
+        Some(Node::Text(text)) => Ok(text),
+        _ => Err(QueryError::execution("expected a string")),
+    }
+}

@@ -1,0 +1,233 @@
+//! Windows before each step, over samples or over the answers of an inner expression, and the functions of them.
+
+use super::Line;
+use super::error::QueryError;
+use super::evaluate::Env;
+use super::function::{RangeFunction, Slide};
+use super::grid::Grid;
+use super::plan::{Node, RangeCall, Select, Window, WindowInput};
+use super::select::{Picked, drop_stale};
+use super::text::Place;
+use super::vector::{ABSENT, Lazy, Shape, Table, Vector, is_absent, single};
+use crate::{Labels, Samples};
+
+impl<'a> Env<'a> {
+    pub(super) fn range_call(&'a self, call: &'a RangeCall, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        let mut args = Vec::with_capacity(call.args.len());
+        for arg in &call.args {
+            args.push(self.scalar(arg, grid)?);
+        }
+        self.check_args(call, &args)?;
+        let lazy = match &call.window.input {
+            WindowInput::Samples(select) => self.over_samples(call, select, args, grid)?,
+            WindowInput::Subquery { node, step_ms } => {
+                let inner_grid = self.inner_grid(&call.window, *step_ms, grid)?;
+                let inner = self.table(node, inner_grid)?;
+                self.over_table(call, inner, inner_grid, args, grid)
+            }
+        };
+        if call.function == RangeFunction::Absent {
+            return self.absent_over_time(lazy, &call.absent, grid);
+        }
+        if matches!(call.function, RangeFunction::Rate | RangeFunction::Increase) {
+            return self.note_gauges(lazy, call.place);
+        }
+        self.distinct(Vector::Lazy(lazy))
+    }
+
+    /// The vector, after a check that its series stay distinct where they lost their names.
+    fn distinct(&self, vector: Vector<'a>) -> Result<Vector<'a>, QueryError> {
+        let shape = vector.shape();
+        if !shape.nameless || shape.one_name {
+            return Ok(vector);
+        }
+        let mut table = vector.collect()?;
+        table.refuse_same_labels()?;
+        Ok(Vector::Ready(table))
+    }
+
+    /// Says which metrics, by their names, are no counters.
+    fn note_gauges(&self, lazy: Lazy<'a>, place: Option<Place>) -> Result<Vector<'a>, QueryError> {
+        let counts = |metric: &str| {
+            metric.is_empty()
+                || ["_total", "_sum", "_count", "_bucket"]
+                    .iter()
+                    .any(|suffix| metric.ends_with(suffix))
+        };
+        if lazy.labels.iter().all(|labels| counts(labels.metric())) {
+            return self.distinct(Vector::Lazy(lazy));
+        }
+        let table = lazy.collect()?;
+        for labels in table.labels.iter().filter(|labels| !counts(labels.metric())) {
+            self.notes.not_a_counter(labels.metric(), place);
+        }
+        self.distinct(Vector::Ready(table))
+    }
+
+    fn check_args(&self, call: &RangeCall, args: &[Vec<f64>]) -> Result<(), QueryError> {
+        match call.function {
+            RangeFunction::Quantile => {
+                for &q in args.iter().flatten().filter(|q| !(0.0..=1.0).contains(*q)) {
+                    self.notes.quantile(q, call.arg_place);
+                }
+            }
+            RangeFunction::Smooth => {
+                for (factors, name) in args.iter().zip(["smoothing", "trend"]) {
+                    if let Some(bad) = factors.iter().find(|f| !(**f > 0.0 && **f < 1.0)) {
+                        let short = &name[..1];
+                        return Err(QueryError::execution(format!(
+                            "invalid {name} factor. Expected: 0 < {short}f < 1, got: {bad:.6}"
+                        )));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn shape_after(&self, function: RangeFunction, grid: Grid, one_name: bool, nameless: bool) -> Shape {
+        Shape {
+            steps: grid.count,
+            nameless: nameless || !function.keeps_name(),
+            one_name,
+        }
+    }
+
+    fn over_samples(
+        &'a self,
+        call: &'a RangeCall,
+        select: &'a Select,
+        args: Vec<Vec<f64>>,
+        grid: Grid,
+    ) -> Result<Lazy<'a>, QueryError> {
+        let Picked {
+            ids,
+            labels,
+            range,
+            one_name,
+        } = self.pick(select, self.window_range(&call.window, grid))?;
+        let shape = self.shape_after(call.function, grid, one_name, false);
+        let fill = Box::new(move |row: usize, scratch: &mut Samples, out: &mut [f64]| {
+            self.read(ids[row], range, scratch)?;
+            drop_stale(scratch);
+            let slide = Slide {
+                times: &scratch.timestamps,
+                values: &scratch.values,
+                window: &call.window,
+                grid,
+                args: &args,
+            };
+            call.function.apply(&slide, out);
+            Ok(())
+        });
+        Ok(Lazy {
+            labels,
+            shape,
+            fill,
+            budget: self.budget.clone(),
+            deadline: self.deadline.clone(),
+        })
+    }
+
+    fn over_table(
+        &'a self,
+        call: &'a RangeCall,
+        inner: Table,
+        inner_grid: Grid,
+        args: Vec<Vec<f64>>,
+        grid: Grid,
+    ) -> Lazy<'a> {
+        let shape = self.shape_after(call.function, grid, inner.shape.one_name, inner.shape.nameless);
+        let labels = inner.labels.clone();
+        let fill = Box::new(move |row: usize, scratch: &mut Samples, out: &mut [f64]| {
+            scratch.clear();
+            for (step, &value) in inner.row(row).iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                scratch.push(inner_grid.at(step), value);
+            }
+            let slide = Slide {
+                times: &scratch.timestamps,
+                values: &scratch.values,
+                window: &call.window,
+                grid,
+                args: &args,
+            };
+            call.function.apply(&slide, out);
+            Ok(())
+        });
+        Lazy {
+            labels,
+            shape,
+            fill,
+            budget: self.budget.clone(),
+            deadline: self.deadline.clone(),
+        }
+    }
+
+    /// The steps of a subquery: multiples of its own step within the windows of all outer steps, left edge excluded.
+    fn inner_grid(&self, window: &Window, step_ms: Option<i64>, grid: Grid) -> Result<Grid, QueryError> {
+        let step = step_ms.unwrap_or(self.options.subquery_step_ms).max(1);
+        let edge = window.reference(grid.start_ms).saturating_sub(window.range_ms);
+        let mut start = step.saturating_mul(edge / step);
+        if start <= edge {
+            start = start.saturating_add(step);
+        }
+        let inner = Grid::range(start, window.reference(grid.end_ms()), step);
+        // A bound before anything is allocated by step.
+        self.budget.hold(inner.count)?;
+        Ok(inner)
+    }
+
+    /// One series of ones, at the steps at which no series has samples.
+    fn absent_over_time(&self, lazy: Lazy<'a>, labels: &Labels, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        let mut row = vec![1.0; grid.count];
+        lazy.stream(|_, values| {
+            for (absent, value) in row.iter_mut().zip(values) {
+                if !is_absent(*value) {
+                    *absent = ABSENT;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Vector::Ready(single(&self.budget, grid, labels.clone(), &row)?))
+    }
+
+    /// A range of samples as the answer itself.
+    pub(super) fn window_lines(&self, window: &Window, at_ms: i64) -> Result<Vec<Line>, QueryError> {
+        match &window.input {
+            WindowInput::Samples(select) => self.raw(select, window, at_ms),
+            WindowInput::Subquery { node, step_ms } => {
+                let grid = self.inner_grid(window, *step_ms, Grid::instant(at_ms))?;
+                Ok(self.table(node, grid)?.into_lines(grid))
+            }
+        }
+    }
+
+    /// A scalar at each step.
+    pub(super) fn scalar(&self, node: &Node, grid: Grid) -> Result<Vec<f64>, QueryError> {
+        match self.eval(node, grid)? {
+            super::evaluate::Data::Scalar(values) => Ok(values),
+            _ => Err(QueryError::execution("expected a scalar")),
+        }
+    }
+}
+
+impl Table {
+    /// The rows as lines, without missing values.
+    pub(super) fn into_lines(mut self, grid: Grid) -> Vec<Line> {
+        self.settle_names();
+        let lines = (0..self.rows()).map(|row| {
+            let points = grid
+                .times()
+                .zip(self.row(row))
+                .filter(|(_, v)| !is_absent(**v))
+                .map(|(t, &v)| (t, v))
+                .collect();
+            Line {
+                labels: self.labels[row].clone(),
+                points,
+            }
+        });
+        lines.filter(|line| !line.points.is_empty()).collect()
+    }
+}

@@ -1,0 +1,480 @@
+//! The text of a query before the parser sees it: bounded, and rewritten where the grammar of promql-parser falls short.
+//!
+//! What is rewritten: strings in backticks, whose backslashes the parser takes for escapes, become ordinary strings;
+//! zero offsets lose their unit. What is refused here, because the parser would panic on it or read it as zero:
+//! durations out of range. Depth is bounded before parsing, so that no later recursion can exhaust the stack.
+
+use super::error::QueryError;
+
+/// Durations end where Go's nanoseconds do.
+const DURATION_SECONDS_MAX: f64 = 9.2e9;
+
+/// A text that is safe to parse, with the places of its calls.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) text: String,
+    /// For each call and aggregation, in the order in which they open: line and column of each argument.
+    pub(super) calls: Vec<Vec<Place>>,
+}
+
+/// Line and column in the text as it was given, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+pub(super) fn check(query: &str, max_bytes: usize, max_depth: usize) -> Result<Checked, QueryError> {
+    if query.len() > max_bytes {
+        return Err(QueryError::TooLong {
+            bytes: query.len(),
+            max: max_bytes,
+        });
+    }
+    let mut scan = Scan {
+        rest: query,
+        text: String::with_capacity(query.len()),
+        line: 1,
+        line_start: 0,
+        full: query.len(),
+        levels: vec![Level::default()],
+        depth: 0,
+        max_depth,
+        calls: Vec::new(),
+        callable: false,
+        after_offset: false,
+        brackets: false,
+        modifier: None,
+    };
+    while !scan.rest.is_empty() {
+        scan.token()?;
+    }
+    Ok(Checked {
+        text: scan.text,
+        calls: scan.calls,
+    })
+}
+
+#[derive(Default)]
+struct Level {
+    operators: usize,
+    call: Option<usize>,
+}
+
+struct Scan<'a> {
+    rest: &'a str,
+    text: String,
+    line: u32,
+    line_start: usize,
+    full: usize,
+    levels: Vec<Level>,
+    depth: usize,
+    max_depth: usize,
+    calls: Vec<Vec<Place>>,
+    // The last token may be the name of a function or aggregation.
+    callable: bool,
+    after_offset: bool,
+    brackets: bool,
+    // A grouping clause between an aggregation and its arguments; the value says whether its parenthesis was seen.
+    modifier: Option<bool>,
+}
+
+impl Scan<'_> {
+    fn token(&mut self) -> Result<(), QueryError> {
+        let Some(first) = self.rest.chars().next() else {
+            return Ok(());
+        };
+        match first {
+            '\n' => {
+                self.copy(1);
+                self.line += 1;
+                self.line_start = self.full - self.rest.len();
+            }
+            c if c.is_whitespace() => self.copy(c.len_utf8()),
+            '#' => {
+                let end = self.rest.find(['\n', '\r']).unwrap_or(self.rest.len());
+                self.copy(end);
+            }
+            '"' | '\'' => {
+                self.argument();
+                self.quoted(first)?;
+            }
+            '`' => {
+                self.argument();
+                self.raw()?;
+            }
+            '{' => {
+                self.argument();
+                self.copy(1);
+                self.braces()?;
+                self.callable = false;
+            }
+            '(' => self.open()?,
+            ')' => self.close(),
+            '[' => {
+                self.deeper()?;
+                self.brackets = true;
+                self.copy(1);
+            }
+            ']' => {
+                self.brackets = false;
+                self.copy(1);
+                self.callable = false;
+            }
+            ',' => {
+                if let Some(level) = self.levels.last_mut() {
+                    self.depth -= level.operators;
+                    level.operators = 0;
+                }
+                self.copy(1);
+                if let Some(call) = self.levels.last().and_then(|level| level.call) {
+                    // The place is filled in when the next token starts.
+                    self.calls[call].push(Place { line: 0, column: 0 });
+                }
+            }
+            c if c.is_ascii_digit() || c == '.' => {
+                self.argument();
+                self.number()?;
+            }
+            c if c.is_ascii_alphabetic() || c == '_' || c == ':' => self.word()?,
+            '+' | '-' | '*' | '/' | '%' | '^' | '=' | '!' | '<' | '>' => {
+                self.argument();
+                let length = self.rest[1..].starts_with(['=', '~']).then_some(2).unwrap_or(1);
+                self.copy(length);
+                self.callable = false;
+                if !self.after_offset {
+                    self.deeper()?;
+                }
+            }
+            c => {
+                self.argument();
+                self.copy(c.len_utf8());
+                self.callable = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, bytes: usize) {
+        let (head, tail) = self.rest.split_at(bytes);
+        self.text.push_str(head);
+        self.rest = tail;
+    }
+
+    fn deeper(&mut self) -> Result<(), QueryError> {
+        if let Some(level) = self.levels.last_mut() {
+            level.operators += 1;
+        }
+        self.depth += 1;
+        if self.depth > self.max_depth {
+            Err(QueryError::TooDeep { max: self.max_depth })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn place(&self) -> Place {
+        let column = self.full - self.rest.len() - self.line_start + 1;
+        Place {
+            line: self.line,
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Notes where an argument starts, if one is due.
+    fn argument(&mut self) {
+        let place = self.place();
+        if let Some(last) = self
+            .levels
+            .last()
+            .and_then(|l| l.call)
+            .and_then(|call| self.calls[call].last_mut())
+            && last.line == 0
+        {
+            *last = place;
+        }
+    }
+
+    fn open(&mut self) -> Result<(), QueryError> {
+        let call = match self.modifier {
+            Some(false) => {
+                self.modifier = Some(true);
+                None
+            }
+            _ if self.callable => {
+                self.modifier = None;
+                self.calls.push(vec![Place { line: 0, column: 0 }]);
+                Some(self.calls.len() - 1)
+            }
+            _ => {
+                self.argument();
+                None
+            }
+        };
+        self.copy(1);
+        self.callable = false;
+        self.levels.push(Level { operators: 0, call });
+        self.depth += 1;
+        if self.depth > self.max_depth {
+            Err(QueryError::TooDeep { max: self.max_depth })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn close(&mut self) {
+        self.copy(1);
+        if self.levels.len() > 1
+            && let Some(level) = self.levels.pop()
+        {
+            self.depth -= level.operators + 1;
+        }
+        // `sum by (a) (x)`: after the grouping clause, the arguments of the aggregation may still follow.
+        self.callable = self.modifier == Some(true);
+        self.modifier = None;
+    }
+
+    fn word(&mut self) -> Result<(), QueryError> {
+        let end = self
+            .rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
+            .unwrap_or(self.rest.len());
+        let word = self.rest[..end].to_ascii_lowercase();
+        self.after_offset = false;
+        match word.as_str() {
+            "and" | "or" | "unless" | "atan2" => {
+                self.copy(end);
+                self.callable = false;
+                self.deeper()?;
+            }
+            // After an operand these modify an operator; their parentheses hold labels, and `bool` none at all.
+            "by" | "without" => {
+                let before_arguments = self.callable;
+                self.copy(end);
+                self.callable = false;
+                self.modifier = before_arguments.then_some(false);
+            }
+            "on" | "ignoring" | "group_left" | "group_right" | "bool" | "fill" | "fill_left" | "fill_right" => {
+                self.copy(end);
+                self.callable = false;
+            }
+            "offset" => {
+                self.copy(end);
+                self.callable = false;
+                self.after_offset = true;
+            }
+            "inf" | "nan" if self.after_offset_word() => {
+                return Err(QueryError::Parse("duration out of range".to_owned()));
+            }
+            _ => {
+                self.argument();
+                self.copy(end);
+                self.callable = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn after_offset_word(&self) -> bool {
+        let before = self.text.trim_end().trim_end_matches(['+', '-']).trim_end();
+        before.len() >= 6
+            && before.is_char_boundary(before.len() - 6)
+            && before[before.len() - 6..].eq_ignore_ascii_case("offset")
+    }
+
+    fn number(&mut self) -> Result<(), QueryError> {
+        let bytes = self.rest.as_bytes();
+        let hexadecimal = self.rest.len() > 1 && bytes[0] == b'0' && bytes[1].eq_ignore_ascii_case(&b'x');
+        let mut end = 0;
+        while end < bytes.len() {
+            let c = bytes[end];
+            let exponent_sign =
+                !hexadecimal && matches!(c, b'+' | b'-') && end > 0 && bytes[end - 1].eq_ignore_ascii_case(&b'e');
+            if !(c.is_ascii_alphanumeric() || c == b'.' || c == b'_' || exponent_sign) {
+                break;
+            }
+            end += 1;
+        }
+        let duration = self.after_offset || self.brackets;
+        self.after_offset = false;
+        self.callable = false;
+        let token = self.rest[..end].to_owned();
+        let seconds = duration_seconds(&token);
+        if duration && seconds.is_none_or(|s| !(s.is_finite() && s < DURATION_SECONDS_MAX)) {
+            return Err(QueryError::Parse(match seconds {
+                Some(_) => "duration out of range".to_owned(),
+                None => format!("bad number or duration syntax: {token:?}"),
+            }));
+        }
+        match seconds {
+            Some(0.0) if duration && !self.brackets => {
+                self.text.push('0');
+                self.rest = &self.rest[end..];
+            }
+            Some(0.0) if duration => return Err(QueryError::Parse("duration must be greater than 0".to_owned())),
+            _ => self.copy(end),
+        }
+        Ok(())
+    }
+
+    fn quoted(&mut self, quote: char) -> Result<(), QueryError> {
+        let mut escaped = false;
+        let end = self.rest[1..]
+            .char_indices()
+            .find(|&(_, c)| {
+                let ends = c == quote && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            })
+            .map_or(self.rest.len(), |(i, _)| i + 2);
+        let string = self.rest[..end].to_owned();
+        self.callable = false;
+        match bytes_decoded(&string)? {
+            Some(decoded) => {
+                self.text.push_str(&decoded);
+                self.rest = &self.rest[end..];
+            }
+            None => self.copy(end),
+        }
+        Ok(())
+    }
+
+    fn raw(&mut self) -> Result<(), QueryError> {
+        let Some(length) = self.rest[1..].find('`') else {
+            return Err(QueryError::Parse("unterminated raw string".to_owned()));
+        };
+        let content = &self.rest[1..=length];
+        self.text.push('"');
+        for c in content.chars() {
+            match c {
+                '"' => self.text.push_str("\\\""),
+                '\\' => self.text.push_str("\\\\"),
+                '\n' => {
+                    self.text.push_str("\\n");
+                    self.line += 1;
+                }
+                '\r' => self.text.push_str("\\r"),
+                c => self.text.push(c),
+            }
+        }
+        self.text.push('"');
+        if let Some(newline) = content.rfind('\n') {
+            self.line_start = self.full - self.rest.len() + 1 + newline + 1;
+        }
+        self.rest = &self.rest[length + 2..];
+        self.callable = false;
+        Ok(())
+    }
+
+    /// The inside of a selector: only strings matter.
+    fn braces(&mut self) -> Result<(), QueryError> {
+        while let Some(c) = self.rest.chars().next() {
+            match c {
+                '}' => {
+                    self.copy(1);
+                    return Ok(());
+                }
+                '"' | '\'' => self.quoted(c)?,
+                '`' => self.raw()?,
+                '#' => {
+                    let end = self.rest.find(['\n', '\r']).unwrap_or(self.rest.len());
+                    self.copy(end);
+                }
+                '\n' => {
+                    self.copy(1);
+                    self.line += 1;
+                    self.line_start = self.full - self.rest.len();
+                }
+                c => self.copy(c.len_utf8()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The string with escaped bytes, which the parser would take for characters, as the text that they encode; `None` where it
+/// has none.
+fn bytes_decoded(string: &str) -> Result<Option<String>, QueryError> {
+    let is_byte = |rest: &str| rest.starts_with('x') || rest.starts_with(|c: char| c.is_digit(8));
+    let mut out = String::with_capacity(string.len());
+    let mut rest = string;
+    let mut any = false;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if !is_byte(&rest[1..]) {
+            let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
+            out.push_str(&rest[..length]);
+            rest = &rest[length..];
+            continue;
+        }
+        let mut bytes = Vec::new();
+        while let Some(tail) = rest.strip_prefix('\\').filter(|tail| is_byte(tail)) {
+            let (digits, radix) = if tail.starts_with('x') {
+                (tail.get(1..3), 16)
+            } else {
+                (tail.get(..3), 8)
+            };
+            let byte = digits.and_then(|digits| u8::from_str_radix(digits, radix).ok());
+            let Some(byte) = byte else {
+                return Err(QueryError::Parse("invalid escape sequence in string".to_owned()));
+            };
+            bytes.push(byte);
+            rest = &tail[3..];
+        }
+        let decoded = std::str::from_utf8(&bytes)
+            .map_err(|_| QueryError::Parse(format!("string {string} is not valid UTF-8, as labels have to be")))?;
+        any = true;
+        for c in decoded.chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                c if string.starts_with(c) => out.extend(['\\', c]),
+                c => out.push(c),
+            }
+        }
+    }
+    out.push_str(rest);
+    Ok(any.then_some(out))
+}
+
+/// Seconds of a number or duration token, `None` where it is neither.
+fn duration_seconds(token: &str) -> Option<f64> {
+    if let Some(digits) = token.strip_prefix("0x").or_else(|| token.strip_prefix("0X")) {
+        return i64::from_str_radix(digits, 16).ok().map(|n| n as f64);
+    }
+    if let Ok(number) = token.parse::<f64>() {
+        return Some(number);
+    }
+    let mut rest = token;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number = rest[..digits].parse::<f64>().ok()?;
+        // The parser counts units in u32 and reads what does not fit as zero.
+        if number > f64::from(u32::MAX) {
+            return Some(f64::INFINITY);
+        }
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        seconds += number
+            * match &rest[..unit] {
+                "ms" => 0.001,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                "d" => 86_400.0,
+                "w" => 604_800.0,
+                "y" => 31_536_000.0,
+                _ => return None,
+            };
+        rest = &rest[unit..];
+    }
+    Some(seconds)
+}
