@@ -209,6 +209,13 @@ impl Agent {
         &self.host
     }
 
+    /// The same agent under another identity, for recordings that are given away.
+    #[must_use]
+    pub fn named(mut self, host: Host) -> Self {
+        self.host = host;
+        self
+    }
+
     /// Two rounds of readings, half a second apart so that shares of time have a value; the second as text.
     #[must_use]
     pub fn read_once(&self) -> String {
