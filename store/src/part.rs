@@ -16,6 +16,8 @@ mod table;
 mod writer;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -1,0 +1,174 @@
+"""Reads the parts of a foreshock store with pyarrow, numpy and pcodec, without foreshock.
+
+    import foreshock_parts
+    table = foreshock_parts.read_part("data/tenants/default/parts/0000000007.parquet", metric="hw_temperature_celsius")
+
+What the bytes mean is drawn in store/FORMAT.md; this file follows it, section by section.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pcodec import wrapped
+
+FORMAT_VERSION = b"1"
+BLOCK = 64
+
+
+def live_parts(store):
+    """Paths of the live parts of a store's directory (the one with manifest.json), those that win last."""
+    manifest = json.loads(Path(store, "manifest.json").read_text())["manifest"]
+    return [Path(store, "parts", f"{part['id']:010}.parquet") for part in manifest["parts"]]
+
+
+def read_series(path):
+    """The table of a part's series: series, key, metric, host, device, labels, chunks, samples."""
+    path = Path(path)
+    return _open(path.with_name(path.name.removesuffix(".parquet") + ".series.parquet")).read()
+
+
+def read_part(path, metric=None, host=None):
+    """Long rows of a part: series, metric, host, timestamp, value; of one metric and one host where they are given."""
+    series = read_series(path)
+    for column, asked in (("metric", metric), ("host", host)):
+        if asked is not None:
+            series = series.filter(pc.equal(series[column], asked))
+    wanted = series["series"].combine_chunks()
+    chunks = _open(path).read()
+    chunks = chunks.filter(pc.is_in(chunks["series"], value_set=wanted))
+    numbers, timestamps, values = [], [], []
+    for row in chunks.to_pylist():
+        numbers.append(np.full(row["n"], row["series"], np.uint32))
+        timestamps.append(decode_timestamps(row["ts"], row["n"]))
+        values.append(decode_values(row["codec"], row["values"], row["n"]))
+    number = pa.array(_joined(numbers, np.uint32))
+    at = pc.index_in(number, value_set=wanted)
+    instants = pa.array(_joined(timestamps, np.int64)).cast(pa.timestamp("ms", "UTC"))
+    return pa.table(
+        {
+            "series": number,
+            "metric": series["metric"].combine_chunks().take(at),
+            "host": series["host"].combine_chunks().take(at),
+            "timestamp": instants,
+            "value": pa.array(_joined(values, np.float64), pa.float64()),
+        }
+    )
+
+
+def decode_timestamps(blob, n):
+    """Milliseconds of a chunk's samples."""
+    kind, at = blob[0], 1
+    grid = np.int64(0)
+    if kind in (0, 1):
+        (first, step), at = _varints(blob, at, 2)
+        with np.errstate(over="ignore"):
+            grid = np.int64(_signed(first)) + np.int64(_signed(step)) * np.arange(n, dtype=np.int64)
+    if kind == 0:
+        return grid
+    if kind in (1, 2):
+        return grid + _numbers(blob, at, n)
+    if kind == 3:
+        return _pco(blob[at:], n, "i64", np.int64)
+    raise ValueError(f"unknown timestamps {kind}")
+
+
+def decode_values(codec, blob, n):
+    """Values of a chunk's samples."""
+    if codec == 0:
+        return np.frombuffer(blob, "<f8")
+    if codec == 1:
+        return np.full(n, np.frombuffer(blob.ljust(8, b"\0"), ">f8")[0])
+    if codec == 5:
+        return _pco(blob, n, "f64", np.float64)
+    exceptions, at = [], 0
+    if codec & 0x80:
+        (count,), at = _varints(blob, at, 1)
+        place = -1
+        for _ in range(count):
+            (distance,), at = _varints(blob, at, 1)
+            place += distance + 1
+            exceptions.append((place, blob[at : at + 8]))
+            at += 8
+    decimals, at = blob[at], at + 1
+    if codec & 0x7F == 2:
+        (first, step), at = _varints(blob, at, 2)
+        mantissas = _signed(first) + _signed(step) * np.arange(n, dtype=np.int64)
+    elif codec & 0x7F == 3:
+        mantissas = _numbers(blob, at, n)
+    elif codec & 0x7F == 4:
+        mantissas = _pco(blob[at:], n, "i64", np.int64)
+    else:
+        raise ValueError(f"unknown codec {codec}")
+    values = mantissas / 10.0**decimals
+    for place, bits in exceptions:
+        # As bits: a float on its way through Python could lose what kind of NaN it is.
+        values.view(np.uint64)[place] = int.from_bytes(bits, "little")
+    return values
+
+
+def _open(path):
+    file = pq.ParquetFile(path)
+    version = (file.metadata.metadata or {}).get(b"foreshock.format_version")
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {version}, this reader knows {FORMAT_VERSION}")
+    return file
+
+
+def _joined(arrays, dtype):
+    return np.concatenate(arrays) if arrays else np.array([], dtype)
+
+
+def _signed(number):
+    return (number >> 1) ^ -(number & 1)
+
+
+def _varints(blob, at, count):
+    found = []
+    for _ in range(count):
+        number = shift = 0
+        while True:
+            byte, at = blob[at], at + 1
+            number |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        found.append(number)
+    return found, at
+
+
+def _numbers(blob, at, n):
+    """Packed integers: order, first of each order, least, factor, residuals."""
+    order, at = blob[at], at + 1
+    firsts, at = _varints(blob, at, order)
+    (least, factor), at = _varints(blob, at, 2)
+    residuals = _unpack(blob, at, n - order)
+    numbers = (residuals * np.uint64(factor)).view(np.int64) + np.int64(_signed(least))
+    for first in reversed(firsts):
+        numbers = np.cumsum(np.concatenate(([np.int64(_signed(first))], numbers)), dtype=np.int64)
+    return numbers
+
+
+def _unpack(blob, at, n):
+    """Blocks of 64: a byte with the width, then the numbers at that width, lowest bit first."""
+    blocks = []
+    for start in range(0, n, BLOCK):
+        count, width = min(BLOCK, n - start), blob[at]
+        size = (count * width + 7) // 8
+        bits = np.unpackbits(np.frombuffer(blob, np.uint8, size, at + 1), bitorder="little")
+        bits = bits[: count * width].reshape(count, width).astype(np.uint64)
+        blocks.append((bits << np.arange(width, dtype=np.uint64)).sum(axis=1, dtype=np.uint64))
+        at += 1 + size
+    return np.concatenate(blocks) if blocks else np.array([], np.uint64)
+
+
+def _pco(blob, n, kind, dtype):
+    """A wrapped pco file of one chunk and one page."""
+    file, at = wrapped.FileDecompressor.new(blob)
+    chunk, more = file.chunk_decompressor(blob[at:], kind)
+    numbers = np.empty(n, dtype)
+    chunk.read_page_into(blob[at + more :], n, numbers)
+    return numbers
