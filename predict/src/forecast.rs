@@ -107,7 +107,7 @@ fn after_last_turn(samples: &[(i64, f64)], limit: f64) -> Option<&[(i64, f64)]> 
     let rest = &samples[turn..];
     let last = rest.last()?.1;
     // A saw that has turned at this height before is expected to turn again, until it rises above its highest turn.
-    (last >= turned_at || turned_at == f64::NEG_INFINITY).then_some(rest)
+    (last > turned_at + 0.05 * (highest - lowest) || turned_at == f64::NEG_INFINITY).then_some(rest)
 }
 
 /// Half the median of the changes from sample to sample against their own median: noise, not slope.
@@ -315,7 +315,7 @@ pub fn forecasts(
         let Some((at, now_value)) = values.last().copied() else {
             continue;
         };
-        if now_ms - at > STALE_MS || !(limit > 0.0) {
+        if now_ms - at > STALE_MS || limit.is_nan() || limit <= 0.0 {
             continue;
         }
         let found = time_to_limit(&values, limit);

@@ -42,6 +42,8 @@ pub mod window;
 mod bits;
 mod explain;
 mod rules;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 

@@ -224,7 +224,11 @@ impl<'a> Registry<'a> {
         Ok(Some((id, self.load(id)?)))
     }
 
-    fn champion_id(&self, horizon: Horizon) -> Result<Option<ModelId>, RegistryError> {
+    /// The number of the model in charge of a horizon.
+    ///
+    /// # Errors
+    /// [`RegistryError::State`] when the state cannot be read.
+    pub fn champion_id(&self, horizon: Horizon) -> Result<Option<ModelId>, RegistryError> {
         Ok(self
             .state
             .with(|conn| {

@@ -119,6 +119,22 @@ impl Memory {
         }
     }
 
+    /// The same series on hosts whose names end in `suffix`.
+    #[cfg(test)]
+    pub(crate) fn renamed(&self, suffix: &str) -> Self {
+        let rename = |labels: &Labels| {
+            let name = format!("{}{suffix}", labels.get("host_name").unwrap_or(""));
+            Labels::from_pairs(labels.iter().chain([("host_name", name.as_str())]))
+        };
+        Self {
+            series: self
+                .series
+                .iter()
+                .map(|(labels, samples)| (rename(labels), samples.clone()))
+                .collect(),
+        }
+    }
+
     /// How many samples there are in all.
     #[must_use]
     pub fn samples(&self) -> usize {

@@ -1,1 +1,97 @@
+use super::*;
+use crate::incident::{Incident, Source, Verdict};
 
+fn examples() -> Examples {
+    let times: Vec<i64> = (0..100).map(|i| i * 10).collect();
+    let rows = Rows {
+        hosts: vec!["a".into()],
+        host: vec![0; 100],
+        values: (0..200).map(|i| i as f32).collect(),
+        at: times,
+        width: 2,
+    };
+    let incident = Incident {
+        id: "i".into(),
+        host: "a".into(),
+        device: None,
+        start: 505,
+        end: Some(555),
+        kind: "crash".into(),
+        source: Source::Declared,
+        verdict: Verdict::Real,
+        summary: String::new(),
+    };
+    let labelled = [Labelled {
+        host: "a".into(),
+        from: 0,
+        to: 1_000,
+    }];
+    Examples::new(
+        rows,
+        &Incidents::new(&[incident]),
+        &labelled,
+        &[0.0, 0.25, 0.5, 0.75],
+        0,
+        60,
+    )
+}
+
+#[test]
+fn blocks_are_quarters_of_the_hosts_time() {
+    let e = examples();
+    for (i, block) in [(0, 0), (24, 0), (25, 1), (50, 2), (99, 3)] {
+        assert_eq!(e.blocks[i], block, "row {i}");
+    }
+}
+
+#[test]
+fn rows_whose_horizon_reaches_into_the_judged_block_teach_nothing() {
+    let e = examples();
+    assert!(e.known_before(19, 1), "190 + 60 ends at 250, where the block begins");
+    assert!(!e.known_before(20, 1));
+    assert!(!e.known_before(25, 1), "it lies within the block");
+    assert!(e.known_before(99, 4), "the final fit learns from all");
+    // No host and time teaches and is judged in the same fold.
+    for fold in 1..4 {
+        assert!((0..100).all(|i| !(e.known_before(i, fold) && e.blocks[i] == fold)));
+    }
+}
+
+#[test]
+fn heads_ask_different_questions() {
+    let e = examples();
+    let answers = |task: Task| e.outcomes.iter().filter_map(|o| task.answer(*o)).filter(|y| *y).count();
+    assert_eq!(answers(Task::Soon), 6, "450 to 500");
+    assert_eq!(answers(Task::UnderWay), 5, "510 to 550");
+    assert_eq!(Task::UnderWay.answer(e.outcomes[48]), None, "just before is neither");
+    assert_eq!(Task::Soon.answer(e.outcomes[97]), None, "censored by the end");
+}
+
+#[test]
+fn a_sample_holds_all_positives_and_says_what_it_left_out() {
+    let candidates: Vec<(usize, bool)> = (0..1_000).map(|i| (i, i % 50 == 0)).collect();
+    let s = Sample::draw(&candidates, 120, 7);
+    assert_eq!((s.positives(), s.picked.len()), (20, 120));
+    assert!((s.log_odds_shift() - (1.0_f64 / 9.8).ln()).abs() < 1e-12);
+    assert_eq!(s, Sample::draw(&candidates, 120, 7));
+    assert_ne!(s, Sample::draw(&candidates, 120, 8));
+}
+
+#[test]
+fn scaling_ignores_what_is_missing_and_what_never_changes() {
+    let rows = Rows {
+        hosts: vec!["a".into()],
+        host: vec![0; 3],
+        at: vec![1, 2, 3],
+        values: vec![1.0, 5.0, f32::NAN, 5.0, 3.0, 5.0],
+        width: 2,
+    };
+    let scaler = Scaler::fit(&rows, &[0, 1, 2]);
+    let mut out = Vec::new();
+    scaler.apply(&[3.0, 9.0], &mut out);
+    assert_eq!(out, [1.0, 0.0]);
+    scaler.apply(&[f32::NAN, f32::NAN], &mut out);
+    assert_eq!(out, [0.0, 0.0]);
+    scaler.apply(&[1e9, 0.0], &mut out);
+    assert_eq!(out[0], STANDARD_CLIP);
+}

@@ -3,7 +3,7 @@
 //! GPUs that fall off the bus gave no numeric warning in the field; what changed was the reporting (facts: prediction,
 //! 3.1, GWDG 2026).
 
-use super::baseline::{View, aggregates};
+use super::baseline::View;
 
 /// Names, in the order of [`features`].
 pub(crate) const NAMES: [&str; 4] = ["missing_short", "missing_middle", "columns_gone", "devices_gone"];
@@ -31,11 +31,4 @@ pub(crate) fn features(
         columns_gone,
         devices_gone,
     ]
-}
-
-/// Reporting as a column, for explanations: 1 where a block has samples.
-pub(crate) fn reporting_column(reported: &[bool], short: usize) -> (Vec<f32>, Vec<super::baseline::Aggregate>) {
-    let values: Vec<f32> = reported.iter().map(|r| f32::from(u8::from(*r))).collect();
-    let runs = aggregates(&values, short);
-    (values, runs)
 }

@@ -222,3 +222,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Incident> {
         summary: row.get(8)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,83 @@
+use store::TimeRange;
 
+use super::*;
+use crate::testing::{GRID, fleet};
+use crate::train::{TrainInput, train};
+
+fn model() -> Model {
+    let fleet = fleet(4, 4, 31);
+    let input = TrainInput {
+        grid: GRID,
+        stride_ms: 600_000,
+        rows_max: 1_000,
+        challenger: false,
+        ..TrainInput::new(
+            &fleet.telemetry,
+            &fleet.incidents,
+            TimeRange::millis(fleet.from, fleet.to),
+        )
+    };
+    train(&input, &mut |_| ()).expect("training").model
+}
+
+/// What a model did is kept as readable decimals, what it does bit by bit.
+fn without_evaluation(model: Model) -> Model {
+    Model {
+        evaluation: crate::Evaluation::default(),
+        ..model
+    }
+}
+
+#[test]
+fn champions_come_go_and_come_back_bit_by_bit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = State::open(&dir.path().join("state.sqlite")).expect("state");
+    let registry = Registry::open(&state).expect("registry");
+    let first = model();
+    assert!(registry.champion(Horizon::HOUR).expect("none").is_none());
+    let a = registry.save(&first, 1).expect("save");
+    assert_eq!(registry.list().expect("list")[0].role, Role::Challenger);
+    registry.promote(a, 2).expect("promote");
+    let (id, loaded) = registry.champion(Horizon::HOUR).expect("read").expect("a champion");
+    assert!(
+        id == a && without_evaluation(loaded) == without_evaluation(first.clone()),
+        "the same bits"
+    );
+
+    let mut second = first.clone();
+    second.name = "second".into();
+    let b = registry.save(&second, 3).expect("save");
+    assert_eq!(registry.challengers(Horizon::HOUR).expect("list").len(), 1);
+    registry.promote(b, 4).expect("promote");
+    assert_eq!(
+        registry.champion(Horizon::HOUR).expect("read").expect("a champion").0,
+        b
+    );
+    assert_eq!(registry.rollback(Horizon::HOUR).expect("rollback"), a);
+    assert_eq!(
+        registry.champion(Horizon::HOUR).expect("read").expect("a champion").0,
+        a
+    );
+    let error = registry.rollback(Horizon::HOUR).expect_err("nothing earlier");
+    assert_eq!(error.to_string(), "there is no earlier champion for 1h to go back to");
+    assert_eq!(
+        registry.load(ModelId(99)).expect_err("missing").to_string(),
+        "there is no model 99"
+    );
+}
+
+#[test]
+fn a_damaged_model_never_takes_charge() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = State::open(&dir.path().join("state.sqlite")).expect("state");
+    let registry = Registry::open(&state).expect("registry");
+    let id = registry.save(&model(), 1).expect("save");
+    state
+        .with(|conn| conn.execute("update models set body = substr(body, 1, 500)", []))
+        .expect("damage");
+    let error = registry.promote(id, 2).expect_err("damaged");
+    assert_eq!(error.kind(), "corrupt");
+    assert!(error.hint().expect("a hint").contains("train a new model"));
+    assert!(registry.champion(Horizon::HOUR).expect("none").is_none());
+    assert!(registry.challengers(Horizon::HOUR).expect("skipped").is_empty());
+}

@@ -1,1 +1,151 @@
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use store::TimeRange;
 
+use super::*;
+use crate::incident::Incidents;
+use crate::testing::{Fleet, GRID, fleet};
+
+fn input(fleet: &Fleet) -> TrainInput<'_> {
+    TrainInput {
+        grid: GRID,
+        stride_ms: 600_000,
+        rows_max: 2_000,
+        challenger: false,
+        ..TrainInput::new(
+            &fleet.telemetry,
+            &fleet.incidents,
+            TimeRange::millis(fleet.from, fleet.to),
+        )
+    }
+}
+
+fn run(input: &TrainInput<'_>) -> Result<Trained, TrainError> {
+    train(input, &mut |_| ())
+}
+
+#[test]
+fn leaks_are_warned_of_and_sudden_failures_are_called_unforeseeable() {
+    let fleet = fleet(8, 5, 1);
+    let trained = run(&TrainInput {
+        challenger: true,
+        ..input(&fleet)
+    })
+    .expect("training");
+    let e = &trained.evaluation;
+    assert!(e.incidents >= 5, "{e}");
+    assert!(e.pr_auc > 8.0 * e.base_rate, "{e}");
+    let kind = |name: &str| e.by_kind.iter().find(|k| k.kind == name).expect(name);
+    assert!(kind("host_oom").warned * 3 >= kind("host_oom").incidents * 2, "{e}");
+    assert!(kind("sudden").unforeseeable, "{e}");
+    assert!(e.warned as f64 > e.chance_warned + 1.0, "{e}");
+    assert!(e.warns());
+    let (challenger, judged) = trained.challenger.expect("a challenger");
+    assert_eq!(challenger.family(), Family::ExtraTrees);
+    assert!(judged.pr_auc > 5.0 * judged.base_rate, "{judged}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_model_and_a_reloaded_model_the_same_bits() {
+    let fleet = fleet(4, 4, 2);
+    let input = TrainInput {
+        challenger: true,
+        ..input(&fleet)
+    };
+    let (a, b) = (run(&input).expect("training"), run(&input).expect("training"));
+    assert!(
+        a.model.to_json().expect("json") == b.model.to_json().expect("json"),
+        "the same model"
+    );
+    let incidents = Incidents::new(&fleet.incidents);
+    for model in [a.model, a.challenger.expect("challenger").0] {
+        let again = Model::from_json(&model.to_json().expect("json")).expect("a model");
+        for hour in [30, 50, 70] {
+            let at = fleet.from + hour * 3_600_000;
+            let row = crate::features::features_at(
+                &fleet.telemetry,
+                &model.features,
+                &incidents,
+                Horizon::HOUR,
+                "host-00",
+                at,
+            )
+            .expect("read")
+            .expect("row");
+            assert_eq!(
+                model.probability(&row).get().to_bits(),
+                again.probability(&row).get().to_bits()
+            );
+        }
+    }
+}
+
+#[test]
+fn shuffled_outcomes_score_like_chance() {
+    let mut worst: f64 = 0.0;
+    for seed in 0..2 {
+        let mut fleet = fleet(6, 4, 3);
+        // The same incidents at times and hosts that have nothing to do with the samples.
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let mut hosts: Vec<String> = fleet.incidents.iter().map(|i| i.host.clone()).collect();
+        hosts.shuffle(&mut random);
+        let span = fleet.to - fleet.from;
+        for (i, (incident, host)) in fleet.incidents.iter_mut().zip(hosts).enumerate() {
+            let length = incident.end.map_or(0, |e| e - incident.start);
+            // A step that has no common measure with days spreads them evenly.
+            incident.start = fleet.from + (incident.start - fleet.from + (i as i64 + 1) * 97_000_013) % span;
+            incident.end = Some(incident.start + length);
+            incident.host = host;
+        }
+        let e = run(&input(&fleet)).expect("training").evaluation;
+        worst = worst.max(e.pr_auc / e.base_rate);
+        assert!((e.warned as f64) <= e.chance_warned + 3.0, "{e}");
+    }
+    assert!(worst < 4.0, "PR-AUC of {worst} times the base rate out of nothing");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let fleet = fleet(3, 2, 4);
+    let none = TrainInput {
+        incidents: &[],
+        ..input(&fleet)
+    };
+    let error = run(&none).expect_err("no incidents");
+    assert_eq!(error.to_string(), "0 incidents are too few to learn from, 6 are needed");
+    assert!(error.hint().contains("declare or import"));
+    let short = TrainInput {
+        range: TimeRange::millis(fleet.from, fleet.from + 3_600_000),
+        ..input(&fleet)
+    };
+    assert!(matches!(run(&short), Err(TrainError::TooShort { .. })));
+    let empty = crate::telemetry::Memory::default();
+    let empty = TrainInput {
+        telemetry: &empty,
+        ..input(&fleet)
+    };
+    assert!(matches!(run(&empty), Err(TrainError::NoSamples { .. })));
+}
+
+#[test]
+fn damaged_and_future_models_are_refused_in_words() {
+    let fleet = fleet(4, 4, 5);
+    let model = run(&input(&fleet)).expect("training").model;
+    let json = model.to_json().expect("json");
+    let future = json.replacen("\"format\":1", "\"format\":99", 1);
+    let error = Model::from_json(&future).expect_err("future");
+    assert_eq!(error.to_string(), "the model has format 99, this program reads up to 1");
+    assert!(matches!(
+        Model::from_json(&json[..json.len() / 2]),
+        Err(crate::model::ModelError::Corrupt { .. })
+    ));
+    assert!(matches!(
+        Model::from_json("{}"),
+        Err(crate::model::ModelError::Corrupt { .. })
+    ));
+    let mut lost = model;
+    lost.features.columns.pop();
+    let error = Model::from_json(&lost.to_json().expect("json")).expect_err("unsound");
+    assert!(matches!(error, crate::model::ModelError::Unsound { .. }), "{error}");
+}
