@@ -5,8 +5,8 @@ use std::time::Duration;
 /// First pause after a failed attempt; each further one doubles it.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Longest pause of the agent's own choosing.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Longest pause of the agent's own choosing: short enough that pages and alerts see a host again soon after the server is back.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// Longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(600);
@@ -113,11 +113,11 @@ mod tests {
         check(0, 0.0, None, 500);
         check(0, 1.0, None, 1000);
         check(3, 0.5, None, 6000);
-        check(40, 1.0, None, 60_000);
+        check(40, 1.0, None, 15_000);
         check(0, 0.0, Some(30), 30_000);
         check(0, 1.0, Some(30), 36_000);
         check(0, 0.0, Some(u64::MAX), 600_000);
-        check(6, 1.0, Some(1), 60_000);
+        check(6, 1.0, Some(1), 15_000);
     }
 
     #[test]

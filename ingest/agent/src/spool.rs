@@ -143,7 +143,13 @@ impl Spool {
             options,
         };
         if let Some(dir) = spool.options.dir.clone() {
-            spool.open_disk(&dir)?;
+            match spool.open_disk(&dir) {
+                // The disk may be what is failing on this host: that is to be told, and no reason not to start.
+                Err(SpoolError::Directory { source, .. }) if is_full(&source) => {
+                    tracing::warn!(dir = %dir.display(), error = %source, "cannot write to the spool; batches stay in memory");
+                }
+                opened => opened?,
+            }
         }
         Ok(spool)
     }
@@ -168,7 +174,13 @@ impl Spool {
         let acknowledged = cursor.position();
         let mut segments = VecDeque::new();
         for id in segment::list(dir).map_err(failed)? {
-            let (segment, records) = Segment::open(dir, id).map_err(failed)?;
+            let (segment, records) = match Segment::open(dir, id) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    tracing::warn!(segment = id, %error, "cannot read a spool segment; it is left as it is");
+                    continue;
+                }
+            };
             let waiting: Vec<_> = records
                 .into_iter()
                 .filter(|record| (id, record.offset) >= acknowledged)
@@ -380,6 +392,14 @@ impl Spool {
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
+}
+
+/// Errors of a disk that takes no more.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// The disk's error is told once a run: on a full disk it would be told every few seconds otherwise.

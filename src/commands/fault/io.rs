@@ -21,6 +21,9 @@ const WRITE_BYTES: usize = 4 << 20;
 /// Misses in a row after which the service has failed.
 const MISSES: u64 = 3;
 
+/// Time between two writes of the service's own.
+const OWN_WORK_EVERY: Duration = Duration::from_millis(200);
+
 /// How the disk is starved.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
@@ -72,6 +75,14 @@ impl Options {
             url: Some(url),
             ..Ready::default()
         }));
+        let own = Arc::clone(&service);
+        let leash_of_own = leash.clone();
+        // The service has work of its own, so that it fails with and without an agent that asks.
+        thread::spawn(move || {
+            while leash_of_own.wait(OWN_WORK_EVERY) {
+                own.write();
+            }
+        });
         let mut writers = Writers {
             stop: Arc::new(AtomicBool::new(false)),
             threads: Vec::new(),

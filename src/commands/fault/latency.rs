@@ -11,9 +11,10 @@ use super::warden::{Cleanup, Leash, tell};
 use super::{Noise, endpoint, flags};
 use crate::clock;
 
-/// Answer times of a healthy service and at the end of its decline, seconds.
+/// Answer times of a healthy service and at the end of its decline, seconds. The latter stays within the patience of an
+/// agent that asks each second, so that the failure is the failure and not a time-out before it.
 const HEALTHY_S: f64 = 0.004;
-const LAST_S: f64 = 2.0;
+const LAST_S: f64 = 1.2;
 
 /// Deviation of the logarithm of the answer time.
 const SPREAD: f64 = 0.25;
