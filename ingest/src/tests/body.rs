@@ -168,3 +168,32 @@ async fn there_are_no_more_tenants_than_may_be() {
     assert_eq!(send("two").await, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(send("one").await, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_panic_while_decoding_ends_that_request_alone() {
+    use axum::http::HeaderMap;
+
+    use crate::body::Encoding;
+    use crate::telemetry::Protocol;
+
+    let server = Server::new();
+    let limits = Limits {
+        buffer_bytes_max: 1000,
+        requests_max: 1,
+        appends_max: 1,
+        ..Limits::default()
+    };
+    let state = Arc::new(IngestState::new(Arc::clone(&server.tenants), limits));
+    for _ in 0..3 {
+        let headers = HeaderMap::new();
+        let decode = |_: &[u8], _: &mut crate::intake::Intake<'_>| panic!("a fault of ours");
+        let body = Body::from(vec![1; 600]);
+        let taken = Arc::clone(&state)
+            .take(Protocol::Otlp, &headers, Encoding::Identity, 1000, body, decode)
+            .await;
+        let problem = taken.expect_err("it panicked");
+        // Not 503: permits and memory were given back.
+        assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    assert_eq!(server.otlp(&[], Vec::new()).await.status, StatusCode::OK);
+}

@@ -15,6 +15,8 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
+use futures::future::Either;
+use parking_lot::RwLock;
 use store::Store;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -88,7 +90,7 @@ pub struct SqlEngine {
     options: SqlOptions,
     // Functions, rules and the memory pool, made once; every query starts from it.
     base: SessionState,
-    tables: Vec<Definition>,
+    tables: RwLock<Vec<Definition>>,
     queries: Arc<Semaphore>,
     // Taken when dropped: a runtime must not be waited for from within another.
     runtime: Option<Runtime>,
@@ -139,7 +141,8 @@ impl SqlEngine {
             .with_runtime_env(environment)
             .build();
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(options.threads)
+            // Two at least, so that a query that computes without a pause does not hold up the clock.
+            .worker_threads(options.threads.max(2))
             // Plans nest as deep as a query does.
             .thread_stack_size(8 << 20)
             .thread_name("foreshock-sql")
@@ -152,22 +155,22 @@ impl SqlEngine {
         Ok(Self {
             options,
             base,
-            tables: vec![metrics()],
+            tables: RwLock::new(vec![metrics()]),
             queries,
             runtime: Some(runtime),
         })
     }
 
-    /// Adds a table: `rows` is asked for all of its rows, of one tenant, whenever a query reads it.
-    #[must_use]
-    pub fn register(mut self, name: &str, schema: SchemaRef, rows: Arc<Rows>) -> Self {
-        self.tables.retain(|table| table.name != name);
-        self.tables.push(Definition {
+    /// Adds a table to those of every tenant, in place of one of the same name: `rows` is asked for all of its rows, of one
+    /// tenant, whenever a query reads it.
+    pub fn register(&self, name: &str, schema: SchemaRef, rows: Arc<Rows>) {
+        let mut tables = self.tables.write();
+        tables.retain(|table| table.name != name);
+        tables.push(Definition {
             name: name.to_owned(),
             schema,
             rows,
         });
-        self
     }
 
     /// The bounds of queries.
@@ -190,23 +193,21 @@ impl SqlEngine {
         };
         let context = self.context(store)?;
         let (sql, options, queries) = (sql.to_owned(), self.options.clone(), Arc::clone(&self.queries));
-        let task = runtime.spawn(async move {
-            let timeout = options.timeout;
-            let run = async {
-                let _permit = queries.acquire().await.map_err(|_| SqlError::Canceled)?;
-                run(&context, &sql, &options).await
-            };
-            tokio::time::timeout(timeout, run)
-                .await
-                .unwrap_or(Err(SqlError::Timeout(timeout)))
+        let timeout = options.timeout;
+        let mut task = runtime.spawn(async move {
+            let _permit = queries.acquire().await.map_err(|_| SqlError::Canceled)?;
+            run(&context, &sql, &options).await
         });
-        let _stop = StopOnDrop(task.abort_handle());
-        match task.await {
-            Ok(answer) => answer,
-            Err(error) if error.is_panic() => Err(SqlError::Internal {
+        // A task of its own: some operators compute for seconds before they look up, and the caller is not to wait for them.
+        let mut alarm = runtime.spawn(async move { tokio::time::sleep(timeout).await });
+        let _stop = [StopOnDrop(task.abort_handle()), StopOnDrop(alarm.abort_handle())];
+        match futures::future::select(&mut task, &mut alarm).await {
+            Either::Right(_) => Err(SqlError::Timeout(timeout)),
+            Either::Left((Ok(answer), _)) => answer,
+            Either::Left((Err(error), _)) if error.is_panic() => Err(SqlError::Internal {
                 message: "the query could not be evaluated".to_owned(),
             }),
-            Err(_) => Err(SqlError::Canceled),
+            Either::Left(_) => Err(SqlError::Canceled),
         }
     }
 
@@ -231,7 +232,7 @@ impl SqlEngine {
         context.register_catalog("foreshock", Arc::new(catalog));
         context.register_table("samples", Arc::new(SamplesTable::new(snapshot.clone())))?;
         context.register_table("series", Arc::new(SeriesTable { snapshot }))?;
-        for definition in &self.tables {
+        for definition in self.tables.read().iter() {
             let table = RowsTable {
                 definition: definition.clone(),
                 store: Arc::clone(store),
@@ -242,7 +243,7 @@ impl SqlEngine {
     }
 }
 
-/// Stops a query whose caller has gone away.
+/// Stops a task whose caller has gone away.
 struct StopOnDrop(tokio::task::AbortHandle);
 
 impl Drop for StopOnDrop {

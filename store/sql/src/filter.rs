@@ -352,3 +352,6 @@ fn intersect(a: TimeRange, b: TimeRange) -> TimeRange {
         end: a.end.min(b.end),
     }
 }
+
+#[cfg(test)]
+mod tests;
