@@ -7,7 +7,6 @@
 //! for the first time after a snapshot was taken, and only while one lives: memory without snapshots, and with ones that are
 //! dropped soon, stays as if there were none.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockWriteGuard};
@@ -27,12 +26,12 @@ const BLOCK: usize = 256;
 const CHUNK: usize = 16;
 
 /// Which snapshots live, as the writer must know it. Snapshots are numbered; those taken without a write between share a number.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Epochs {
     /// The number that the next snapshot after a write gets.
     pub(crate) current: u64,
-    /// Numbers of the oldest and the newest living snapshot.
-    pub(crate) living: Option<(u64, u64)>,
+    /// Numbers of the living snapshots, ascending; practically always few.
+    pub(crate) living: Vec<u64>,
 }
 
 /// Samples since the last flush, by series.
@@ -53,12 +52,19 @@ type Block = Vec<Option<Box<HeadSeries>>>;
 struct HeadSeries {
     sealed: Vec<Sealed>,
     open: Stream,
-    // In order of arrival.
-    late: Vec<(i64, f64)>,
     // Samples in `sealed` and `open`.
     main: u32,
-    // The epoch in which the series was written last, and what snapshots of earlier epochs see of it, ascending.
+    // The epoch in which the series was written last.
     written: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most series have none of.
+#[derive(Debug, Default)]
+struct Rare {
+    // In order of arrival.
+    late: Vec<(i64, f64)>,
+    // What snapshots of epochs before the one written last see, ascending.
     seen: Vec<Seen>,
 }
 
@@ -71,12 +77,12 @@ struct Seen {
 }
 
 /// A stream that is full.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Sealed {
     t_min: i64,
     t_max: i64,
     n: u32,
-    bytes: Arc<[u8]>,
+    bytes: Box<[u8]>,
 }
 
 impl Memtable {
@@ -151,7 +157,7 @@ impl Memtable {
             return Some(());
         };
         // Copied under the lock, decoded after it: the writer waits for a few hundred bytes at most.
-        let (mut streams, mut late) = (Vec::new(), Vec::new());
+        let (mut streams, mut late): (Vec<(Box<[u8]>, u32)>, Vec<(i64, f64)>) = (Vec::new(), Vec::new());
         {
             let block = lock.read();
             let Some(Some(series)) = block.get(id.0 as usize % BLOCK) else {
@@ -162,13 +168,13 @@ impl Memtable {
                 let n = main.min(sealed.n);
                 main -= n;
                 if n > 0 && range.overlaps(sealed.t_min, sealed.t_max) {
-                    streams.push((Arc::clone(&sealed.bytes), n));
+                    streams.push((sealed.bytes.clone(), n));
                 }
             }
             if main > 0 && range.overlaps(series.open.first(), series.open.last()) {
                 streams.push((series.open.bytes().into(), main));
             }
-            let seen = &series.late[..seen_late as usize];
+            let seen = &series.late()[..seen_late as usize];
             late.extend(seen.iter().filter(|(at, _)| range.contains(*at)));
         }
         if out.len() == base && late.is_empty() {
@@ -219,7 +225,7 @@ impl Memtable {
         if !series.open.is_empty() {
             stretches.push((series.open.first(), series.open.last()));
         }
-        stretches.extend(series.late.iter().map(|(at, _)| (*at, *at)));
+        stretches.extend(series.late().iter().map(|(at, _)| (*at, *at)));
         stretches
     }
 
@@ -258,12 +264,13 @@ impl HeadSeries {
             grown += self.remember(epochs);
         }
         if last.is_some_and(|last| at <= last) {
-            let before = self.late.capacity();
-            if self.late.len() == before {
-                self.late.reserve_exact((before / 2).max(4));
+            let late = &mut self.rare(&mut grown).late;
+            let before = late.capacity();
+            if late.len() == before {
+                late.reserve_exact((before / 2).max(4));
             }
-            self.late.push((at, value));
-            return grown + ((self.late.capacity() - before) * size_of::<(i64, f64)>()) as isize;
+            late.push((at, value));
+            return grown + ((late.capacity() - before) * size_of::<(i64, f64)>()) as isize;
         }
         let before = self.open.capacity() as isize;
         self.open.push(at, value);
@@ -285,13 +292,23 @@ impl HeadSeries {
 
     /// Whether the newest sample of the streams is known to have this value, and nothing overwrote it.
     fn holds_last(&self, value: f64) -> bool {
-        !self.open.is_empty() && self.late.is_empty() && self.open.last_value().to_bits() == value.to_bits()
+        !self.open.is_empty() && self.late().is_empty() && self.open.last_value().to_bits() == value.to_bits()
+    }
+
+    fn late(&self) -> &[(i64, f64)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.late)
+    }
+
+    /// What most series have none of, made, and by how much it grew.
+    fn rare(&mut self, grown: &mut isize) -> &mut Rare {
+        if self.rare.is_none() {
+            *grown += size_of::<Rare>() as isize;
+        }
+        self.rare.get_or_insert_default()
     }
 
     fn seal(&mut self) -> isize {
-        /// What an `Arc` puts before its slice.
-        const COUNTS: usize = 16;
-        let bytes: Arc<[u8]> = self.open.bytes().into();
+        let bytes: Box<[u8]> = self.open.bytes().into();
         let sealed = Sealed {
             t_min: self.open.first(),
             t_max: self.open.last(),
@@ -303,7 +320,7 @@ impl HeadSeries {
             self.sealed.reserve_exact(2);
         }
         let slots = self.sealed.capacity() - before;
-        let grown = slots * size_of::<Sealed>() + COUNTS + sealed.bytes.len();
+        let grown = slots * size_of::<Sealed>() + sealed.bytes.len();
         self.sealed.push(sealed);
         self.open.reset();
         grown as isize
@@ -311,34 +328,47 @@ impl HeadSeries {
 
     /// Writes down what the living snapshots see, before the first change of this epoch.
     fn remember(&mut self, epochs: &Epochs) -> isize {
-        let before = self.seen.capacity() as isize;
-        match epochs.living {
-            Some((oldest, newest)) => {
-                self.seen.retain(|seen| seen.upto >= oldest);
-                if newest >= self.written && self.main > 0 {
-                    let (main, late) = (self.main, self.late.len() as u32);
-                    self.seen.push(Seen {
-                        upto: epochs.current - 1,
-                        main,
-                        late,
-                    });
-                }
+        let mut grown = 0;
+        let visible = Seen {
+            upto: epochs.current - 1,
+            main: self.main,
+            late: self.late().len() as u32,
+        };
+        let living = &epochs.living;
+        let needed = self.main > 0 && living.last().is_some_and(|newest| *newest >= self.written);
+        if needed || self.rare.is_some() {
+            let seen = &mut self.rare(&mut grown).seen;
+            let before = seen.capacity() as isize;
+            // Only what a living snapshot would look up stays, or one that lives long would gather every change since.
+            let mut above = 0;
+            seen.retain(|seen| {
+                let wanted = living
+                    .get(living.partition_point(|n| *n < above))
+                    .is_some_and(|n| *n <= seen.upto);
+                above = seen.upto + 1;
+                wanted
+            });
+            if needed {
+                seen.push(visible);
+            } else if seen.is_empty() {
+                *seen = Vec::new();
             }
-            None => self.seen = Vec::new(),
+            grown += (seen.capacity() as isize - before) * size_of::<Seen>() as isize;
         }
         self.written = epochs.current;
-        (self.seen.capacity() as isize - before) * size_of::<Seen>() as isize
+        grown
     }
 
     /// How many samples of the streams and of the late list snapshot number `epoch` sees.
     fn seen_by(&self, epoch: u64) -> (u32, u32) {
         if epoch >= self.written {
-            return (self.main, self.late.len() as u32);
+            return (self.main, self.late().len() as u32);
         }
-        self.seen
-            .iter()
-            .find(|seen| seen.upto >= epoch)
-            .map_or((0, 0), |seen| (seen.main, seen.late))
+        let seen = self
+            .rare
+            .as_ref()
+            .and_then(|rare| rare.seen.iter().find(|seen| seen.upto >= epoch));
+        seen.map_or((0, 0), |seen| (seen.main, seen.late))
     }
 }
 

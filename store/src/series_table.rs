@@ -25,7 +25,7 @@ pub(crate) struct SeriesTable {
     entries: Segmented<OnceLock<Entry>>,
     len: AtomicU32,
     index: RwLock<Index>,
-    order: Mutex<Arc<Order>>,
+    order: Mutex<Order>,
     max: usize,
 }
 
@@ -124,7 +124,9 @@ impl Entry {
 /// The rank of each series in the order of labels, for the series that there were when it was made.
 #[derive(Debug, Default)]
 struct Order {
-    ranks: Vec<u32>,
+    ranks: Arc<Vec<u32>>,
+    // Series without a rank that had to be sorted since; at some point ranking all is cheaper.
+    sorted_without: usize,
 }
 
 impl SeriesTable {
@@ -282,36 +284,44 @@ impl SeriesTable {
             ids.sort_unstable_by(|a, b| labels(*a).cmp(&labels(*b)));
             return;
         }
-        let order = self.order(ids.len());
-        ids.sort_unstable_by(
-            |a, b| match (order.ranks.get(a.0 as usize), order.ranks.get(b.0 as usize)) {
-                (Some(a), Some(b)) => a.cmp(b),
-                _ => labels(*a).cmp(&labels(*b)),
-            },
-        );
+        let newest = ids.iter().map(|id| id.0 as usize + 1).max().unwrap_or(0);
+        let ranks = self.ranks(newest, |ranked| ids.iter().filter(|id| id.0 as usize >= ranked).count());
+        ids.sort_unstable_by(|a, b| match (ranks.get(a.0 as usize), ranks.get(b.0 as usize)) {
+            (Some(a), Some(b)) => a.cmp(b),
+            _ => labels(*a).cmp(&labels(*b)),
+        });
     }
 
-    /// The present order, made anew when too many of `selected` series would have to be compared by labels.
-    fn order(&self, selected: usize) -> Arc<Order> {
+    /// The present ranks, made anew once the series below `newest` that have none cost as much to sort as all to rank.
+    fn ranks(&self, newest: usize, without: impl Fn(usize) -> usize) -> Arc<Vec<u32>> {
+        /// Comparisons by labels that sorting one series costs, against one to rank it.
+        const COMPARISONS: usize = 10;
         let mut order = self.order.lock();
-        let (ranked, len) = (order.ranks.len(), self.len() as usize);
-        if (len - ranked.min(len)) > selected / 8 {
+        let ranked = order.ranks.len();
+        if newest > ranked {
+            order.sorted_without += without(ranked) * COMPARISONS;
+        }
+        let len = self.len() as usize;
+        if order.sorted_without > ranked {
             let labels = |id: u32| self.entry(SeriesId(id)).map(Entry::labels);
             let mut sorted: Vec<u32> = vec![0; ranked];
-            for (id, &rank) in (0_u32..).zip(&order.ranks) {
+            for (id, &rank) in (0_u32..).zip(order.ranks.iter()) {
                 sorted[rank as usize] = id;
             }
             sorted.extend(ranked as u32..len as u32);
-            // Merges two runs, the ranked one being sorted already: stable sort finds them.
             sorted[ranked..].sort_unstable_by(|a, b| labels(*a).cmp(&labels(*b)));
+            // Two runs, both sorted: the stable sort finds and merges them.
             sorted.sort_by(|a, b| labels(*a).cmp(&labels(*b)));
             let mut ranks = vec![0; len];
             for (rank, &id) in (0_u32..).zip(&sorted) {
                 ranks[id as usize] = rank;
             }
-            *order = Arc::new(Order { ranks });
+            *order = Order {
+                ranks: Arc::new(ranks),
+                sorted_without: 0,
+            };
         }
-        Arc::clone(&order)
+        Arc::clone(&order.ranks)
     }
 
     fn shard(&self, key: u64) -> &RwLock<ByKey> {

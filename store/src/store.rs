@@ -375,12 +375,9 @@ impl Drop for Store {
 impl Shared {
     /// Which snapshots live, for the writer, which holds the gate.
     pub(crate) fn epochs(&self, gate: &Gate) -> Epochs {
-        let living = self.living.lock();
-        let first = living.first_key_value().map(|(number, _)| *number);
-        let last = living.last_key_value().map(|(number, _)| *number);
         Epochs {
             current: gate.epoch,
-            living: first.zip(last),
+            living: self.living.lock().keys().copied().collect(),
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! value      0                                          the same bits as the value before
-//!            1 wwww  delta                              decimal mantissa: difference to the one before, width by code 0..=13
-//!            1 1110  eeee llllll  mantissa              decimal with another exponent: mantissa of l bits, value = m / 10^e
-//!            1 1111  zzzzzz llllll  bits                anything else: XOR with the value before, z zeros, then l + 1 bits
+//!            10  delta                                  coded as the last change: of that width
+//!            11 wwww  delta                             decimal mantissa: difference to the one before, width by code 0..=13
+//!            11 1110  eeee llllll  mantissa             decimal with another exponent: mantissa of l bits, value = m / 10^e
+//!            11 1111  zzzzzz llllll  bits               anything else: XOR with the value before, z zeros, then l + 1 bits
 //! timestamp  0                                          the same step as before
-//!            1 wwww  difference of steps                width by code 0..=13, 14 for all 64 bits
+//!            10  difference                             of the width of the last difference
+//!            11 wwww  difference of steps               width by code 0..=13, 14 for all 64 bits
 //! ```
 //! Signed numbers are zigzag coded. Both ends keep the same [`ValueState`] and [`TimeState`], so a stream can be read up to
 //! any sample while more are appended: what a snapshot sees of a series is a number of samples.
@@ -141,6 +143,11 @@ impl<'a> BitReader<'a> {
     }
 }
 
+/// A change that is coded as the last one was may waste so many bits: what naming another width costs, less one.
+const WASTE: u32 = 3;
+/// The same for XORed bits, whose position and width take 12 bits more.
+const WASTE_RAW: u32 = 14;
+
 /// What coder and decoder know of the values before.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ValueState {
@@ -148,6 +155,10 @@ pub(crate) struct ValueState {
     // Of the last value that was a decimal.
     mantissa: i64,
     exponent: u8,
+    // How the last change was coded: a code of `WIDTHS`, or `CODE_RAW` with the zeros and the width of the bits.
+    code: u8,
+    zeros: u8,
+    width: u8,
     // Values in a row that were no decimals; the coder then looks for an exponent less often. The decoder ignores it.
     misses: u8,
 }
@@ -164,35 +175,38 @@ impl ValueState {
         match self.decimal(value) {
             Some((exponent, mantissa)) => {
                 let delta = zigzag(mantissa.wrapping_sub(self.mantissa));
-                let code = code_of(delta);
-                match WIDTHS.get(code) {
-                    Some(&width) if exponent == self.exponent => {
-                        out.put(((0b1_0000 | code as u64) << width) | delta, 5 + width);
-                    }
-                    _ => {
-                        let number = zigzag(mantissa);
-                        let width = 64 - number.leading_zeros();
-                        out.put(
-                            (0b1_0000 | CODE_EXPONENT) << 10 | u64::from(exponent) << 6 | u64::from(width),
-                            15,
-                        );
-                        out.put(number, width);
-                    }
+                if exponent != self.exponent || !put_by_width(out, delta, &mut self.code) {
+                    let number = zigzag(mantissa);
+                    let width = 64 - number.leading_zeros();
+                    out.put(
+                        (0b11_0000 | CODE_EXPONENT) << 10 | u64::from(exponent) << 6 | u64::from(width),
+                        16,
+                    );
+                    out.put(number, width);
                 }
                 (self.exponent, self.mantissa) = (exponent, mantissa);
             }
-            None => {
-                let difference = bits ^ self.bits;
-                let (zeros, tail) = (difference.leading_zeros(), difference.trailing_zeros());
-                let width = 64 - zeros - tail;
-                out.put(
-                    (0b1_0000 | CODE_RAW) << 12 | u64::from(zeros) << 6 | u64::from(width - 1),
-                    17,
-                );
-                out.put(difference >> tail, width);
-            }
+            None => self.write_raw(out, bits ^ self.bits),
         }
         self.bits = bits;
+    }
+
+    fn write_raw(&mut self, out: &mut Bits, difference: u64) {
+        let (zeros, tail) = (difference.leading_zeros(), difference.trailing_zeros());
+        let width = 64 - zeros - tail;
+        let (last_zeros, last_width) = (u32::from(self.zeros), u32::from(self.width));
+        let fits = zeros >= last_zeros && zeros + width <= last_zeros + last_width;
+        if u64::from(self.code) == CODE_RAW && fits && last_width - width <= WASTE_RAW {
+            out.put(0b10, 2);
+            out.put(difference >> (64 - last_zeros - last_width), last_width);
+            return;
+        }
+        out.put(
+            (0b11_0000 | CODE_RAW) << 12 | u64::from(zeros) << 6 | u64::from(width - 1),
+            18,
+        );
+        out.put(difference >> tail, width);
+        (self.code, self.zeros, self.width) = (CODE_RAW as u8, zeros as u8, width as u8);
     }
 
     /// The next value, or `None` where the stream ends or cannot be one.
@@ -201,11 +215,16 @@ impl ValueState {
         if from.get(1)? == 0 {
             return Some(f64::from_bits(self.bits));
         }
-        let value = match from.get(4)? {
+        let named = from.get(1)? == 1;
+        let code = if named { from.get(4)? } else { u64::from(self.code) };
+        match code {
             CODE_RAW => {
-                let zeros = from.get(6)? as u32;
-                let width = from.get(6)? as u32 + 1;
-                let tail = 64_u32.checked_sub(zeros + width)?;
+                if named {
+                    (self.zeros, self.width) = (from.get(6)? as u8, from.get(6)? as u8 + 1);
+                    self.code = CODE_RAW as u8;
+                }
+                let width = u32::from(self.width);
+                let tail = 64_u32.checked_sub(u32::from(self.zeros) + width)?;
                 self.bits ^= from.get(width)? << tail;
                 return Some(f64::from_bits(self.bits));
             }
@@ -213,14 +232,14 @@ impl ValueState {
                 self.exponent = from.get(4)? as u8;
                 let width = from.get(6)? as u32;
                 self.mantissa = unzigzag(from.get(width)?);
-                self.mantissa as f64 / POWERS[usize::from(self.exponent)]
             }
             code => {
-                let delta = unzigzag(from.get(WIDTHS[code as usize])?);
+                self.code = code as u8;
+                let delta = unzigzag(from.get(*WIDTHS.get(code as usize)?)?);
                 self.mantissa = self.mantissa.wrapping_add(delta);
-                self.mantissa as f64 / POWERS[usize::from(self.exponent)]
             }
-        };
+        }
+        let value = self.mantissa as f64 / POWERS[usize::from(self.exponent)];
         self.bits = value.to_bits();
         Some(value)
     }
@@ -265,30 +284,40 @@ fn mantissa(value: f64, exponent: u8) -> Option<i64> {
         .then_some(rounded)
 }
 
+/// Appends a change in the width of the last one, or in its own; `false` where it is too wide for any.
+#[inline]
+fn put_by_width(out: &mut Bits, change: u64, last: &mut u8) -> bool {
+    let code = code_of(change);
+    let Some(&width) = WIDTHS.get(code) else { return false };
+    match WIDTHS.get(usize::from(*last)) {
+        Some(&last) if width <= last && last - width <= WASTE => out.put((0b10 << last) | change, 2 + last),
+        _ => {
+            out.put(((0b11_0000 | code as u64) << width) | change, 6 + width);
+            *last = code as u8;
+        }
+    }
+    true
+}
+
 /// What coder and decoder know of the timestamps before.
 #[derive(Clone, Copy, Debug, Default)]
 struct TimeState {
     last: i64,
     step: i64,
+    // Width of the last change of steps.
+    code: u8,
 }
 
 impl TimeState {
     #[inline]
     fn write(&mut self, out: &mut Bits, at: i64) {
         let step = at.wrapping_sub(self.last);
-        let change = step.wrapping_sub(self.step);
+        let change = zigzag(step.wrapping_sub(self.step));
         if change == 0 {
             out.put(0, 1);
-        } else {
-            let change = zigzag(change);
-            let code = code_of(change);
-            match WIDTHS.get(code) {
-                Some(&width) => out.put(((0b1_0000 | code as u64) << width) | change, 5 + width),
-                None => {
-                    out.put(0b1_0000 | CODE_WIDE, 5);
-                    out.put(change, 64);
-                }
-            }
+        } else if !put_by_width(out, change, &mut self.code) {
+            out.put(0b11_0000 | CODE_WIDE, 6);
+            out.put(change, 64);
         }
         (self.last, self.step) = (at, step);
     }
@@ -296,9 +325,15 @@ impl TimeState {
     #[inline]
     fn read(&mut self, from: &mut BitReader<'_>) -> Option<i64> {
         if from.get(1)? == 1 {
-            let width = match from.get(4)? {
-                CODE_WIDE => 64,
-                code => *WIDTHS.get(code as usize)?,
+            let width = match from.get(1)? {
+                0 => *WIDTHS.get(usize::from(self.code))?,
+                _ => match from.get(4)? {
+                    CODE_WIDE => 64,
+                    code => {
+                        self.code = code as u8;
+                        *WIDTHS.get(code as usize)?
+                    }
+                },
             };
             self.step = self.step.wrapping_add(unzigzag(from.get(width)?));
         }
@@ -317,7 +352,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Most bytes that one sample can take: 69 bits of time and 81 of value.
+    /// Most bytes that one sample can take: 70 bits of time and 82 of value.
     const SAMPLE_BYTES_MAX: usize = 19;
     /// By how much the buffer grows: doubling would waste a third of the head.
     const GROWTH: usize = 40;
@@ -332,7 +367,10 @@ impl Stream {
         if self.n == 0 {
             // The first one in full, where `first` finds it.
             self.bits.put(at as u64, 64);
-            self.times = TimeState { last: at, step: 0 };
+            self.times = TimeState {
+                last: at,
+                ..TimeState::default()
+            };
         } else {
             self.times.write(&mut self.bits, at);
         }

@@ -50,12 +50,43 @@ fn without_snapshots_nothing_is_remembered() {
     for epoch in 1..100 {
         let epochs = Epochs {
             current: epoch,
-            living: None,
+            living: Vec::new(),
         };
         memtable.append(&[SeriesId(3)], &[epoch as i64], &[1.0], &epochs);
     }
     let block = memtable.blocks.get(0).map(|b| b.read()).expect("a block");
-    assert_eq!(block[3].as_ref().map(|s| s.seen.capacity()), Some(0));
+    assert_eq!(block[3].as_ref().map(|s| s.rare.is_none()), Some(true));
+}
+
+#[test]
+fn a_snapshot_that_lives_long_does_not_gather_every_change() {
+    let memtable = Memtable::new(10);
+    for epoch in 1..100_u64 {
+        // Number 10 lives on and on, others only until the next one is taken.
+        let living = [10, epoch - 1].into_iter().filter(|n| *n < epoch).collect();
+        memtable.append(
+            &[SeriesId(3)],
+            &[epoch as i64],
+            &[1.0],
+            &Epochs { current: epoch, living },
+        );
+        if epoch > 10 {
+            let read = |number| {
+                let mut out = Samples::default();
+                memtable
+                    .read(SeriesId(3), TimeRange::ALL, number, 0, &mut out)
+                    .expect("a good head");
+                out.len() as u64
+            };
+            assert_eq!((read(10), read(epoch - 1), read(epoch)), (10, epoch - 1, epoch));
+        }
+    }
+    let block = memtable.blocks.get(0).map(|b| b.read()).expect("a block");
+    let seen = block[3]
+        .as_ref()
+        .and_then(|s| s.rare.as_ref())
+        .map_or(0, |rare| rare.seen.len());
+    assert!(seen <= 2, "{seen} entries");
 }
 
 #[test]

@@ -414,6 +414,105 @@ fn the_background_thread_flushes_a_large_head() {
     assert_eq!(contents(&store.snapshot()).len(), 2);
 }
 
+#[test]
+fn a_failed_write_fails_its_batch_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(
+        dir.path(),
+        StoreOptions {
+            wal_segment_bytes: 1,
+            ..quiet()
+        },
+    )
+    .unwrap();
+    let wal = dir.path().join("wal");
+    append(&store, &[("m", 1, 1.0), ("n", 1, 1.0)]);
+    store.flush().unwrap();
+    std::fs::remove_dir(&wal).unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            try_append(&store, &[("m", 2, 9.0), ("o", 2, 9.0)]).unwrap_err().kind(),
+            ErrorKind::Internal
+        );
+    }
+    assert_eq!(
+        shown(&store.snapshot(), "m", TimeRange::ALL),
+        "1=1",
+        "what is not durable does not show"
+    );
+    std::fs::create_dir(&wal).unwrap();
+    append(&store, &[("m", 3, 3.0), ("o", 3, 3.0)]);
+    let expected = contents(&store.snapshot());
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(contents(&store.snapshot()), expected);
+    assert_eq!(shown(&store.snapshot(), "o", TimeRange::ALL), "3=3");
+}
+
+#[test]
+fn a_failed_flush_loses_nothing_and_is_made_up_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let parts = dir.path().join("parts");
+    append(&store, &[("m", 1, 1.0)]);
+    store.flush().unwrap();
+    append(&store, &[("m", 2, 2.0)]);
+    // Where the folder of parts is a file, no part can be written.
+    let aside = dir.path().join("aside");
+    std::fs::rename(&parts, &aside).unwrap();
+    std::fs::write(&parts, "").unwrap();
+    for at in 3..5 {
+        store.flush().unwrap_err();
+        append(&store, &[("m", at, at as f64)]);
+        assert_eq!(store.stats().parts, 1);
+    }
+    std::fs::remove_file(&parts).unwrap();
+    std::fs::rename(&aside, &parts).unwrap();
+    assert_eq!(shown(&store.snapshot(), "m", TimeRange::ALL), "1=1 2=2 3=3 4=4");
+    store.flush().unwrap();
+    assert_eq!((store.stats().head_samples, store.stats().wal_segments), (0, 0));
+    assert_eq!(shown(&store.snapshot(), "m", TimeRange::ALL), "1=1 2=2 3=3 4=4");
+    drop(store);
+    assert_eq!(
+        shown(&open(dir.path()).snapshot(), "m", TimeRange::ALL),
+        "1=1 2=2 3=3 4=4"
+    );
+}
+
+#[test]
+fn a_start_knows_how_new_each_series_own_samples_are() {
+    const HOUR: i64 = 3_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // In one part: a series that is up to date, and one whose sender was cut off for long.
+    append(
+        &store,
+        &[
+            ("new", NOW, 1.0),
+            ("old", NOW - HOUR, 1.0),
+            ("old", NOW - 2 * HOUR, 1.0),
+        ],
+    );
+    store.flush().unwrap();
+    store.compact().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    let late = NOW - 2 * HOUR - 1;
+    assert_eq!(
+        try_append(&store, &[("new", late, 2.0), ("old", late, 2.0)])
+            .unwrap()
+            .accepted,
+        1
+    );
+    assert_eq!(
+        try_append(&store, &[("old", NOW - 3 * HOUR - 1, 2.0)])
+            .unwrap()
+            .accepted,
+        0
+    );
+    assert_eq!(shown(&store.snapshot(), "new", TimeRange::ALL), format!("{NOW}=1"));
+}
+
 /// What is done to a store.
 #[derive(Clone, Debug)]
 enum Step {

@@ -32,11 +32,11 @@ fn check(bytes_a_sample: f64, value: impl Fn(u32) -> f64) {
 #[test]
 fn regular_series_take_few_bytes() {
     check(0.4, |_| 42.5);
-    check(1.2, f64::from);
-    check(1.7, |i| f64::from(1_000_000 + i * 10));
-    check(2.1, |i| (f64::from(i * 37 % 100) / 100.0) + 0.25);
-    check(2.4, |i| 8_589_934_592.0 + f64::from(i * 4096));
-    check(8.9, |i| f64::from(i + 2).sqrt());
+    check(0.8, f64::from);
+    check(1.3, |i| f64::from(1_000_000 + i * 10));
+    check(1.8, |i| (f64::from(i * 37 % 100) / 100.0) + 0.25);
+    check(2.5, |i| 8_589_934_592.0 + f64::from(i * 4096));
+    check(7.6, |i| f64::from(i + 2).sqrt());
 }
 
 #[test]
