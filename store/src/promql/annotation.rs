@@ -6,6 +6,12 @@ use parking_lot::Mutex;
 
 use super::text::Place;
 
+/// Texts of one kind that an answer shows.
+const SHOWN_MAX: usize = 10;
+
+/// Texts of one query that are told apart; more would only be counted.
+const DISTINCT_MAX: usize = 20_000;
+
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     warnings: Mutex<BTreeSet<String>>,
@@ -13,10 +19,11 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// Warnings and infos, each cut off as Prometheus' API does.
     pub(super) fn into_texts(self) -> (Vec<String>, Vec<String>) {
         (
-            self.warnings.into_inner().into_iter().collect(),
-            self.infos.into_inner().into_iter().collect(),
+            shortened(self.warnings.into_inner(), "warning"),
+            shortened(self.infos.into_inner(), "info"),
         )
     }
 
@@ -24,14 +31,14 @@ impl Notes {
         self.warn(
             format!(
                 "quantile value should be between 0 and 1, got {}",
-                super::number::plain(q)
+                super::number::general(q)
             ),
             place,
         );
     }
 
     pub(super) fn ratio(&self, ratio: f64, capped: f64, place: Option<Place>) {
-        let (ratio, capped) = (super::number::plain(ratio), super::number::plain(capped));
+        let (ratio, capped) = (super::number::general(ratio), super::number::general(capped));
         self.warn(
             format!("ratio value should be between -1 and 1, got {ratio}, capping to {capped}"),
             place,
@@ -40,9 +47,7 @@ impl Notes {
 
     pub(super) fn bad_bucket(&self, metric: &str, le: &str, place: Option<Place>) {
         self.warn(
-            format!(
-                "bucket label \"le\" is missing or has a malformed value of {le:?} for metric with name {metric:?}"
-            ),
+            format!("bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {metric:?}"),
             place,
         );
     }
@@ -64,12 +69,28 @@ impl Notes {
     }
 
     fn warn(&self, text: String, place: Option<Place>) {
-        self.warnings.lock().insert(written("PromQL warning", &text, place));
+        insert(&self.warnings, written("PromQL warning", &text, place));
     }
 
     fn inform(&self, text: String, place: Option<Place>) {
-        self.infos.lock().insert(written("PromQL info", &text, place));
+        insert(&self.infos, written("PromQL info", &text, place));
     }
+}
+
+fn insert(texts: &Mutex<BTreeSet<String>>, text: String) {
+    let mut texts = texts.lock();
+    if texts.len() < DISTINCT_MAX {
+        texts.insert(text);
+    }
+}
+
+fn shortened(texts: BTreeSet<String>, kind: &str) -> Vec<String> {
+    let more = texts.len().saturating_sub(SHOWN_MAX);
+    let mut shown: Vec<String> = texts.into_iter().take(SHOWN_MAX).collect();
+    if more > 0 {
+        shown.push(format!("{more} more {kind} annotations omitted"));
+    }
+    shown
 }
 
 fn written(kind: &str, text: &str, place: Option<Place>) -> String {

@@ -46,7 +46,8 @@ pub(super) enum Data<'a> {
 /// The parsed text, and where the arguments of its calls stand.
 pub(super) fn parse(options: &EngineOptions, query: &str) -> Result<(Expr, Vec<Vec<Place>>), QueryError> {
     let checked = text::check(query, options.max_query_bytes, options.max_depth)?;
-    let expr = promql_parser::parser::parse(&checked.text).map_err(QueryError::Parse)?;
+    let expr =
+        promql_parser::parser::parse(&checked.text).map_err(|said| QueryError::Parse(said.replace('\'', "\"")))?;
     Ok((expr, checked.calls))
 }
 

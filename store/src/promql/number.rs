@@ -14,14 +14,11 @@ impl Sum {
 
     #[inline]
     pub(super) fn add(&mut self, value: f64) {
+        // What rounding took from the total, by Knuth's TwoSum: the same exact rest as Neumaier's, without his branch.
         let total = self.sum + value;
-        if total.is_infinite() {
-            self.rest = 0.0;
-        } else if self.sum.abs() >= value.abs() {
-            self.rest += (self.sum - total) + value;
-        } else {
-            self.rest += (value - total) + self.sum;
-        }
+        let added = total - self.sum;
+        let lost = (self.sum - (total - added)) + (value - added);
+        self.rest = if total.is_infinite() { 0.0 } else { self.rest + lost };
         self.sum = total;
     }
 
@@ -146,6 +143,23 @@ pub(super) fn plain(value: f64) -> String {
         "-Inf".to_owned()
     } else {
         value.to_string()
+    }
+}
+
+/// A value as Go's `%g` writes it: with an exponent where that is below -4 or above 20.
+pub(super) fn general(value: f64) -> String {
+    let exponent = if value == 0.0 || !value.is_finite() {
+        0
+    } else {
+        value.abs().log10().floor() as i32
+    };
+    let scientific = format!("{value:e}");
+    match scientific.split_once('e') {
+        Some((digits, e)) if value.is_finite() && !(-4..21).contains(&exponent) => {
+            let (sign, e) = e.strip_prefix('-').map_or(("+", e), |e| ("-", e));
+            format!("{digits}e{sign}{e:0>2}")
+        }
+        _ => plain(value),
     }
 }
 

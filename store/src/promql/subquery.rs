@@ -17,7 +17,6 @@ impl<'a> Env<'a> {
         for arg in &call.args {
             args.push(self.scalar(arg, grid)?);
         }
-        self.check_args(call, &args)?;
         let lazy = match &call.window.input {
             WindowInput::Samples(select) => self.over_samples(call, select, args, grid)?,
             WindowInput::Subquery { node, step_ms } => {
@@ -64,26 +63,16 @@ impl<'a> Env<'a> {
         self.distinct(Vector::Ready(table))
     }
 
-    fn check_args(&self, call: &RangeCall, args: &[Vec<f64>]) -> Result<(), QueryError> {
-        match call.function {
-            RangeFunction::Quantile => {
-                for &q in args.iter().flatten().filter(|q| !(0.0..=1.0).contains(*q)) {
-                    self.notes.quantile(q, call.arg_place);
-                }
-            }
-            RangeFunction::Smooth => {
-                for (factors, name) in args.iter().zip(["smoothing", "trend"]) {
-                    if let Some(bad) = factors.iter().find(|f| !(**f > 0.0 && **f < 1.0)) {
-                        let short = &name[..1];
-                        return Err(QueryError::execution(format!(
-                            "invalid {name} factor. Expected: 0 < {short}f < 1, got: {bad:.6}"
-                        )));
-                    }
-                }
-            }
-            _ => {}
+    fn slide<'s>(&'s self, call: &'s RangeCall, samples: &'s Samples, grid: Grid, args: &'s [Vec<f64>]) -> Slide<'s> {
+        Slide {
+            times: &samples.timestamps,
+            values: &samples.values,
+            window: &call.window,
+            grid,
+            args,
+            notes: &self.notes,
+            arg_place: call.arg_place,
         }
-        Ok(())
     }
 
     fn shape_after(&self, function: RangeFunction, grid: Grid, one_name: bool, nameless: bool) -> Shape {
@@ -111,15 +100,7 @@ impl<'a> Env<'a> {
         let fill = Box::new(move |row: usize, scratch: &mut Samples, out: &mut [f64]| {
             self.read(ids[row], range, scratch)?;
             drop_stale(scratch);
-            let slide = Slide {
-                times: &scratch.timestamps,
-                values: &scratch.values,
-                window: &call.window,
-                grid,
-                args: &args,
-            };
-            call.function.apply(&slide, out);
-            Ok(())
+            call.function.apply(&self.slide(call, scratch, grid, &args), out)
         });
         Ok(Lazy {
             labels,
@@ -145,15 +126,7 @@ impl<'a> Env<'a> {
             for (step, &value) in inner.row(row).iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
                 scratch.push(inner_grid.at(step), value);
             }
-            let slide = Slide {
-                times: &scratch.timestamps,
-                values: &scratch.values,
-                window: &call.window,
-                grid,
-                args: &args,
-            };
-            call.function.apply(&slide, out);
-            Ok(())
+            call.function.apply(&self.slide(call, scratch, grid, &args), out)
         });
         Lazy {
             labels,

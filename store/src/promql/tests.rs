@@ -1,1 +1,83 @@
+//! Cases are text: series in the notation of Prometheus' own scripts, an expression with its time, the answer.
 
+mod bounds;
+mod functions;
+mod load;
+mod operators;
+mod oracle;
+mod selectors;
+
+use super::{Answer, Deadline, Engine, EngineOptions, QueryError, QueryErrorKind, QueryOptions, Value};
+use load::{duration_ms, loaded, written};
+
+/// Loads `series`, evaluates `query`, and compares the answer's text with `expected`.
+///
+/// `query` is `10m| expr` for an instant, `0..10m/5m| expr` for a range.
+#[track_caller]
+fn check(series: &str, query: &str, expected: &str) {
+    check_with(
+        EngineOptions {
+            experimental: true,
+            ..EngineOptions::default()
+        },
+        series,
+        query,
+        expected,
+    );
+}
+
+#[track_caller]
+fn check_with(options: EngineOptions, series: &str, query: &str, expected: &str) {
+    let answer = match evaluate(&Engine::new(options), series, query) {
+        Ok(answer) => text(&answer),
+        Err(error) => format!("error: {error}"),
+    };
+    let lines = |text: &str| {
+        text.lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(lines(&answer), lines(expected), "of {query}");
+}
+
+fn evaluate(engine: &Engine, series: &str, query: &str) -> Result<Answer, QueryError> {
+    let memory = loaded(series);
+    let (time, expr) = query.split_once('|').expect("a query has a time");
+    let options = QueryOptions::default();
+    match time.split_once("..") {
+        None => engine.instant(&memory, expr.trim(), duration_ms(time), &options),
+        Some((start, rest)) => {
+            let (end, step) = rest.split_once('/').expect("a range has a step");
+            engine.range(
+                &memory,
+                expr.trim(),
+                duration_ms(start),
+                duration_ms(end),
+                duration_ms(step),
+                &options,
+            )
+        }
+    }
+}
+
+fn text(answer: &Answer) -> String {
+    let mut lines = Vec::new();
+    match &answer.value {
+        Value::Scalar { v, .. } => lines.push(written(*v)),
+        Value::String { v, .. } => lines.push(format!("{v:?}")),
+        Value::Vector(points) => lines.extend(points.iter().map(|p| format!("{} {}", p.labels, written(p.v)))),
+        Value::Matrix(all) => {
+            for line in all {
+                let points = line
+                    .points
+                    .iter()
+                    .map(|(t, v)| format!(" {}@{}", written(*v), *t as f64 / 1000.0));
+                lines.push(format!("{}{}", line.labels, points.collect::<String>()));
+            }
+        }
+    }
+    lines.extend(answer.warnings.iter().chain(&answer.infos).cloned());
+    lines.join("\n")
+}

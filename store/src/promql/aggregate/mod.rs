@@ -83,7 +83,12 @@ impl<'a> Env<'a> {
 
     fn quantile(&'a self, aggregate: &'a Aggregate, grid: Grid) -> Result<Table, QueryError> {
         let q = self.parameter(aggregate, grid)?;
-        for &q in q.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
+        let (min, max) = extremes(&q);
+        let nan = q.iter().any(|q| q.is_nan()).then_some(f64::NAN);
+        for q in [nan, (max > 1.0).then_some(max), (min < 0.0).then_some(min)]
+            .into_iter()
+            .flatten()
+        {
             self.notes.quantile(q, aggregate.param_place);
         }
         let table = self.table(&aggregate.node, grid)?;
@@ -228,6 +233,13 @@ impl Groups {
         }
         groups
     }
+}
+
+/// The least and the greatest value of a parameter; NaN makes both NaN.
+fn extremes(params: &[f64]) -> (f64, f64) {
+    params.iter().fold((f64::MAX, f64::MIN), |(min, max), &v| {
+        (number::go_min(min, v), number::go_max(max, v))
+    })
 }
 
 /// What an aggregation remembers of the values of one group at one step.

@@ -3,10 +3,11 @@
 use super::super::error::QueryError;
 use super::super::evaluate::Env;
 use super::super::grid::Grid;
+use super::super::number;
 use super::super::plan::{Aggregate, AggregateOp};
 use super::super::vector::{ABSENT, Table, is_absent};
-use super::Groups;
 use super::heap::Heap;
+use super::{Groups, extremes};
 
 type Ranked = (f64, usize);
 
@@ -26,35 +27,24 @@ impl<'a> Env<'a> {
             .iter()
             .enumerate()
             .for_each(|(row, &group)| rows[group].push(row));
-        // As Prometheus: where no step asks for any, the parameter is not looked at further.
-        if params.iter().all(|k| !(*k >= 1.0)) {
-            return Table::new(&self.budget, table.shape);
-        }
-        let mut limits = Vec::with_capacity(params.len());
-        for k in params {
-            if k.is_nan() || k.abs() >= 9.223_372_036_854_775_8e18 {
-                return Err(QueryError::execution(format!(
-                    "Scalar value {} overflows int64",
-                    super::number::plain(k)
-                )));
-            }
-            limits.push(if k < 1.0 { 0 } else { k as usize });
-        }
+        let limits = if params.iter().fold(f64::MIN, |max, &k| number::go_max(max, k)) < 1.0 {
+            vec![0; params.len()]
+        } else {
+            limits(&params, &table)?
+        };
         if grid.is_instant() {
             return self.picked_in_order(aggregate.op, &table, &rows, limits[0]);
         }
-        let mut kept: Vec<usize> = Vec::new();
+        // The step at which a row was last picked, plus one.
+        let mut picked_at = vec![0; table.rows()];
         for rows in &rows {
             self.deadline.check()?;
             for (step, &limit) in limits.iter().enumerate() {
-                kept.clear();
-                kept.extend(pick(aggregate.op, rows, limit, |row| {
-                    table.values[row * grid.count + step]
-                }));
-                for &row in rows.iter() {
-                    if !kept.contains(&row) {
-                        table.row_mut(row)[step] = ABSENT;
-                    }
+                for row in pick(aggregate.op, rows, limit, |row| table.values[row * grid.count + step]) {
+                    picked_at[row] = step + 1;
+                }
+                for &row in rows.iter().filter(|&&row| picked_at[row] != step + 1) {
+                    table.values[row * grid.count + step] = ABSENT;
                 }
             }
         }
@@ -81,11 +71,21 @@ impl<'a> Env<'a> {
 
     /// Keeps the share of series whose hashed labels fall under the ratio, or the rest where it is negative.
     fn limit_ratio(&self, aggregate: &Aggregate, ratios: &[f64], table: &mut Table) -> Result<(), QueryError> {
-        if ratios.iter().any(|r| r.is_nan()) {
-            return Err(QueryError::execution("Ratio value is NaN"));
+        let (min, max) = extremes(ratios);
+        if (min, max) == (0.0, 0.0) {
+            table.values.fill(ABSENT);
+            return Ok(());
         }
-        for &ratio in ratios.iter().filter(|r| r.abs() > 1.0) {
+        for ratio in [(max > 1.0).then_some(max), (min < -1.0).then_some(min)]
+            .into_iter()
+            .flatten()
+        {
             self.notes.ratio(ratio, ratio.clamp(-1.0, 1.0), aggregate.param_place);
+        }
+        for (step, _) in ratios.iter().enumerate().filter(|(_, ratio)| ratio.is_nan()) {
+            if has_values(table, step) {
+                return Err(QueryError::execution("Ratio value NaN is NaN"));
+            }
         }
         for row in 0..table.rows() {
             let offset = prometheus_hash(&table.labels_of(row)) as f64 / u64::MAX as f64;
@@ -104,6 +104,27 @@ impl<'a> Env<'a> {
         }
         Ok(())
     }
+}
+
+/// How many series each step keeps; what is no count matters only where there is something to keep.
+fn limits(params: &[f64], table: &Table) -> Result<Vec<usize>, QueryError> {
+    let mut limits = Vec::with_capacity(params.len());
+    for (step, &k) in params.iter().enumerate() {
+        // The numbers that Go can convert to an int64.
+        let countable = (-9_223_372_036_854_775_808.0..=9_223_372_036_854_774_784.0).contains(&k);
+        if !countable && has_values(table, step) {
+            return Err(QueryError::execution(format!(
+                "Scalar value {} overflows int64",
+                number::plain(k)
+            )));
+        }
+        limits.push(if k >= 1.0 { k as usize } else { 0 });
+    }
+    Ok(limits)
+}
+
+fn has_values(table: &Table, step: usize) -> bool {
+    (0..table.rows()).any(|row| !is_absent(table.row(row)[step]))
 }
 
 /// The rows that remain of a group at one step, best first.

@@ -157,19 +157,21 @@ pub(in super::super) struct Date {
 }
 
 impl Date {
-    /// The instant `seconds` after 1970; the calendar ends where its arithmetic would overflow.
+    /// The instant `seconds` after 1970, as Go has it: what fits no integer is the smallest one, and time wraps around.
     fn of(seconds: f64) -> Self {
-        // Go's conversion of what does not fit yields the smallest integer.
+        /// Seconds from Go's absolute zero, in the year -292277022399, to 1970.
+        const ABSOLUTE: u64 = 9_223_372_028_715_321_600;
         let seconds = if seconds.abs() < 9.2e18 {
             seconds as i64
         } else {
             i64::MIN
         };
-        let days = seconds.div_euclid(86_400).clamp(-(1 << 45), 1 << 45);
+        let absolute = (seconds as u64).wrapping_add(ABSOLUTE);
+        let days = (absolute / 86_400) as i64 - (ABSOLUTE / 86_400) as i64;
         let (year, month, day) = civil_from_days(days);
         Self {
             days,
-            second_of_day: seconds.rem_euclid(86_400),
+            second_of_day: (absolute % 86_400) as i64,
             year,
             month,
             day,

@@ -17,6 +17,7 @@ const SMALL_DELTA: f64 = 1e-12;
 
 /// Buckets of one histogram: the rows of a table, by upper bound.
 struct Histogram {
+    metric: String,
     labels: Labels,
     rows: Vec<(f64, usize)>,
 }
@@ -40,10 +41,10 @@ impl<'a> Env<'a> {
             self.notes.quantile(q, places.first().copied());
         }
         let place = places.get(1).copied();
-        self.of_histograms(vector, place, grid, |step, buckets| {
+        self.of_histograms(vector, place, grid, |metric, step, buckets| {
             let (value, forced) = quantile(q[step], buckets);
             if forced {
-                self.notes.forced_monotonic("", place);
+                self.notes.forced_monotonic(metric, place);
             }
             value
         })
@@ -58,7 +59,7 @@ impl<'a> Env<'a> {
         grid: Grid,
     ) -> Result<Table, QueryError> {
         let (lower, upper) = (self.scalar(lower, grid)?, self.scalar(upper, grid)?);
-        self.of_histograms(vector, places.get(2).copied(), grid, |step, buckets| {
+        self.of_histograms(vector, places.get(2).copied(), grid, |_, step, buckets| {
             fraction(lower[step], upper[step], buckets)
         })
     }
@@ -69,7 +70,7 @@ impl<'a> Env<'a> {
         vector: &'a Node,
         place: Option<Place>,
         grid: Grid,
-        value: impl Fn(usize, &mut Vec<Bucket>) -> f64,
+        value: impl Fn(&str, usize, &mut Vec<Bucket>) -> f64,
     ) -> Result<Table, QueryError> {
         let mut table = self.table(vector, grid)?;
         table.settle_names();
@@ -89,6 +90,7 @@ impl<'a> Env<'a> {
             key.extend_from_slice(labels.metric().as_bytes());
             let histogram = *by_labels.entry(key.clone()).or_insert_with(|| {
                 histograms.push(Histogram {
+                    metric: labels.metric().to_owned(),
                     labels: labels::from_projected(&key[..kept]),
                     rows: Vec::new(),
                 });
@@ -120,7 +122,7 @@ impl<'a> Env<'a> {
                     }
                 }
                 if !buckets.is_empty() {
-                    *out = value(step, &mut buckets);
+                    *out = value(&histogram.metric, step, &mut buckets);
                 }
             }
             out.push(histogram.labels.clone(), &row)?;
@@ -187,13 +189,8 @@ fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
     }
     let (mut rank, mut lower_rank, mut upper_rank) = (0.0, None, None);
     for (i, bucket) in buckets.iter().enumerate() {
-        let start = if i > 0 {
-            buckets[i - 1].upper
-        } else if bucket.upper > 0.0 {
-            0.0
-        } else {
-            f64::NEG_INFINITY
-        };
+        // Values below the first bound are not taken to start at zero, unlike for quantiles.
+        let start = if i > 0 { buckets[i - 1].upper } else { f64::NEG_INFINITY };
         let interpolated = |v: f64| rank + (bucket.count - rank) * (v - start) / (bucket.upper - start);
         for (bound, found) in [(lower, &mut lower_rank), (upper, &mut upper_rank)] {
             if found.is_none() {

@@ -1,8 +1,13 @@
 //! Functions of a range of samples. Each sees the slice of a series that lies in the window, never single rows.
 
+use std::collections::VecDeque;
+
+use super::super::annotation::Notes;
+use super::super::error::QueryError;
 use super::super::grid::Grid;
 use super::super::number::{self, Mean, Sum};
 use super::super::plan::Window;
+use super::super::text::Place;
 use super::super::vector::ABSENT;
 
 /// A function of a range of samples.
@@ -77,7 +82,10 @@ impl RangeFunction {
     }
 
     /// Writes the value of each step's window.
-    pub(in super::super) fn apply(self, slide: &Slide<'_>, out: &mut [f64]) {
+    ///
+    /// # Errors
+    /// Smoothing factors out of bounds.
+    pub(in super::super) fn apply(self, slide: &Slide<'_>, out: &mut [f64]) -> Result<(), QueryError> {
         match self {
             Self::Rate | Self::Increase | Self::Delta => extrapolated(slide, out, self),
             Self::Irate => slide.each(out, |view| instant(view, true)),
@@ -110,16 +118,8 @@ impl RangeFunction {
                 view.values.iter().for_each(|&v| sum.add(v));
                 sum.value()
             }),
-            Self::Min => slide.each(out, |view| {
-                view.values
-                    .iter()
-                    .fold(f64::NAN, |min, &v| if v < min || min.is_nan() { v } else { min })
-            }),
-            Self::Max => slide.each(out, |view| {
-                view.values
-                    .iter()
-                    .fold(f64::NAN, |max, &v| if v > max || max.is_nan() { v } else { max })
-            }),
+            Self::Min => extreme(slide, out, |new, old| new < old),
+            Self::Max => extreme(slide, out, |new, old| new > old),
             Self::Count => slide.each(out, |view| view.values.len() as f64),
             Self::Last => slide.each(out, |view| view.values[view.values.len() - 1]),
             Self::First => slide.each(out, |view| view.values[0]),
@@ -128,10 +128,16 @@ impl RangeFunction {
             Self::Stddev => slide.each(out, |view| variance(view).sqrt()),
             Self::Quantile => {
                 let mut sorted = Vec::new();
+                let mut noted = 0.0;
                 slide.each(out, |view| {
+                    let q = slide.args[0][view.step];
+                    if !(0.0..=1.0).contains(&q) && q.to_bits() != f64::to_bits(noted) {
+                        slide.notes.quantile(q, slide.arg_place);
+                        noted = q;
+                    }
                     sorted.clear();
                     sorted.extend_from_slice(view.values);
-                    number::quantile(slide.args[0][view.step], &mut sorted)
+                    number::quantile(q, &mut sorted)
                 });
             }
             Self::Mad => {
@@ -144,14 +150,26 @@ impl RangeFunction {
                     number::quantile(0.5, &mut sorted)
                 });
             }
-            Self::Smooth => slide.each(out, |view| {
-                smoothed(view, slide.args[0][view.step], slide.args[1][view.step])
-            }),
+            Self::Smooth => {
+                let mut refused = None;
+                slide.each(out, |view| {
+                    let (smoothing, trend) = (slide.args[0][view.step], slide.args[1][view.step]);
+                    refused = refused.or(outside("smoothing", smoothing)).or(outside("trend", trend));
+                    smoothed(view, smoothing, trend)
+                });
+                if let Some((name, factor)) = refused {
+                    let short = &name[..1];
+                    return Err(QueryError::execution(format!(
+                        "invalid {name} factor. Expected: 0 < {short}f < 1, got: {factor:.6}"
+                    )));
+                }
+            }
             Self::TimeOfMin => slide.each(out, |view| time_of(view, |v, min| v <= min)),
             Self::TimeOfMax => slide.each(out, |view| time_of(view, |v, max| v >= max)),
             Self::TimeOfLast => slide.each(out, |view| view.times[view.times.len() - 1] as f64 / 1000.0),
             Self::TimeOfFirst => slide.each(out, |view| view.times[0] as f64 / 1000.0),
         }
+        Ok(())
     }
 }
 
@@ -163,6 +181,9 @@ pub(in super::super) struct Slide<'a> {
     pub(in super::super) grid: Grid,
     /// Scalar arguments at each step.
     pub(in super::super) args: &'a [Vec<f64>],
+    pub(in super::super) notes: &'a Notes,
+    /// Where the first scalar argument stands.
+    pub(in super::super) arg_place: Option<Place>,
 }
 
 /// What one step sees: at least one sample.
@@ -264,6 +285,33 @@ fn extrapolated(slide: &Slide<'_>, out: &mut [f64], function: RangeFunction) {
     });
 }
 
+/// The value that no other one in the window beats; NaN only where there is nothing else.
+fn extreme(slide: &Slide<'_>, out: &mut [f64], beats: impl Fn(f64, f64) -> bool) {
+    // Positions that may still win, each beating the one after it: every sample enters and leaves once.
+    let mut candidates = VecDeque::new();
+    let mut entered = 0;
+    slide.each(out, |view| {
+        entered = entered.max(view.first);
+        while entered < view.first + view.values.len() {
+            let value = slide.values[entered];
+            if !value.is_nan() {
+                while candidates
+                    .back()
+                    .is_some_and(|&last: &usize| beats(value, slide.values[last]))
+                {
+                    candidates.pop_back();
+                }
+                candidates.push_back(entered);
+            }
+            entered += 1;
+        }
+        while candidates.front().is_some_and(|&first| first < view.first) {
+            candidates.pop_front();
+        }
+        candidates.front().map_or(f64::NAN, |&first| slide.values[first])
+    });
+}
+
 fn instant(view: View<'_>, rate: bool) -> f64 {
     let ([.., before, last], [.., before_ms, last_ms]) = (view.values, view.times) else {
         return ABSENT;
@@ -316,6 +364,11 @@ fn variance(view: View<'_>) -> f64 {
         squares.add(delta * (v - mean.value()));
     }
     squares.value() / count
+}
+
+/// The factor, where it is not strictly between 0 and 1.
+fn outside(name: &'static str, factor: f64) -> Option<(&'static str, f64)> {
+    (factor <= 0.0 || factor >= 1.0).then_some((name, factor))
 }
 
 /// Double exponential smoothing (Holt's linear trend) of the window.
