@@ -46,12 +46,14 @@ pub(crate) enum ChunkError {
     },
 }
 
-/// Compresses 1 to [`CHUNK_SAMPLES_MAX`] samples, bit for bit. Timestamps ascend strictly.
+/// Compresses samples, timestamps too.
+#[cfg(test)]
 pub(crate) fn encode(ts: &[i64], vs: &[f64]) -> Chunk {
     encode_with(ts, vs, timestamps::encode(ts))
 }
 
-/// As [`encode`] where the bytes of the timestamps are known already.
+/// Compresses 1 to [`CHUNK_SAMPLES_MAX`] samples, bit for bit. Timestamps ascend strictly; `ts_bytes` is what
+/// [`timestamps::encode`] makes of them, which many series share.
 pub(crate) fn encode_with(ts: &[i64], vs: &[f64], ts_bytes: Vec<u8>) -> Chunk {
     debug_assert_eq!(ts.len(), vs.len(), "a value for each timestamp");
     debug_assert!(

@@ -83,10 +83,6 @@ impl Level {
             Self::Month => "30d",
         }
     }
-
-    pub(crate) fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|level| level.name() == name)
-    }
 }
 
 /// What the manifest knows of a part.

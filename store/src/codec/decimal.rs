@@ -91,8 +91,7 @@ pub(crate) fn append_values(mantissas: &[i64], decimals: u8, out: &mut Vec<f64>)
 fn mantissa(value: f64, decimals: usize) -> Option<i64> {
     let power = POWERS[decimals];
     let scaled = value * power;
-    // Also false for NaN.
-    if !(scaled.abs() < MANTISSA_MAX) {
+    if scaled.is_nan() || scaled.abs() >= MANTISSA_MAX {
         return None;
     }
     let rounded = scaled.round_ties_even();

@@ -107,11 +107,6 @@ impl Part {
         &self.meta
     }
 
-    /// The tenant it was written for.
-    pub(crate) fn tenant(&self) -> &str {
-        footer_value(&self.metadata, key::TENANT).unwrap_or("")
-    }
-
     /// Keys of its series, by row; nothing is read.
     pub(crate) fn keys(&self) -> &[SeriesKey] {
         &self.table.keys

@@ -96,7 +96,6 @@ fn what_was_written_is_read() {
     }
     assert_eq!(part.keys().len(), 80);
     assert_eq!(part.row_of(SeriesKey(1)), None);
-    assert_eq!(part.tenant(), "default");
     assert_eq!(Part::read_meta(dir.path(), PartId(1)).unwrap(), meta);
     assert!(part.verify().is_empty());
 }
@@ -182,29 +181,6 @@ fn series_and_samples_out_of_order_are_refused() {
         0,
         "an unfinished part removes its files"
     );
-}
-
-#[test]
-fn chunks_and_samples_mix() {
-    let dir = tempfile::tempdir().unwrap();
-    let labels = Labels::from_pairs([(METRIC_NAME, "up")]);
-    let mut writer = PartWriter::create(dir.path(), PartId(1), Level::Day, "default").unwrap();
-    let row = writer.series(labels.key(), &labels).unwrap();
-    writer
-        .chunk(row, &crate::chunk::encode(&[1, 2, 3], &[1.0, 2.0, 3.5]))
-        .unwrap();
-    writer.samples(row, &[4], &[4.0]).unwrap();
-    writer
-        .chunk(row, &crate::chunk::encode(&[5, 9], &[f64::NAN, -0.0]))
-        .unwrap();
-    let meta = writer.finish().unwrap();
-    assert_eq!((meta.chunks, meta.samples, meta.level), (3, 6, Level::Day));
-    let part = Part::open(dir.path(), &meta).unwrap();
-    let expected = Samples {
-        timestamps: vec![1, 2, 3, 4, 5, 9],
-        values: vec![1.0, 2.0, 3.5, 4.0, f64::NAN, -0.0],
-    };
-    assert!(same(&read(&part, 0, TimeRange::ALL), &expected));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::table::TableWriter;
 use super::{
     FORMAT_VERSION, Level, PartError, PartId, PartMeta, chunks_path, parts_dir, series_order, series_path, sync_dir,
 };
-use crate::chunk::{CHUNK_SAMPLES_MAX, Chunk, encode_with};
+use crate::chunk::{Chunk, encode_with};
 use crate::codec::{timestamps, values};
 use crate::{Labels, Samples, SeriesKey};
 
@@ -166,19 +166,6 @@ impl PartWriter {
             last: None,
         });
         Ok(row)
-    }
-
-    /// Adds a chunk of the series that was added last, in order of time.
-    ///
-    /// # Errors
-    /// [`PartError::Order`] where it does not come after the one before.
-    pub(crate) fn chunk(&mut self, row: u32, chunk: &Chunk) -> Result<(), PartError> {
-        self.check_order(row, chunk.t_min)?;
-        if !(1..=CHUNK_SAMPLES_MAX as u32).contains(&chunk.n) || chunk.t_min > chunk.t_max {
-            return Err(self.order(format!("a chunk of {} samples", chunk.n)));
-        }
-        self.cut_pending(true)?;
-        self.write_chunk(chunk)
     }
 
     /// Adds samples of the series that was added last and cuts them into chunks as reading likes them. Timestamps ascend
@@ -484,8 +471,14 @@ fn properties() -> WriterProperties {
 /// Bytes of timestamps seen before: the series of a host share them, and encoding is the slower half of finding that out.
 #[derive(Debug, Default)]
 struct KnownTimestamps {
-    by_ends: HashMap<(i64, i64, usize), Vec<(Box<[i64]>, Vec<u8>)>>,
+    by_ends: HashMap<(i64, i64, usize), Vec<Known>>,
     held: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    timestamps: Box<[i64]>,
+    bytes: Vec<u8>,
 }
 
 impl KnownTimestamps {
@@ -498,13 +491,16 @@ impl KnownTimestamps {
             self.held = 0;
         }
         let known = self.by_ends.entry((first, last, ts.len())).or_default();
-        if let Some((_, bytes)) = known.iter().find(|(known, _)| **known == *ts) {
-            return bytes.clone();
+        if let Some(known) = known.iter().find(|known| *known.timestamps == *ts) {
+            return known.bytes.clone();
         }
         let bytes = timestamps::encode(ts);
         // A few variants share their ends; a search through many would cost more than it saves.
         if known.len() < 8 {
-            known.push((ts.into(), bytes.clone()));
+            known.push(Known {
+                timestamps: ts.into(),
+                bytes: bytes.clone(),
+            });
             self.held += ts.len();
         }
         bytes
