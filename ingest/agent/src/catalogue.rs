@@ -88,6 +88,10 @@ metrics! {
     CGROUP_MEMORY_LIMIT = UpDownCounter "cgroup.memory.limit" ["By"] "Memory at which the kernel starts killing in the cgroup; absent without a limit." from "memory.max (v2), memory.limit_in_bytes (v1)";
     CGROUP_OOM_KILLS = Counter "cgroup.memory.oom_kills" ["{kill}"] "Processes killed in the cgroup for want of memory." from "memory.events (v2), memory.oom_control (v1), oom_kill";
 
+    PROCESS_MEMORY = UpDownCounter "process.memory.usage" ["By"] "Memory of a watched process that is resident." from "/proc/<pid>/status, VmRSS";
+    PROCESS_VIRTUAL = UpDownCounter "process.memory.virtual" ["By"] "Address space of a watched process." from "/proc/<pid>/status, VmSize";
+    PROCESS_LIMIT = UpDownCounter "process.memory.limit" ["By"] "Address space beyond which a watched process gets no more memory; absent without a limit." from "/proc/<pid>/limits, Max address space";
+
     PROBE_DURATION = Gauge "probe.duration" ["s"] "Time until the target answered, or until the attempt was given up." from "the agent's HTTP GET or TCP connect";
     PROBE_SUCCESS = Gauge "probe.success" ["1"] "1 when the target answered in time, HTTP with a status below 400." from "the agent's HTTP GET or TCP connect";
 

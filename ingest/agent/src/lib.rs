@@ -67,6 +67,7 @@ use probe::memory::Memory;
 use probe::network::Network;
 use probe::paging::Paging;
 use probe::pressure::Pressure;
+use probe::process::Processes;
 use probe::uptime::Uptime;
 use probe::vmstat::VmStat;
 use reading::TextSink;
@@ -242,6 +243,7 @@ impl Agent {
             Box::new(Files::new(paths)),
             Box::new(Uptime::new(paths)),
             Box::new(CgroupMemory::new(paths, &self.config.cgroups)),
+            Box::new(Processes::new(paths)),
             // Last, so that their threads have the time that the others take.
             Box::new(Latency::new(
                 &self.config.targets,

@@ -92,6 +92,7 @@ impl Options {
                     child.0.id()
                 ),
             },
+            pid: cgroup.is_none().then(|| child.0.id()),
             cgroup: cgroup.as_ref().map(|cgroup| cgroup.name.clone()),
             ..Ready::default()
         }));

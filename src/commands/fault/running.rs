@@ -44,6 +44,8 @@ pub(crate) struct Ready {
     pub(crate) subject: String,
     /// The cgroup that fills up, by its path in the hierarchy: the agent's label.
     pub(crate) cgroup: Option<String>,
+    /// The process that leaks, where it has no cgroup of its own.
+    pub(crate) pid: Option<u32>,
     /// The endpoint that fails.
     pub(crate) url: Option<String>,
     /// The file system that fills up.
@@ -55,7 +57,8 @@ impl Ready {
     pub(crate) fn watch(&self) -> Vec<Watch> {
         let cgroup = self.cgroup.clone().map(Watch::Cgroup);
         let target = self.url.as_deref().and_then(|url| url.parse().ok()).map(Watch::Target);
-        cgroup.into_iter().chain(target).collect()
+        let process = self.pid.map(Watch::Process);
+        cgroup.into_iter().chain(target).chain(process).collect()
     }
 }
 

@@ -165,7 +165,9 @@ fn mounts(text: &str) -> Vec<String> {
         let inside = |folder: &&str| point == **folder || point.starts_with(&format!("{folder}/"));
         // An overlay is a container's root; elsewhere it shows the space of the disk beneath it again.
         let wanted = TYPES.contains(&kind) && (kind != "overlay" || point == "/");
-        if !wanted || devices.contains(&device) || (point != "/dev/shm" && PASSED_OVER.iter().any(inside)) {
+        let passed_over = point != "/dev/shm" && PASSED_OVER.iter().any(inside);
+        // What is mounted over another mount hides it, and both answer for the upper one.
+        if !wanted || passed_over || devices.contains(&device) || mounts.contains(&point) {
             continue;
         }
         if mounts.len() == MOUNTS_MAX {
@@ -208,7 +210,8 @@ mod tests {
         22 21 0:20 / /sys rw shared:2 - sysfs sysfs rw\n23 21 0:5 / /dev rw - devtmpfs dev rw\n24 23 0:21 / /dev/shm rw - tmpfs tmpfs rw\n\
         25 21 254:0 /srv /bind rw - ext4 /dev/vda rw\n26 21 0:40 / /mnt/with\\040space rw - xfs /dev/sdb rw\n\
         27 21 0:41 / /mnt/nfs rw - nfs4 far:/ rw\n28 21 0:42 / /run/user/1000 rw - tmpfs tmpfs rw\n\
-        29 21 0:43 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw\n30 21 0:44 / /run rw - tmpfs tmpfs rw\nbroken\n";
+        29 21 0:43 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw\n30 21 0:44 / /run rw - tmpfs tmpfs rw\n\
+        31 24 0:45 / /dev/shm rw - tmpfs tmpfs rw\nbroken\n";
 
     #[test]
     fn local_data_is_kept_and_pseudo_network_and_bind_mounts_are_not() {

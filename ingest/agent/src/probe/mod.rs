@@ -12,6 +12,7 @@ pub mod memory;
 pub mod network;
 pub mod paging;
 pub mod pressure;
+pub mod process;
 pub mod uptime;
 pub mod vmstat;
 mod worker;
@@ -54,6 +55,8 @@ pub enum Watch {
     Cgroup(String),
     /// A latency target.
     Target(latency::Target),
+    /// A process, by its number, until it ends.
+    Process(u32),
 }
 
 /// Whether a host has what a probe reads.

@@ -11,7 +11,7 @@ use crate::source::Source;
 const INTERFACES_MAX: usize = 32;
 
 /// Interfaces made by the hundred for containers and virtual machines, and the loopback: their traffic is seen elsewhere.
-const PASSED_OVER: [&str; 8] = ["lo", "veth", "cali", "lxc", "tap", "vnet", "cni", "dummy"];
+const PASSED_OVER: [&str; 9] = ["lo", "veth", "cali", "lxc", "tap", "vnet", "cni", "dummy", "ifb"];
 
 /// Reads `/proc/net/dev` and `/proc/net/snmp`.
 #[derive(Debug)]
