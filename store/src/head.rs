@@ -157,7 +157,8 @@ impl Memtable {
             return Some(());
         };
         // Copied under the lock, decoded after it: the writer waits for a few hundred bytes at most.
-        let (mut streams, mut late): (Vec<(Box<[u8]>, u32)>, Vec<(i64, f64)>) = (Vec::new(), Vec::new());
+        let mut streams: Vec<(Box<[u8]>, u32)> = Vec::new();
+        let mut late: Vec<(i64, f64)> = Vec::new();
         {
             let block = lock.read();
             let Some(Some(series)) = block.get(id.0 as usize % BLOCK) else {

@@ -160,7 +160,14 @@ impl Labels {
     /// The value of label `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+        let mut rest: &[u8] = &self.0;
+        while !rest.is_empty() {
+            let (found, value) = (take_bytes(&mut rest)?, take_bytes(&mut rest)?);
+            if found == name.as_bytes() {
+                return std::str::from_utf8(value).ok();
+            }
+        }
+        None
     }
 
     /// The name of the metric, empty where the labels have none.
@@ -200,7 +207,15 @@ impl<'a> IntoIterator for &'a Labels {
 /// By names and values, as Prometheus orders series.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.iter().cmp(other.iter())
+        // Byte order of UTF-8 is the order of its characters.
+        let (mut a, mut b): (&[u8], &[u8]) = (&self.0, &other.0);
+        loop {
+            match (take_bytes(&mut a), take_bytes(&mut b)) {
+                (None, None) => return std::cmp::Ordering::Equal,
+                (left, right) if left != right => return left.cmp(&right),
+                _ => {}
+            }
+        }
     }
 }
 
@@ -250,10 +265,14 @@ impl<'a> Iterator for LabelsIter<'a> {
 }
 
 fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(rest)?).ok()
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, tail) = rest.split_first_chunk::<2>()?;
     let (text, tail) = tail.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
     *rest = tail;
-    std::str::from_utf8(text).ok()
+    Some(text)
 }
 
 /// A reusable scratch in which the labels of a series are gathered; nothing is allocated per label once it has grown.

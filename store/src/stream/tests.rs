@@ -34,7 +34,7 @@ fn regular_series_take_few_bytes() {
     check(0.4, |_| 42.5);
     check(0.8, f64::from);
     check(1.3, |i| f64::from(1_000_000 + i * 10));
-    check(1.8, |i| (f64::from(i * 37 % 100) / 100.0) + 0.25);
+    check(1.8, |i| f64::from(25 + i * 37 % 100) / 100.0);
     check(2.5, |i| 8_589_934_592.0 + f64::from(i * 4096));
     check(7.6, |i| f64::from(i + 2).sqrt());
 }
