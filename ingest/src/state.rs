@@ -32,7 +32,7 @@ pub struct IngestState {
     limits: Arc<Limits>,
     budget: Arc<Budget>,
     requests: Semaphore,
-    appends: Semaphore,
+    appends: Arc<Semaphore>,
     seed: u64,
     caches: Mutex<HashMap<String, OneTenant>>,
 }
@@ -45,7 +45,7 @@ impl IngestState {
             tenants,
             budget: Budget::new(limits.buffer_bytes_max),
             requests: Semaphore::new(limits.requests_max),
-            appends: Semaphore::new(limits.appends_max),
+            appends: Arc::new(Semaphore::new(limits.appends_max)),
             limits: Arc::new(limits),
             // Seeds the keys of the caches, so that nobody can send points whose keys meet.
             seed: RandomState::new().hash_one("foreshock"),
@@ -76,13 +76,14 @@ impl IngestState {
         };
         let mut reservation = self.budget.reservation();
         let raw = body::read(headers, body, &self.limits, &mut reservation).await?;
-        let _append = self
-            .appends
-            .acquire()
+        let append = Arc::clone(&self.appends)
+            .acquire_owned()
             .await
             .map_err(|_| Problem::busy("the server is stopping"))?;
         let state = Arc::clone(&self);
         tokio::task::spawn_blocking(move || {
+            // Given back by this thread, also when the sender has gone away meanwhile.
+            let _append = append;
             state.append(protocol, &tenant, encoding, decoded_bytes_max, raw, reservation, decode)
         })
         .await
