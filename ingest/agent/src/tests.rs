@@ -277,3 +277,102 @@ fn intervals_and_servers_are_checked_with_a_hint() {
     .expect_err("no URL");
     assert!(wrong.hint().is_some_and(|hint| hint.contains("--server")), "{wrong}");
 }
+
+/// Values of one series of a recording with their times, milliseconds since 1970; the series is named as [`TextSink`] does.
+fn series(recording: &str, wanted: &str) -> Vec<(i64, f64)> {
+    let mut values = Vec::new();
+    let path = recordings().join(recording).join("recording.otlp.zst");
+    for batch in recording::read(&path).expect("open") {
+        let batch = batch.expect("batch");
+        let metrics = otlp::request(&batch.body)
+            .flat_map(|resource| resource.expect("resource").scopes())
+            .flat_map(|scope| scope.expect("scope").metrics());
+        for metric in metrics {
+            let metric = metric.expect("metric");
+            let (Some(Data::Gauge(points)) | Some(Data::Sum { points, .. })) = metric.data else {
+                continue;
+            };
+            for point in points.numbers() {
+                let point = point.expect("point");
+                let mut name = metric.name.to_owned();
+                for pair in point.attributes.iter() {
+                    let (key, value) = pair.expect("attribute");
+                    let mut scratch = String::new();
+                    name.push_str(&format!(",{key}={}", value.text(&mut scratch).expect("text")));
+                }
+                if name.starts_with(wanted) {
+                    values.push(((point.time_unix_nano / 1_000_000) as i64, point.value.expect("value")));
+                }
+            }
+        }
+    }
+    assert!(values.len() > 200, "{} values of {wanted}", values.len());
+    values
+}
+
+fn recordings() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/recordings")
+}
+
+/// A number of `incidents.json`.
+fn incident(recording: &str, key: &str) -> i64 {
+    let text = std::fs::read_to_string(recordings().join(recording).join("incidents.json")).expect("incidents");
+    let (_, rest) = text.split_once(&format!("\"{key}\": ")).expect("key");
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()
+        .expect("number")
+        .parse()
+        .expect("number")
+}
+
+/// The values before and from the incident's start.
+fn around(recording: &str, series: Vec<(i64, f64)>) -> (Vec<f64>, Vec<f64>) {
+    let start = incident(recording, "start");
+    let (before, after): (Vec<_>, Vec<_>) = series.into_iter().partition(|(at, _)| *at < start);
+    let values = |pairs: Vec<(i64, f64)>| pairs.into_iter().map(|(_, value)| value).collect::<Vec<f64>>();
+    (values(before), values(after))
+}
+
+#[test]
+fn the_recorded_leak_climbs_to_its_limit_and_ends_in_a_kill() {
+    let usage = series("memory-leak", "cgroup.memory.usage");
+    let (before, after) = around("memory-leak", usage);
+    let limit = series("memory-leak", "cgroup.memory.limit")[0].1;
+    assert!(
+        before[30] < 0.3 * limit && before.last() > Some(&(0.98 * limit)),
+        "{limit}"
+    );
+    assert!(after.last() < Some(&(0.01 * limit)));
+    let (before, after) = around("memory-leak", series("memory-leak", "cgroup.memory.oom_kills"));
+    assert_eq!((before.last(), after.last()), (Some(&0.0), Some(&1.0)));
+}
+
+#[test]
+fn the_recorded_file_system_fills_until_nothing_is_left() {
+    let fill = series(
+        "disk-full",
+        "system.filesystem.utilization,system.filesystem.mountpoint=/srv/recorded",
+    );
+    let (before, after) = around("disk-full", fill);
+    assert!(before.windows(2).all(|pair| pair[0] <= pair[1]));
+    assert!(before[30] < 0.31 && before.last() > Some(&0.99));
+    assert_eq!(after.last(), Some(&1.0));
+}
+
+#[test]
+fn the_recorded_service_slows_down_with_its_disk_before_it_fails() {
+    let (before, _) = around("io-starvation", series("io-starvation", "probe.duration"));
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (calm, late) = (mean(&before[10..50]), mean(&before[before.len() - 20..]));
+    assert!(late > 20.0 * calm, "{calm} {late}");
+    let stalled = series(
+        "io-starvation",
+        "system.linux.pressure.stall_time,resource=io,kind=some",
+    );
+    let (before, _) = around("io-starvation", stalled);
+    let (calm, late) = (
+        before[50] - before[10],
+        before[before.len() - 1] - before[before.len() - 41],
+    );
+    assert!(late > 5.0 * calm, "{calm} {late}");
+}
