@@ -296,7 +296,7 @@ fn result_labels(
     let included = |name: &str| matching.include.iter().any(|label| label == name);
     let own = source
         .iter()
-        .filter(|(name, _)| !(nameless && labels::goes_with_name(name)) && !included(name));
+        .filter(|(name, _)| !(included(name) || nameless && labels::goes_with_name(name)));
     let from_one = one.labels[partner]
         .iter()
         .filter(|(name, _)| !(one.shape.nameless && labels::goes_with_name(name)) && included(name));

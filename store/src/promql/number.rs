@@ -146,16 +146,11 @@ pub(super) fn plain(value: f64) -> String {
     }
 }
 
-/// A value as Go's `%g` writes it: with an exponent where that is below -4 or above 20.
+/// A value as Go's `%g` writes it: with an exponent where that is below -4 or above 5.
 pub(super) fn general(value: f64) -> String {
-    let exponent = if value == 0.0 || !value.is_finite() {
-        0
-    } else {
-        value.abs().log10().floor() as i32
-    };
     let scientific = format!("{value:e}");
     match scientific.split_once('e') {
-        Some((digits, e)) if value.is_finite() && !(-4..21).contains(&exponent) => {
+        Some((digits, e)) if e.parse().is_ok_and(|e: i32| !(-4..6).contains(&e)) => {
             let (sign, e) = e.strip_prefix('-').map_or(("+", e), |e| ("-", e));
             format!("{digits}e{sign}{e:0>2}")
         }

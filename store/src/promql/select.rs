@@ -1,5 +1,6 @@
 //! Selectors: series picked once, their samples read once and laid on the steps.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Line;
@@ -104,7 +105,7 @@ impl<'a> Env<'a> {
             labels,
             shape,
             fill,
-            budget: self.budget.clone(),
+            budget: Arc::clone(&self.budget),
             deadline: self.deadline.clone(),
         })
     }

@@ -1,6 +1,8 @@
 //! Windows before each step, over samples or over the answers of an inner expression, and the functions of them.
 
 use super::Line;
+use std::sync::Arc;
+
 use super::error::QueryError;
 use super::evaluate::Env;
 use super::function::{RangeFunction, Slide};
@@ -106,7 +108,7 @@ impl<'a> Env<'a> {
             labels,
             shape,
             fill,
-            budget: self.budget.clone(),
+            budget: Arc::clone(&self.budget),
             deadline: self.deadline.clone(),
         })
     }
@@ -132,7 +134,7 @@ impl<'a> Env<'a> {
             labels,
             shape,
             fill,
-            budget: self.budget.clone(),
+            budget: Arc::clone(&self.budget),
             deadline: self.deadline.clone(),
         }
     }

@@ -145,7 +145,7 @@ impl Scan<'_> {
             c if c.is_ascii_alphabetic() || c == '_' || c == ':' => self.word()?,
             '+' | '-' | '*' | '/' | '%' | '^' | '=' | '!' | '<' | '>' => {
                 self.argument();
-                let length = self.rest[1..].starts_with(['=', '~']).then_some(2).unwrap_or(1);
+                let length = if self.rest[1..].starts_with(['=', '~']) { 2 } else { 1 };
                 self.copy(length);
                 self.callable = false;
                 if !self.after_offset {

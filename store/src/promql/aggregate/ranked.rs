@@ -115,7 +115,7 @@ fn limits(params: &[f64], table: &Table) -> Result<Vec<usize>, QueryError> {
         if !countable && has_values(table, step) {
             return Err(QueryError::execution(format!(
                 "Scalar value {} overflows int64",
-                number::plain(k)
+                number::general(k)
             )));
         }
         limits.push(if k >= 1.0 { k as usize } else { 0 });

@@ -158,8 +158,8 @@ fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, bool) {
         return (f64::NAN, forced);
     }
     let rank = q * infinite.count;
-    // As Go's sort.Search, which NaN counts lead past.
-    let at = lower.partition_point(|b| !(b.count >= rank));
+    // As Go's sort.Search, which NaN leads past.
+    let at = lower.partition_point(|b| b.count.is_nan() || rank.is_nan() || b.count < rank);
     let Some(bucket) = lower.get(at) else {
         return (highest.upper, forced);
     };
@@ -203,7 +203,7 @@ fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
         }
         rank = bucket.count;
     }
-    let cap = |rank: Option<f64>| rank.filter(|r| !(*r > count)).unwrap_or(count);
+    let cap = |rank: Option<f64>| rank.filter(|r| r.is_nan() || *r <= count).unwrap_or(count);
     (cap(upper_rank) - cap(lower_rank)) / count
 }
 

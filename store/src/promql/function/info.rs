@@ -20,8 +20,11 @@ struct Wanted<'m> {
     data: Vec<&'m Matcher>,
 }
 
-/// Info series, by identity and metric: labels, and at each step the time of their sample in seconds.
-type Known = HashMap<Vec<u8>, BTreeMap<String, Vec<(Labels, Vec<f64>)>>>;
+/// Info series of one identity, by metric: labels, and at each step the time of their sample in seconds.
+type OfIdentity = BTreeMap<String, Vec<(Labels, Vec<f64>)>>;
+
+/// Info series, by identity.
+type Known = HashMap<Vec<u8>, OfIdentity>;
 
 impl<'a> Env<'a> {
     pub(super) fn info(
@@ -56,10 +59,10 @@ impl<'a> Env<'a> {
         )?;
         let identity = IDENTITY.map(str::to_owned);
         let mut key = Vec::new();
-        for row in 0..base.rows() {
+        for (row, &enriched) in enriched.iter().enumerate() {
             self.deadline.check()?;
             let own = &base.labels[row];
-            if !enriched[row] {
+            if !enriched {
                 out.push(own.clone(), base.row(row))?;
                 continue;
             }
@@ -151,7 +154,7 @@ fn bare(node: &Node) -> &Node {
 /// The labels of a series with those of its info series at one step; `None` where a label that has to be there is not.
 fn with_info(
     own: &Labels,
-    metrics: Option<&BTreeMap<String, Vec<(Labels, Vec<f64>)>>>,
+    metrics: Option<&OfIdentity>,
     step: usize,
     data: &[&Matcher],
 ) -> Result<Option<Labels>, QueryError> {

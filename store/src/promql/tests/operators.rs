@@ -189,7 +189,12 @@ fn ranked_aggregations_keep_whole_series() {
     );
     check(LOAD, "0..1m/1m| topk(1, requests)", "requests{host=\"c\"} 50@0 60@60");
     check(LOAD, "0| topk(0, requests)", "");
-    check(LOAD, "0| topk(NaN, requests)", "");
+    check(
+        LOAD,
+        "0| topk(NaN, requests)",
+        "error: Scalar value NaN overflows int64",
+    );
+    check(LOAD, "0| topk(NaN, nothing)", "");
     check(LOAD, "0| limitk(1, requests)", "requests{host=\"a\"} 10");
     check(LOAD, "0| quantile(0.5, requests)", "{} 30");
     check(
