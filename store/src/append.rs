@@ -39,13 +39,12 @@ pub(crate) struct Buffers {
 }
 
 impl Batch {
-    /// The series with these labels; it is registered where it is new. Sorts `labels`.
+    /// The series with these labels; it is registered where it is new. May sort `labels`.
     ///
     /// # Errors
     /// [`StoreError::Label`] and [`StoreError::TooManySeries`].
     pub fn series(&mut self, labels: &mut LabelsBuf) -> Result<SeriesId, StoreError> {
-        let canonical = labels.canonical()?;
-        self.shared.table.find_or_register(canonical)
+        self.shared.table.resolve(labels)
     }
 
     /// Adds a sample of a series that [`Batch::series`] gave out.
@@ -238,11 +237,10 @@ impl Shared {
         let written = wal.written_bytes();
         let started = Instant::now();
         let committed = wal.commit();
-        Telemetry::get().synced(
-            &self.tenant_label,
-            started.elapsed().as_secs_f64(),
-            wal.written_bytes() - written,
-        );
+        let written = wal.written_bytes() - written;
+        if written > 0 {
+            Telemetry::get().synced(&self.tenant_label, started.elapsed().as_secs_f64(), written);
+        }
         if let Err(error) = committed {
             self.metadata.lock().put_back(described);
             drop(wal);

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use crate::compaction::{self, Plan};
 use crate::error::StoreError;
 use crate::head::Memtable;
+use crate::identity::host_of;
 use crate::manifest::{Manifest, remove_part_files};
 use crate::metadata;
-use crate::part::{Level, Part, PartId, PartMeta, PartWriter, series_order};
+use crate::part::{Level, Part, PartId, PartMeta, PartWriter};
 use crate::retention;
-use crate::series::{Samples, SeriesId, TimeRange};
+use crate::series::{Labels, Samples, SeriesId, TimeRange};
 use crate::store::{Frozen, Shared, View};
 use crate::telemetry::Telemetry;
 
@@ -19,6 +20,13 @@ use crate::telemetry::Telemetry;
 const WINDOW_MS: i64 = 2 * 60 * 60 * 1000;
 /// A reader number that sees everything: what is flushed is no longer written.
 const EVERYTHING: u64 = u64::MAX;
+
+/// A series on its way into parts.
+struct Ordered<'a> {
+    id: SeriesId,
+    labels: &'a Labels,
+    stretches: Vec<(i64, i64)>,
+}
 
 impl Shared {
     /// Writes all acknowledged samples into parts.
@@ -68,18 +76,15 @@ impl Shared {
             self.metadata.lock().saved(&described);
         }
         let mut metas = Vec::new();
-        let result = self.write_parts(&frozen.memtable, &mut metas).and_then(|()| {
-            let parts = self.open_all(&metas)?;
-            self.commit_manifest(&[], &metas, Some(frozen.wal_from_segment))?;
-            Ok(parts)
-        });
-        let parts = match result {
+        let written = self.write_parts(&frozen.memtable, &mut metas);
+        let parts = match written.and_then(|()| self.open_all(&metas)) {
             Ok(parts) => parts,
             Err(error) => {
                 self.discard(&metas);
                 return Err(error);
             }
         };
+        self.commit_manifest(&[], &metas, Some(frozen.wal_from_segment))?;
         self.publish(&[], parts, true);
         let released = self.wal.lock().release_before(frozen.wal_from_segment);
         for path in released {
@@ -93,19 +98,13 @@ impl Shared {
 
     /// Writes one part for each window that has samples; those that are whole are in `metas`, also after an error.
     fn write_parts(&self, memtable: &Memtable, metas: &mut Vec<PartMeta>) -> Result<(), StoreError> {
-        let mut ids = memtable.ids();
-        let labels = |id: SeriesId| self.table.entry(id).map(crate::series_table::Entry::labels);
-        ids.sort_by(|a, b| match (labels(*a), labels(*b)) {
-            (Some(a), Some(b)) => series_order(a, b),
-            (a, b) => a.cmp(&b),
-        });
-        let series: Vec<(SeriesId, Vec<(i64, i64)>)> = ids.into_iter().map(|id| (id, memtable.stretches(id))).collect();
+        let series = self.in_part_order(memtable);
         let mut samples = Samples::default();
         for window in self.windows(memtable, &series, &mut samples)? {
             let start = window.saturating_mul(WINDOW_MS);
             let range = TimeRange::millis(start, start.saturating_add(WINDOW_MS - 1));
             let mut writer = None;
-            for (id, stretches) in &series {
+            for Ordered { id, labels, stretches } in &series {
                 if !stretches.iter().any(|(t_min, t_max)| range.overlaps(*t_min, *t_max)) {
                     continue;
                 }
@@ -113,9 +112,9 @@ impl Shared {
                 memtable
                     .read(*id, range, EVERYTHING, 0, &mut samples)
                     .ok_or(StoreError::DamagedHead(*id))?;
-                let Some(labels) = labels(*id).filter(|_| !samples.is_empty()) else {
+                if samples.is_empty() {
                     continue;
-                };
+                }
                 let writer = match &mut writer {
                     Some(writer) => writer,
                     None => {
@@ -136,15 +135,34 @@ impl Shared {
         Ok(())
     }
 
+    /// All series of a memtable as [`crate::part::series_order`] wants them, and the stretches of time that they have samples in.
+    fn in_part_order(&self, memtable: &Memtable) -> Vec<Ordered<'_>> {
+        let entries = memtable
+            .ids()
+            .into_iter()
+            .filter_map(|id| Some((id, self.table.entry(id)?.labels())));
+        // Metric and host are looked up once and not at each comparison.
+        let mut keyed: Vec<_> = entries
+            .map(|(id, labels)| ((labels.metric(), host_of(labels), labels), id))
+            .collect();
+        keyed.sort_unstable();
+        let ordered = |((_, _, labels), id)| Ordered {
+            id,
+            labels,
+            stretches: memtable.stretches(id),
+        };
+        keyed.into_iter().map(ordered).collect()
+    }
+
     /// Numbers of the windows that have samples. Only stretches across a border are read for it.
     fn windows(
         &self,
         memtable: &Memtable,
-        series: &[(SeriesId, Vec<(i64, i64)>)],
+        series: &[Ordered<'_>],
         samples: &mut Samples,
     ) -> Result<BTreeSet<i64>, StoreError> {
         let mut windows = BTreeSet::new();
-        for (id, stretches) in series {
+        for Ordered { id, stretches, .. } in series {
             for &(t_min, t_max) in stretches {
                 let (first, last) = (t_min.div_euclid(WINDOW_MS), t_max.div_euclid(WINDOW_MS));
                 windows.extend([first, last]);
@@ -173,22 +191,24 @@ impl Shared {
         }
     }
 
-    /// Merges what is due at `now_ms`, and drops what is older than the retention.
+    /// Drops what is older than the retention at `now_ms`, and merges what is due.
     pub(crate) fn maintain(&self, now_ms: i64) -> Result<(), StoreError> {
         let _compacting = self.compacting.lock();
-        loop {
-            let plan = compaction::plan(&self.manifest.lock(), now_ms);
-            match plan {
-                Some(plan) => self.merge(&plan)?,
-                None => break,
-            }
-        }
+        // First, so that nothing is merged that goes, and a part that cannot be merged holds up nothing else.
         if let Some(keep_ms) = self.options.retention_ms {
             let gone = retention::expired(&self.manifest.lock(), now_ms, keep_ms);
             if !gone.is_empty() {
                 self.commit_manifest(&gone, &[], None)?;
                 self.publish(&gone, Vec::new(), false);
                 self.remove_parts(&gone);
+            }
+        }
+        // A store that closes waits for one merge at most.
+        while !self.commit.queue.lock().closed {
+            let plan = compaction::plan(&self.manifest.lock(), now_ms);
+            match plan {
+                Some(plan) => self.merge(&plan)?,
+                None => break,
             }
         }
         Ok(())
@@ -213,17 +233,15 @@ impl Shared {
         self.counters.part_written(meta.bytes);
         Telemetry::get().part_written(&self.tenant_label, meta.bytes);
         let metas = [meta];
-        let result = self.open_all(&metas).and_then(|parts| {
-            self.commit_manifest(&plan.inputs, &metas, None)?;
-            Ok(parts)
-        });
-        match result {
-            Ok(parts) => self.publish(&plan.inputs, parts, false),
+        let parts = match self.open_all(&metas) {
+            Ok(parts) => parts,
             Err(error) => {
                 self.discard(&metas);
                 return Err(error);
             }
-        }
+        };
+        self.commit_manifest(&plan.inputs, &metas, None)?;
+        self.publish(&plan.inputs, parts, false);
         self.remove_parts(&plan.inputs);
         Ok(())
     }
@@ -236,6 +254,7 @@ impl Shared {
             .collect()
     }
 
+    /// Takes parts out of the manifest and puts `new` in. After an error nothing of it counts, and `new` is gone where it can be.
     fn commit_manifest(
         &self,
         gone: &[PartId],
@@ -246,7 +265,13 @@ impl Shared {
         let mut next: Manifest = manifest.clone();
         next.replace(gone, new.iter().cloned());
         next.wal_from_segment = wal_from_segment.unwrap_or(next.wal_from_segment);
-        next.commit(&self.dir)?;
+        if let Err(error) = next.commit(&self.dir) {
+            // It may have failed after the rename. Then a start goes by the new manifest, and its parts must be there.
+            if Manifest::load(&self.dir).is_ok_and(|found| found.parts == manifest.parts) {
+                self.discard(new);
+            }
+            return Err(error.into());
+        }
         *manifest = next;
         Ok(())
     }

@@ -278,11 +278,15 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 /// A reusable scratch in which the labels of a series are gathered; nothing is allocated per label once it has grown.
 #[derive(Debug, Default)]
 pub struct LabelsBuf {
+    // Names and values as they came, each followed by a byte that occurs in no UTF-8.
     text: Vec<u8>,
     // Start of name, end of name, end of value, all within `text`.
     pairs: Vec<(u32, u32, u32)>,
     canonical: Vec<u8>,
 }
+
+/// Ends a name or value in [`LabelsBuf`].
+const END: u8 = 0xff;
 
 impl LabelsBuf {
     /// Forgets all labels, keeps the memory.
@@ -296,8 +300,10 @@ impl LabelsBuf {
         let start = self.text.len() as u32;
         self.text.extend_from_slice(name.as_bytes());
         let middle = self.text.len() as u32;
+        self.text.push(END);
         self.text.extend_from_slice(value.as_bytes());
         self.pairs.push((start, middle, self.text.len() as u32));
+        self.text.push(END);
     }
 
     /// How many labels were added.
@@ -339,6 +345,11 @@ impl LabelsBuf {
         Ok(&self.canonical)
     }
 
+    /// Hash of the labels as they came, order and all: another order gives another hash, other labels do as well.
+    pub(crate) fn hash_as_given(&self, seed: u64) -> u128 {
+        xxhash_rust::xxh3::xxh3_128_with_seed(&self.text, seed)
+    }
+
     fn canonical_last_wins(&mut self) -> &[u8] {
         self.sort();
         let last: Vec<bool> = (0..self.pairs.len())
@@ -356,10 +367,10 @@ impl LabelsBuf {
     fn write(&mut self, keep: impl Fn(usize) -> bool) {
         self.canonical.clear();
         for (i, &(start, middle, end)) in self.pairs.iter().enumerate() {
-            if middle == end || !keep(i) {
+            if middle + 1 == end || !keep(i) {
                 continue;
             }
-            for text in [&self.text[start as usize..middle as usize], &self.text[middle as usize..end as usize]] {
+            for text in [&self.text[start as usize..middle as usize], &self.text[middle as usize + 1..end as usize]] {
                 let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
                 self.canonical.extend_from_slice(&length.to_le_bytes());
                 self.canonical.extend_from_slice(&text[..usize::from(length)]);
@@ -372,7 +383,7 @@ impl LabelsBuf {
     }
 
     fn value(&self, pair: (u32, u32, u32)) -> &str {
-        std::str::from_utf8(&self.text[pair.1 as usize..pair.2 as usize]).unwrap_or("")
+        std::str::from_utf8(&self.text[pair.1 as usize + 1..pair.2 as usize]).unwrap_or("")
     }
 }
 

@@ -1,7 +1,7 @@
 //! All series of a store: by labels, by number, by label values.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::index::Index;
 use crate::part::Part;
 use crate::segmented::Segmented;
-use crate::series::{Labels, Matcher, SeriesId, SeriesKey, TimeRange};
+use crate::series::{LabelError, Labels, LabelsBuf, Matcher, SeriesId, SeriesKey, TimeRange};
 
 const SHARDS: usize = 64;
 const CHUNK: usize = 2048;
@@ -20,6 +20,10 @@ const CHUNK: usize = 2048;
 #[derive(Debug)]
 pub(crate) struct SeriesTable {
     by_key: [RwLock<ByKey>; SHARDS],
+    // Series by their labels in the order in which a sender gives them, so that those of known series need no sorting. The hash
+    // is believed, hence its seed, which nobody outside of the process knows.
+    as_given: [RwLock<AsGiven>; SHARDS],
+    seed: u64,
     // Series whose key's lower half another series has as well. Practically none, ever.
     collisions: RwLock<HashMap<Box<[u8]>, SeriesId>>,
     entries: Segmented<OnceLock<Entry>>,
@@ -32,7 +36,10 @@ pub(crate) struct SeriesTable {
 /// Series by the lower half of their keys: 16 bytes an entry. The labels are compared at every hit.
 type ByKey = HashMap<u64, SeriesId, BuildHasherDefault<KeyHasher>>;
 
-/// Keys are hashes already.
+/// Series by both halves of a hash: as one number an entry would take 32 bytes and not 24.
+type AsGiven = HashMap<(u64, u64), SeriesId, BuildHasherDefault<KeyHasher>>;
+
+/// Keys are hashes already; of several numbers the last one counts.
 #[derive(Debug, Default)]
 struct KeyHasher(u64);
 
@@ -135,6 +142,8 @@ impl SeriesTable {
         let max = max.min(u32::MAX as usize);
         Self {
             by_key: std::array::from_fn(|_| RwLock::default()),
+            as_given: std::array::from_fn(|_| RwLock::default()),
+            seed: RandomState::new().hash_one(0),
             collisions: RwLock::default(),
             entries: Segmented::new(max, CHUNK),
             len: AtomicU32::new(0),
@@ -172,13 +181,32 @@ impl SeriesTable {
             .map(|(_, id)| *id)
     }
 
+    /// The series with these labels, registered where it is new.
+    #[inline]
+    pub(crate) fn resolve(&self, labels: &mut LabelsBuf) -> Result<SeriesId, StoreError> {
+        let hash = labels.hash_as_given(self.seed);
+        let key = ((hash >> 64) as u64, hash as u64);
+        let shard = &self.as_given[(key.1 >> 58) as usize % SHARDS];
+        if let Some(id) = shard.read().get(&key) {
+            return Ok(*id);
+        }
+        let id = self.find_or_register(labels.canonical()?)?;
+        let mut shard = shard.write();
+        // Senders that give the labels in ever new orders must not fill the memory.
+        if shard.len() > 64 + 2 * self.len() as usize / SHARDS {
+            shard.clear();
+        }
+        shard.insert(key, id);
+        Ok(id)
+    }
+
     /// The series with these canonical label bytes, registered where it is new.
     pub(crate) fn find_or_register(&self, canonical: &[u8]) -> Result<SeriesId, StoreError> {
         let key = low_half(canonical);
         if let Some(id) = self.find_key(key, canonical) {
             return Ok(id);
         }
-        let labels = Labels::from_bytes(canonical).unwrap_or_else(Labels::empty);
+        let labels = Labels::from_bytes(canonical).ok_or(LabelError::EmptyName)?;
         // One registration at a time: whoever holds the index gives out the next number.
         let mut index = self.index.write();
         if let Some(id) = self.find_key(key, canonical) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::Store;
 use crate::error::StoreError;
@@ -37,20 +38,22 @@ impl Tenants {
         let dir = root.join("tenants");
         fs::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
         let lock = DirLock::acquire(root)?;
-        let mut stores = BTreeMap::new();
-        let entries = fs::read_dir(&dir).map_err(|e| StoreError::io("list", &dir, e))?;
-        for entry in entries {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(|e| StoreError::io("list", &dir, e))? {
             let entry = entry.map_err(|e| StoreError::io("list", &dir, e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(DELETED) {
                 // A deletion that a crash cut short is finished here.
                 remove(&entry.path())?;
             } else if is_tenant_name(&name) && entry.path().is_dir() {
-                stores.insert(name, Store::open(&entry.path(), options.clone())?);
+                found.push((name, entry.path()));
             } else {
                 tracing::warn!(path = %entry.path().display(), "not a tenant, left alone");
             }
         }
+        // Side by side: a start waits for the longest replay and not for all of them.
+        let open = |(name, path): (String, PathBuf)| Ok((name, Store::open(&path, options.clone())?));
+        let stores: BTreeMap<_, _> = found.into_par_iter().map(open).collect::<Result<_, StoreError>>()?;
         Ok(Self {
             dir,
             options,

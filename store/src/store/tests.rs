@@ -191,6 +191,32 @@ fn labels_that_name_no_series_are_refused() {
 }
 
 #[test]
+fn labels_name_the_same_series_in_any_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut batch = store.batch();
+    let mut id = |text: &str| batch.series(&mut labels(text)).unwrap();
+    let first = id("m a=1 b=2");
+    for _ in 0..2 {
+        assert_eq!(
+            (id("m a=1 b=2"), id("m b=2 a=1"), id("m c= b=2 a=1")),
+            (first, first, first)
+        );
+    }
+    for other in ["m a=12 b=", "m a=1 b=2 c=3", "m a=2 b=1", "m ab=12", "n a=1 b=2"] {
+        assert_ne!(id(other), first, "{other}");
+    }
+    assert!(batch.series(&mut labels("m a=1 a=1")).is_err());
+    assert!(batch.series(&mut labels("m a=1 a=1")).is_err());
+    for i in 0..1000 {
+        assert_eq!(
+            batch.series(&mut labels(&format!("m a=1 b=2 empty{i}="))).unwrap(),
+            first
+        );
+    }
+}
+
+#[test]
 fn a_batch_belongs_to_its_store() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (one, two) = (open(one.path()), open(two.path()));
