@@ -41,7 +41,18 @@ pub(crate) struct Config {
     pub(crate) rules: Vec<String>,
     pub(crate) store: StoreConfig,
     pub(crate) predict: PredictConfig,
+    pub(crate) notify: NotifyConfig,
     pub(crate) receiver: Vec<ReceiverConfig>,
+}
+
+/// How alerts are gathered into messages.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NotifyConfig {
+    /// How long a new group of alerts waits for company before its first message.
+    pub(crate) group_wait_seconds: u32,
+    /// How often the built-in rules are evaluated, instead of what they say themselves.
+    pub(crate) rule_interval_seconds: Option<u32>,
 }
 
 /// Bounds of the store.
@@ -114,20 +125,37 @@ impl Default for Config {
             rules: Vec::new(),
             store: StoreConfig::default(),
             predict: PredictConfig::default(),
+            notify: NotifyConfig::default(),
             receiver: Vec::new(),
+        }
+    }
+}
+
+impl Default for NotifyConfig {
+    fn default() -> Self {
+        Self {
+            group_wait_seconds: 10,
+            rule_interval_seconds: None,
         }
     }
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { max_series: 5_000_000, out_of_order_minutes: 120, retention_days: 90 }
+        Self {
+            max_series: 5_000_000,
+            out_of_order_minutes: 120,
+            retention_days: 90,
+        }
     }
 }
 
 impl Default for PredictConfig {
     fn default() -> Self {
-        Self { budget_per_host_day: 0.02, round_seconds: 60 }
+        Self {
+            budget_per_host_day: 0.02,
+            round_seconds: 60,
+        }
     }
 }
 
@@ -135,13 +163,17 @@ impl Config {
     /// Reads `path`, or gives the defaults where there is none.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read configuration {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read configuration {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("configuration {} is not valid", path.display()))
     }
 
     /// What no single key can say.
     pub(crate) fn check(&self) -> Result<()> {
-        let outside = [Some(self.listen), self.otlp_http.address()].into_iter().flatten().find(|a| !a.ip().is_loopback());
+        let outside = [Some(self.listen), self.otlp_http.address()]
+            .into_iter()
+            .flatten()
+            .find(|a| !a.ip().is_loopback());
         if let Some(address) = outside
             && !self.insecure
         {
@@ -151,7 +183,10 @@ impl Config {
             );
         }
         if !(self.predict.budget_per_host_day > 0.0 && self.predict.budget_per_host_day <= 24.0) {
-            bail!("predict.budget_per_host_day must be over 0 and at most 24, not {}", self.predict.budget_per_host_day);
+            bail!(
+                "predict.budget_per_host_day must be over 0 and at most 24, not {}",
+                self.predict.budget_per_host_day
+            );
         }
         if self.predict.round_seconds == 0 {
             bail!("predict.round_seconds must be at least 1");

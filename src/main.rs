@@ -5,7 +5,9 @@ mod commands;
 mod config;
 mod own_metrics;
 mod runtime;
+mod scoring;
 mod serve;
+mod training;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,7 +86,11 @@ fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     let quiet = "hyper=warn,h2=warn,tower=warn,reqwest=warn,opentelemetry=warn,opentelemetry_sdk=warn";
     let filter = EnvFilter::try_new(format!("{quiet},{filter}"))
         .map_err(|e| anyhow::anyhow!("--log {filter:?} is no log filter: {e}"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
     Ok(())
 }
 
@@ -100,7 +106,9 @@ fn report(error: &anyhow::Error) -> ExitCode {
 
 fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
-        let store = cause.downcast_ref::<::store::StoreError>().and_then(::store::StoreError::hint);
+        let store = cause
+            .downcast_ref::<::store::StoreError>()
+            .and_then(::store::StoreError::hint);
         store.map(ToString::to_string)
     })
 }

@@ -38,7 +38,9 @@ impl OwnMetrics {
     /// Installs the process-wide meter provider.
     pub(crate) fn install() -> Self {
         let gathered = Arc::new(Mutex::new(Gathered::default()));
-        let exporter = Keep { gathered: Arc::clone(&gathered) };
+        let exporter = Keep {
+            gathered: Arc::clone(&gathered),
+        };
         let reader = PeriodicReader::builder(exporter).with_interval(INTERVAL).build();
         let provider = SdkMeterProvider::builder().with_reader(reader).build();
         opentelemetry::global::set_meter_provider(provider.clone());
@@ -48,13 +50,21 @@ impl OwnMetrics {
     /// The present values in Prometheus' text format.
     pub(crate) fn text(&self) -> String {
         self.gather();
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).text.clone()
+        self.gathered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .text
+            .clone()
     }
 
     /// The present values.
     pub(crate) fn samples(&self) -> Vec<OwnSample> {
         self.gather();
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner).samples.clone()
+        self.gathered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .samples
+            .clone()
     }
 
     fn gather(&self) {
@@ -92,8 +102,15 @@ impl PushMetricExporter for Keep {
 
 fn render(metrics: &ResourceMetrics) -> Gathered {
     let mut out = Gathered::default();
-    for metric in metrics.scope_metrics().flat_map(opentelemetry_sdk::metrics::data::ScopeMetrics::metrics) {
-        let mut family = Family { name: metric.name(), help: metric.description(), out: &mut out };
+    for metric in metrics
+        .scope_metrics()
+        .flat_map(opentelemetry_sdk::metrics::data::ScopeMetrics::metrics)
+    {
+        let mut family = Family {
+            name: metric.name(),
+            help: metric.description(),
+            out: &mut out,
+        };
         match metric.data() {
             AggregatedMetrics::F64(data) => family.add(data, |v| v),
             AggregatedMetrics::U64(data) => family.add(data, |v| v as f64),
@@ -119,7 +136,11 @@ impl Family<'_> {
                 }
             }
             MetricData::Sum(sum) => {
-                let (kind, suffix) = if sum.is_monotonic() { ("counter", "_total") } else { ("gauge", "") };
+                let (kind, suffix) = if sum.is_monotonic() {
+                    ("counter", "_total")
+                } else {
+                    ("gauge", "")
+                };
                 self.head(kind, suffix);
                 for point in sum.data_points() {
                     self.line(suffix, point.attributes(), None, value(point.value()));
@@ -152,12 +173,17 @@ impl Family<'_> {
     }
 
     fn line<'k>(&mut self, suffix: &str, attributes: impl Iterator<Item = &'k KeyValue>, le: Option<&str>, value: f64) {
-        let mut labels: Vec<(String, String)> =
-            attributes.map(|kv| (kv.key.as_str().replace(['.', '-'], "_"), kv.value.to_string())).collect();
+        let mut labels: Vec<(String, String)> = attributes
+            .map(|kv| (kv.key.as_str().replace(['.', '-'], "_"), kv.value.to_string()))
+            .collect();
         labels.extend(le.map(|bound| ("le".to_owned(), bound.to_owned())));
         let name = format!("{}{suffix}", self.name);
         let shown: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v:?}")).collect();
-        let braces = if shown.is_empty() { String::new() } else { format!("{{{}}}", shown.join(",")) };
+        let braces = if shown.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", shown.join(","))
+        };
         self.text(format_args!("{name}{braces} {value}\n"));
         self.out.samples.push(OwnSample { name, labels, value });
     }

@@ -58,13 +58,13 @@ pub(crate) async fn tenants(State(app): State<App>) -> Result<Response, Problem>
 }
 
 /// `DELETE /api/v1/tenants/{name}`: the tenant with all its samples, models and incidents.
-pub(crate) async fn delete_tenant(
-    State(app): State<App>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn delete_tenant(State(app): State<App>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     if name == DEFAULT_TENANT {
-        return Err(Problem::new(Kind::Conflict, "the default tenant cannot be deleted while the server runs")
-            .hint("stop the server and remove the data directory"));
+        return Err(Problem::new(
+            Kind::Conflict,
+            "the default tenant cannot be deleted while the server runs",
+        )
+        .hint("stop the server and remove the data directory"));
     }
     let tenants = Arc::clone(app.tenants());
     let gone = name.clone();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sql::SqlEngine;
 use store::promql::Engine;
 use store::{Clock, Store, Tenants};
 
@@ -18,6 +19,8 @@ pub struct AppParts {
     pub tenants: Arc<Tenants>,
     /// Evaluates PromQL.
     pub engine: Arc<Engine>,
+    /// Evaluates SQL.
+    pub sql: Arc<SqlEngine>,
     /// Where rounds and alerts are put up.
     pub board: Arc<Board>,
     /// Where the time comes from.
@@ -36,7 +39,10 @@ pub struct AppParts {
 
 impl fmt::Debug for AppParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppParts").field("build", &self.build).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("AppParts")
+            .field("build", &self.build)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,8 +64,6 @@ pub struct Limits {
     pub query_wait: Duration,
     /// How long a query may take, also where it asks for more.
     pub query_timeout: Duration,
-    /// Rows that an SQL query answers; the rest is cut off, and said to be.
-    pub sql_rows: usize,
     /// Bytes of a request's body.
     pub body_bytes: usize,
 }
@@ -70,7 +74,6 @@ impl Default for Limits {
             queries_at_once: 16,
             query_wait: Duration::from_secs(10),
             query_timeout: Duration::from_secs(120),
-            sql_rows: 100_000,
             body_bytes: 2 << 20,
         }
     }
@@ -93,7 +96,11 @@ impl App {
     pub fn new(parts: AppParts) -> Self {
         let slots = Slots::new(parts.limits.queries_at_once, parts.limits.query_wait);
         let started_ms = parts.clock.now_ms();
-        Self(Arc::new(Shared { parts, slots, started_ms }))
+        Self(Arc::new(Shared {
+            parts,
+            slots,
+            started_ms,
+        }))
     }
 
     /// The time in milliseconds.
@@ -119,6 +126,10 @@ impl App {
 
     pub(crate) fn engine(&self) -> Arc<Engine> {
         Arc::clone(&self.0.parts.engine)
+    }
+
+    pub(crate) fn sql(&self) -> &SqlEngine {
+        &self.0.parts.sql
     }
 
     pub(crate) fn tenants(&self) -> &Arc<Tenants> {

@@ -31,7 +31,10 @@ impl RuleBook {
     /// How many alerts fire.
     #[must_use]
     pub fn firing(&self) -> usize {
-        self.rules().flat_map(|rule| &rule.alerts).filter(|alert| alert.state == AlertState::Firing).count()
+        self.rules()
+            .flat_map(|rule| &rule.alerts)
+            .filter(|alert| alert.state == AlertState::Firing)
+            .count()
     }
 }
 
@@ -144,29 +147,50 @@ pub struct Board {
 impl Board {
     /// Puts up a scoring round.
     pub fn publish_round(&self, tenant: &str, round: Round) {
-        self.rounds.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.to_owned(), Arc::new(round));
+        self.rounds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tenant.to_owned(), Arc::new(round));
     }
 
     /// Puts up the rules and alerts after an evaluation.
     pub fn publish_rules(&self, tenant: &str, rules: RuleBook) {
-        self.rules.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.to_owned(), Arc::new(rules));
+        self.rules
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tenant.to_owned(), Arc::new(rules));
     }
 
     /// Takes down everything about a tenant.
     pub fn forget(&self, tenant: &str) {
-        self.rounds.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
-        self.rules.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.rounds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(tenant);
+        self.rules
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(tenant);
     }
 
     /// The newest scoring round.
     #[must_use]
     pub fn round(&self, tenant: &str) -> Option<Arc<Round>> {
-        self.rounds.read().unwrap_or_else(PoisonError::into_inner).get(tenant).map(Arc::clone)
+        self.rounds
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(tenant)
+            .map(Arc::clone)
     }
 
     /// The rules and alerts, none before the first evaluation.
     #[must_use]
     pub fn rules(&self, tenant: &str) -> Arc<RuleBook> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).get(tenant).map(Arc::clone).unwrap_or_default()
+        self.rules
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(tenant)
+            .map(Arc::clone)
+            .unwrap_or_default()
     }
 }

@@ -3,48 +3,50 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use store::Store;
 
 use crate::app::App;
+use crate::notify::{Delivery, NotifyError, Outbox, Outcome};
 use crate::number::rfc3339;
 use crate::params::Scope;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::work::blocking;
-
-/// One attempt to deliver a notification.
-#[derive(Clone, Debug)]
-pub(crate) struct Delivered {
-    pub(crate) id: i64,
-    pub(crate) at_ms: i64,
-    pub(crate) receiver: String,
-    pub(crate) what: String,
-    pub(crate) delivered: bool,
-    pub(crate) outcome: String,
-}
 
 /// `GET /api/v1/deliveries?limit=`
 pub(crate) async fn list(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let Scope { store, params, .. } = Scope::read(&app, request).await?;
     let limit = params.limit("limit")?.unwrap_or(100).min(1000);
-    let found = blocking(move || deliveries(&store, limit)).await?;
-    let found: Vec<Value> = found
-        .iter()
-        .map(|d| {
-            json!({
-                "id": d.id,
-                "at": rfc3339(d.at_ms),
-                "receiver": d.receiver,
-                "what": d.what,
-                "delivered": d.delivered,
-                "outcome": d.outcome,
-            })
-        })
-        .collect();
-    Ok(axum::Json(json!({ "deliveries": found })).into_response())
+    let (found, waiting) =
+        blocking(move || Ok((Outbox::log(store.state(), limit)?, Outbox::waiting(store.state())?))).await?;
+    let deliveries: Vec<Value> = found.iter().map(delivery_json).collect();
+    Ok(axum::Json(json!({ "waiting": waiting, "deliveries": deliveries })).into_response())
 }
 
-/// The newest attempts, newest first.
-pub(crate) fn deliveries(store: &Store, limit: usize) -> Result<Vec<Delivered>, Problem> {
-    drop((store.tenant(), limit));
-    Ok(Vec::new())
+fn delivery_json(delivery: &Delivery) -> Value {
+    let again = match delivery.outcome {
+        Outcome::Again { at_ms } => Some(rfc3339(at_ms)),
+        Outcome::Delivered | Outcome::Dead => None,
+    };
+    json!({
+        "id": delivery.id,
+        "at": rfc3339(delivery.at_ms),
+        "receiver": delivery.receiver,
+        "key": delivery.key,
+        "what": delivery.what,
+        "attempt": delivery.attempt,
+        "outcome": delivery.outcome.name(),
+        "again": again,
+        "status": delivery.status,
+        "text": delivery.text,
+        "seconds": delivery.seconds,
+    })
+}
+
+impl From<NotifyError> for Problem {
+    fn from(error: NotifyError) -> Self {
+        let kind = match &error {
+            NotifyError::State(state) => state.kind().into(),
+            _ => Kind::Internal,
+        };
+        Self::from_error(kind, &error).maybe_hint(error.hint())
+    }
 }

@@ -68,7 +68,9 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
         ("x-frame-options", "DENY"),
     ];
     for (name, value) in FIXED {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response
 }
@@ -91,15 +93,25 @@ pub(crate) async fn count(request: Request, next: Next) -> Response {
             seconds: meter
                 .f64_histogram("foreshock_api_request_duration_seconds")
                 .with_description("From the headers of a request to those of its answer, by route")
-                .with_boundaries(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+                .with_boundaries(vec![
+                    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+                ])
                 .build(),
         }
     });
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let began = Instant::now();
     let response = next.run(request).await;
     let route = KeyValue::new("route", route);
-    instruments.seconds.record(began.elapsed().as_secs_f64(), std::slice::from_ref(&route));
-    instruments.requests.add(1, &[route, KeyValue::new("status", i64::from(response.status().as_u16()))]);
+    instruments
+        .seconds
+        .record(began.elapsed().as_secs_f64(), std::slice::from_ref(&route));
+    instruments.requests.add(
+        1,
+        &[route, KeyValue::new("status", i64::from(response.status().as_u16()))],
+    );
     response
 }

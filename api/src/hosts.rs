@@ -60,17 +60,26 @@ impl Host {
 
     /// The highest anomaly score.
     pub(crate) fn anomaly(&self) -> Option<f64> {
-        self.scores.iter().map(|score| score.anomaly).filter(|anomaly| anomaly.is_finite()).reduce(f64::max)
+        self.scores
+            .iter()
+            .map(|score| score.anomaly)
+            .filter(|anomaly| anomaly.is_finite())
+            .reduce(f64::max)
     }
 
     /// The limit that is reached first, if any is in sight.
     pub(crate) fn soonest(&self) -> Option<(&Forecast, f64)> {
-        self.forecasts.iter().find_map(|forecast| Some((forecast, forecast.seconds_to_limit?)))
+        self.forecasts
+            .iter()
+            .find_map(|forecast| Some((forecast, forecast.seconds_to_limit?)))
     }
 
     /// How many alerts fire.
     pub(crate) fn firing(&self) -> usize {
-        self.alerts.iter().filter(|alert| alert.state == AlertState::Firing).count()
+        self.alerts
+            .iter()
+            .filter(|alert| alert.state == AlertState::Firing)
+            .count()
     }
 
     /// Whether it has been silent for too long.
@@ -106,10 +115,14 @@ pub(crate) async fn overview(app: &App, tenant: &str, store: &Arc<Store>) -> Res
 
 /// One host.
 pub(crate) async fn find(app: &App, tenant: &str, store: &Arc<Store>, name: &str) -> Result<Host, Problem> {
-    gather(app, tenant, store, Some(name.to_owned())).await?.into_iter().next().ok_or_else(|| {
-        Problem::new(Kind::NotFound, format!("there is no host {name:?}"))
-            .hint("GET /api/v1/hosts lists those that sent something in the last 24 hours")
-    })
+    gather(app, tenant, store, Some(name.to_owned()))
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(|| {
+            Problem::new(Kind::NotFound, format!("there is no host {name:?}"))
+                .hint("GET /api/v1/hosts lists those that sent something in the last 24 hours")
+        })
 }
 
 async fn gather(app: &App, tenant: &str, store: &Arc<Store>, only: Option<String>) -> Result<Vec<Host>, Problem> {
@@ -117,7 +130,10 @@ async fn gather(app: &App, tenant: &str, store: &Arc<Store>, only: Option<String
     let (round, rules) = (app.board().round(tenant), app.board().rules(tenant));
     app.slots()
         .run(app.limits().query_timeout, move |deadline| {
-            let mut hosts = Hosts { only, found: BTreeMap::new() };
+            let mut hosts = Hosts {
+                only,
+                found: BTreeMap::new(),
+            };
             for (name, label) in names(&snapshot, now)? {
                 let Some(host) = hosts.of(&name) else { continue };
                 host.matchers = matchers(label, &name);
@@ -135,7 +151,11 @@ async fn gather(app: &App, tenant: &str, store: &Arc<Store>, only: Option<String
                     }
                 }
             }
-            for alert in rules.alerts().into_iter().filter(|alert| alert.state != AlertState::Resolved) {
+            for alert in rules
+                .alerts()
+                .into_iter()
+                .filter(|alert| alert.state != AlertState::Resolved)
+            {
                 // An alert about something that is no known host is on the page of alerts.
                 if let Some(host) = host_of(&alert.labels).and_then(|name| hosts.found.get_mut(name)) {
                     host.alerts.push(alert.clone());
@@ -149,7 +169,11 @@ async fn gather(app: &App, tenant: &str, store: &Arc<Store>, only: Option<String
             let mut hosts: Vec<Host> = hosts.found.into_values().collect();
             for host in &mut hosts {
                 // Stable, so that the host's own score stays before those of its devices at the same probability.
-                host.scores.sort_by(|a, b| probability(b).unwrap_or(-1.0).total_cmp(&probability(a).unwrap_or(-1.0)));
+                host.scores.sort_by(|a, b| {
+                    probability(b)
+                        .unwrap_or(-1.0)
+                        .total_cmp(&probability(a).unwrap_or(-1.0))
+                });
                 let soon = |forecast: &Forecast| forecast.seconds_to_limit.unwrap_or(f64::INFINITY);
                 host.forecasts.sort_by(|a, b| soon(a).total_cmp(&soon(b)));
             }
@@ -201,8 +225,12 @@ fn names(snapshot: &Snapshot, now: i64) -> Result<BTreeMap<String, &'static str>
 
 /// Leaves out scores, alerts and descriptions: they go on for a while after a host has gone silent.
 fn observed() -> Result<Matcher, Problem> {
-    Matcher::new(MatchOp::Nre, METRIC_NAME, "foreshock_(failure|anomaly|time_to|incident).*|ALERTS.*|target_info")
-        .map_err(|error| Problem::from_error(Kind::Internal, &error))
+    Matcher::new(
+        MatchOp::Nre,
+        METRIC_NAME,
+        "foreshock_(failure|anomaly|time_to|incident).*|ALERTS.*|target_info",
+    )
+    .map_err(|error| Problem::from_error(Kind::Internal, &error))
 }
 
 /// What picks the series of a host that `label` names.
@@ -211,13 +239,19 @@ fn matchers(label: &str, host: &str) -> String {
         return format!("{label}={}", quoted(host));
     }
     // The port, and the brackets of an IPv6 address, are no part of the host's name.
-    let literal: String = host.chars().flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c])).collect();
+    let literal: String = host
+        .chars()
+        .flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c]))
+        .collect();
     format!("{label}=~{}", quoted(&format!("\\[?{literal}\\]?(:[0-9]+)?")))
 }
 
 /// `text` as a string of PromQL.
 pub(crate) fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    format!(
+        "\"{}\"",
+        text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    )
 }
 
 fn last_seen(snapshot: &Snapshot, matchers: &str, now: i64) -> Result<Option<i64>, Problem> {
@@ -248,14 +282,25 @@ fn trends(
     now: i64,
     deadline: &Deadline,
 ) -> Result<Vec<(String, Vec<(i64, f64)>)>, Problem> {
-    let options = QueryOptions { deadline: deadline.clone(), ..QueryOptions::default() };
+    let options = QueryOptions {
+        deadline: deadline.clone(),
+        ..QueryOptions::default()
+    };
     let step = TREND_MS / TREND_POINTS;
     let end = now / step * step;
     // A maximum over each step, so that a short peak between two points is not lost.
-    let query = format!("max by (host) (max_over_time(foreshock_failure_probability[{}s]))", step / 1000);
+    let query = format!(
+        "max by (host) (max_over_time(foreshock_failure_probability[{}s]))",
+        step / 1000
+    );
     let answer = engine.range(snapshot, &query, end - TREND_MS, end, step, &options)?;
-    let Answered::Matrix(lines) = answer.value else { return Ok(Vec::new()) };
-    Ok(lines.into_iter().map(|line| (line.labels.get("host").unwrap_or("").to_owned(), line.points)).collect())
+    let Answered::Matrix(lines) = answer.value else {
+        return Ok(Vec::new());
+    };
+    Ok(lines
+        .into_iter()
+        .map(|line| (line.labels.get("host").unwrap_or("").to_owned(), line.points))
+        .collect())
 }
 
 /// `GET /api/v1/hosts`
@@ -268,7 +313,11 @@ pub(crate) async fn list(State(app): State<App>, request: Request) -> Result<Res
 }
 
 /// `GET /api/v1/hosts/{host}`
-pub(crate) async fn one(State(app): State<App>, Path(host): Path<String>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn one(
+    State(app): State<App>,
+    Path(host): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
     let Scope { tenant, store, .. } = Scope::read(&app, request).await?;
     let host = find(&app, &tenant, &store, &host).await?;
     Ok(axum::Json(host_json(&host)).into_response())

@@ -45,7 +45,9 @@ pub(crate) async fn list(State(app): State<App>, request: Request) -> Result<Res
     let (from, to) = (params.time("start", i64::MIN)?, params.time("end", i64::MAX)?);
     let host = params.get("host").map(str::to_owned);
     let found = blocking(move || Ok(IncidentBook::open(store.state())?.list(from, to)?)).await?;
-    let wanted = found.iter().filter(|incident| host.as_ref().is_none_or(|host| *host == incident.host));
+    let wanted = found
+        .iter()
+        .filter(|incident| host.as_ref().is_none_or(|host| *host == incident.host));
     Ok(axum::Json(json!({ "incidents": wanted.map(incident_json).collect::<Vec<_>>() })).into_response())
 }
 
@@ -61,10 +63,17 @@ pub(crate) async fn declare(State(app): State<App>, told: Told<Declaration>) -> 
     let Told { store, body, .. } = told;
     let now = app.now();
     let start = body.start.as_ref().map_or(Ok(now), |value| time("start", value, now))?;
-    let end = body.end.as_ref().filter(|value| !value.is_null()).map(|value| time("end", value, now)).transpose()?;
+    let end = body
+        .end
+        .as_ref()
+        .filter(|value| !value.is_null())
+        .map(|value| time("end", value, now))
+        .transpose()?;
     let kind = body.kind.unwrap_or_else(|| "unspecified".to_owned());
     // The same host, kind and second is the same incident: a button pressed twice, or a sender that tries again.
-    let id = body.id.unwrap_or_else(|| format!("{}-{kind}-{}", body.host, start / 1000));
+    let id = body
+        .id
+        .unwrap_or_else(|| format!("{}-{kind}-{}", body.host, start / 1000));
     let incident = Incident {
         id,
         host: body.host,
@@ -91,7 +100,17 @@ pub(crate) async fn change(
     let Told { store, body, .. } = told;
     let now = app.now();
     let start = body.start.as_ref().map(|value| time("start", value, now)).transpose()?;
-    let end = body.end.as_ref().map(|value| if value.is_null() { Ok(None) } else { time("end", value, now).map(Some) }).transpose()?;
+    let end = body
+        .end
+        .as_ref()
+        .map(|value| {
+            if value.is_null() {
+                Ok(None)
+            } else {
+                time("end", value, now).map(Some)
+            }
+        })
+        .transpose()?;
     let changed = blocking(move || {
         let book = IncidentBook::open(store.state())?;
         let mut incident = book.get(&id)?;
@@ -108,7 +127,11 @@ pub(crate) async fn change(
 }
 
 /// `DELETE /api/v1/incidents/{id}`
-pub(crate) async fn delete(State(app): State<App>, Path(id): Path<String>, request: Request) -> Result<StatusCode, Problem> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
     let store = Scope::read(&app, request).await?.store;
     let wanted = id.clone();
     if blocking(move || Ok(IncidentBook::open(store.state())?.delete(&wanted)?)).await? {
@@ -139,8 +162,9 @@ fn time(name: &str, value: &Value, now: i64) -> Result<i64, Problem> {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    parse_time(&text)
-        .ok_or_else(|| Problem::invalid(format!("{name} {text} is no time")).hint("use RFC 3339, seconds since 1970, or \"now\""))
+    parse_time(&text).ok_or_else(|| {
+        Problem::invalid(format!("{name} {text} is no time")).hint("use RFC 3339, seconds since 1970, or \"now\"")
+    })
 }
 
 impl From<IncidentError> for Problem {

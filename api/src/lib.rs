@@ -38,6 +38,7 @@ pub mod serve;
 pub mod silences;
 pub mod sink;
 mod sql;
+pub mod tables;
 mod work;
 
 pub use app::{App, AppParts, Build, Limits};

@@ -45,7 +45,10 @@ pub(crate) fn models(store: &Store, limit: usize) -> Result<Vec<Judged>, Problem
             threshold: model.threshold,
             evaluation: model.evaluation,
         });
-        Judged { entry, model: model.map_err(|error| Problem::from(error).detail().to_owned()) }
+        Judged {
+            entry,
+            model: model.map_err(|error| Problem::from(error).detail().to_owned()),
+        }
     });
     Ok(judged.collect())
 }
@@ -68,7 +71,11 @@ pub(crate) async fn list(State(app): State<App>, request: Request) -> Result<Res
 }
 
 /// `POST /api/v1/models/{id}/promote`
-pub(crate) async fn promote(State(app): State<App>, Path(id): Path<i64>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn promote(
+    State(app): State<App>,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Result<Response, Problem> {
     let store = Scope::read(&app, request).await?.store;
     let now = app.now();
     blocking(move || Ok(Registry::open(store.state())?.promote(ModelId(id), now)?)).await?;
@@ -79,7 +86,9 @@ pub(crate) async fn promote(State(app): State<App>, Path(id): Path<i64>, request
 pub(crate) async fn rollback(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let Scope { store, params, .. } = Scope::read(&app, request).await?;
     let horizon = match params.get("horizon") {
-        Some(text) => text.parse::<Horizon>().map_err(|error| parameter("horizon", &error.to_string()))?,
+        Some(text) => text
+            .parse::<Horizon>()
+            .map_err(|error| parameter("horizon", &error.to_string()))?,
         None => Horizon::HOUR,
     };
     let id = blocking(move || Ok(Registry::open(store.state())?.rollback(horizon)?)).await?;

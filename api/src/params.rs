@@ -34,10 +34,16 @@ impl Params {
             .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
         let mut all = Vec::new();
         if is_form && request.method() != Method::GET {
-            let Form(in_body) = Form::<Vec<(String, String)>>::from_request(request, &()).await.map_err(|error| {
-                let kind = if error.status() == Kind::TooLarge.status() { Kind::TooLarge } else { Kind::Invalid };
-                Problem::new(kind, format!("cannot read the form: {}", error.body_text()))
-            })?;
+            let Form(in_body) = Form::<Vec<(String, String)>>::from_request(request, &())
+                .await
+                .map_err(|error| {
+                    let kind = if error.status() == Kind::TooLarge.status() {
+                        Kind::TooLarge
+                    } else {
+                        Kind::Invalid
+                    };
+                    Problem::new(kind, format!("cannot read the form: {}", error.body_text()))
+                })?;
             all = in_body;
         }
         all.extend(in_url);
@@ -46,7 +52,11 @@ impl Params {
 
     /// The first value of `name`, unless it is empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+            .filter(|v| !v.is_empty())
     }
 
     /// Every value of `name`.
@@ -67,7 +77,10 @@ impl Params {
     /// The duration `name` in milliseconds.
     pub(crate) fn duration(&self, name: &str) -> Result<Option<i64>, Problem> {
         self.get(name)
-            .map(|text| parse_duration(text).ok_or_else(|| parameter(name, &format!("cannot parse {text:?} to a valid duration"))))
+            .map(|text| {
+                parse_duration(text)
+                    .ok_or_else(|| parameter(name, &format!("cannot parse {text:?} to a valid duration")))
+            })
             .transpose()
     }
 
@@ -76,7 +89,9 @@ impl Params {
         let Some(text) = self.get(name) else { return Ok(None) };
         match text.parse::<i64>() {
             Ok(0) => Ok(None),
-            Ok(limit) => usize::try_from(limit).map(Some).map_err(|_| parameter(name, "limit must be non-negative")),
+            Ok(limit) => usize::try_from(limit)
+                .map(Some)
+                .map_err(|_| parameter(name, "limit must be non-negative")),
             Err(error) => Err(parameter(name, &format!("cannot parse {text:?} as a number: {error}"))),
         }
     }
@@ -98,7 +113,9 @@ impl Scope {
     pub(crate) async fn read(app: &App, request: Request) -> Result<Self, Problem> {
         let named = tenant_of_header(request.headers())?;
         let params = Params::read(request).await?;
-        let tenant = named.or_else(|| params.get("tenant").map(str::to_owned)).unwrap_or_else(|| DEFAULT_TENANT.to_owned());
+        let tenant = named
+            .or_else(|| params.get("tenant").map(str::to_owned))
+            .unwrap_or_else(|| DEFAULT_TENANT.to_owned());
         let store = app.store(&tenant).await?;
         Ok(Self { tenant, store, params })
     }
@@ -115,8 +132,6 @@ impl FromRequest<App> for Scope {
 /// A request with a JSON body, and whose data it is about.
 #[derive(Debug)]
 pub(crate) struct Told<T> {
-    /// Whose data.
-    pub(crate) tenant: String,
     /// His store.
     pub(crate) store: Arc<Store>,
     /// What the body says.
@@ -130,16 +145,24 @@ impl<T: DeserializeOwned + Send> FromRequest<App> for Told<T> {
         let (parts, body) = request.into_parts();
         let tenant = tenant_of(&parts.headers, &parts.uri)?;
         // A form or plain text may come from any page that a browser shows; JSON may not without being asked for.
-        let is_json = parts.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+        let is_json = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
         if !is_json {
-            return Err(Problem::new(Kind::UnsupportedMedia, "the body must be JSON").hint("send Content-Type: application/json"));
+            return Err(Problem::new(Kind::UnsupportedMedia, "the body must be JSON")
+                .hint("send Content-Type: application/json"));
         }
         let bound = app.limits().body_bytes;
         let bytes = axum::body::to_bytes(body, bound)
             .await
             .map_err(|_| Problem::new(Kind::TooLarge, format!("the body is cut off or over {bound} bytes")))?;
-        let body = serde_json::from_slice(&bytes).map_err(|error| Problem::invalid(format!("the body is not as expected: {error}")))?;
-        Ok(Self { store: app.store(&tenant).await?, tenant, body })
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|error| Problem::invalid(format!("the body is not as expected: {error}")))?;
+        Ok(Self {
+            store: app.store(&tenant).await?,
+            body,
+        })
     }
 }
 
@@ -148,14 +171,21 @@ fn tenant_of(headers: &HeaderMap, uri: &Uri) -> Result<String, Problem> {
     if let Some(named) = tenant_of_header(headers)? {
         return Ok(named);
     }
-    let in_url = Query::<Vec<(String, String)>>::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default();
+    let in_url = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map(|Query(pairs)| pairs)
+        .unwrap_or_default();
     Ok(Params(in_url).get("tenant").unwrap_or(DEFAULT_TENANT).to_owned())
 }
 
 fn tenant_of_header(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     headers
         .get(TENANT_HEADER)
-        .map(|value| value.to_str().map(str::to_owned).map_err(|_| Problem::invalid("header X-Scope-OrgID is not ASCII")))
+        .map(|value| {
+            value
+                .to_str()
+                .map(str::to_owned)
+                .map_err(|_| Problem::invalid("header X-Scope-OrgID is not ASCII"))
+        })
         .transpose()
 }
 
@@ -181,7 +211,9 @@ pub(crate) fn parse_time(text: &str) -> Option<i64> {
         // Beyond this range a millisecond is no longer exact, and no clock shows such a time.
         return (millis.is_finite() && millis.abs() < 9.0e15).then_some(millis as i64);
     }
-    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_millisecond)
 }
 
 /// Milliseconds of a duration as Prometheus takes it: seconds with a fraction, or `1h30m`.
@@ -208,7 +240,10 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
         let (number, tail) = rest.split_at(digits);
         let letters = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
         let (unit, tail) = tail.split_at(letters);
-        let at = UNITS.iter().position(|(name, _)| *name == unit).filter(|&at| at >= next_unit)?;
+        let at = UNITS
+            .iter()
+            .position(|(name, _)| *name == unit)
+            .filter(|&at| at >= next_unit)?;
         total = total.checked_add(number.parse::<i64>().ok()?.checked_mul(UNITS[at].1)?)?;
         next_unit = at + 1;
         rest = tail;

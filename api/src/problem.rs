@@ -72,7 +72,9 @@ impl Kind {
     #[must_use]
     pub const fn prometheus(self) -> &'static str {
         match self {
-            Self::Invalid | Self::TooLarge | Self::UnsupportedMedia | Self::MethodNotAllowed | Self::Conflict => "bad_data",
+            Self::Invalid | Self::TooLarge | Self::UnsupportedMedia | Self::MethodNotAllowed | Self::Conflict => {
+                "bad_data"
+            }
             Self::NotFound => "not_found",
             Self::Execution => "execution",
             Self::Canceled => "canceled",
@@ -114,7 +116,12 @@ pub struct Problem {
 impl Problem {
     /// A problem of `kind`; `detail` says what happened.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), hint: None, retry_after_seconds: None }
+        Self {
+            kind,
+            detail: detail.into(),
+            hint: None,
+            retry_after_seconds: None,
+        }
     }
 
     /// [`Kind::Invalid`].
@@ -190,7 +197,9 @@ impl Problem {
         self.log();
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.kind.status();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

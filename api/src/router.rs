@@ -2,8 +2,8 @@
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{Method, Uri};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Uri};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -21,13 +21,34 @@ pub fn router(app: App) -> Router {
         .route("/-/ready", get(ready))
         .route("/metrics", get(metrics))
         // Prometheus' API.
-        .route("/api/v1/query", get(prometheus::query::instant).post(prometheus::query::instant))
-        .route("/api/v1/query_range", get(prometheus::query::range).post(prometheus::query::range))
-        .route("/api/v1/query_exemplars", get(prometheus::query::exemplars).post(prometheus::query::exemplars))
-        .route("/api/v1/format_query", get(prometheus::query::format).post(prometheus::query::format))
-        .route("/api/v1/parse_query", get(prometheus::query::parse).post(prometheus::query::parse))
-        .route("/api/v1/series", get(prometheus::series::series).post(prometheus::series::series))
-        .route("/api/v1/labels", get(prometheus::series::names).post(prometheus::series::names))
+        .route(
+            "/api/v1/query",
+            get(prometheus::query::instant).post(prometheus::query::instant),
+        )
+        .route(
+            "/api/v1/query_range",
+            get(prometheus::query::range).post(prometheus::query::range),
+        )
+        .route(
+            "/api/v1/query_exemplars",
+            get(prometheus::query::exemplars).post(prometheus::query::exemplars),
+        )
+        .route(
+            "/api/v1/format_query",
+            get(prometheus::query::format).post(prometheus::query::format),
+        )
+        .route(
+            "/api/v1/parse_query",
+            get(prometheus::query::parse).post(prometheus::query::parse),
+        )
+        .route(
+            "/api/v1/series",
+            get(prometheus::series::series).post(prometheus::series::series),
+        )
+        .route(
+            "/api/v1/labels",
+            get(prometheus::series::names).post(prometheus::series::names),
+        )
         .route("/api/v1/label/{name}/values", get(prometheus::series::values))
         .route("/api/v1/metadata", get(prometheus::series::metadata))
         .route("/api/v1/rules", get(prometheus::rules::rules))
@@ -48,7 +69,10 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/hosts/{host}", get(hosts::one))
         .route("/api/v1/scores", get(scores::list))
         .route("/api/v1/incidents", get(incidents::list).post(incidents::declare))
-        .route("/api/v1/incidents/{id}", get(incidents::one).patch(incidents::change).delete(incidents::delete))
+        .route(
+            "/api/v1/incidents/{id}",
+            get(incidents::one).patch(incidents::change).delete(incidents::delete),
+        )
         .route("/api/v1/models", get(models::list))
         .route("/api/v1/models/{id}/promote", post(models::promote))
         .route("/api/v1/models/rollback", post(models::rollback))
@@ -86,12 +110,17 @@ async fn healthy() -> &'static str {
 async fn ready(State(app): State<App>) -> Response {
     match app.ready() {
         Ok(()) => "Foreshock is ready.\n".into_response(),
-        Err(missing) => Problem::new(Kind::Unavailable, format!("not ready: {missing}")).retry_after(1).into_response(),
+        Err(missing) => Problem::new(Kind::Unavailable, format!("not ready: {missing}"))
+            .retry_after(1)
+            .into_response(),
     }
 }
 
 async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics())
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        app.metrics(),
+    )
 }
 
 async fn not_found(uri: Uri) -> Problem {
@@ -106,6 +135,9 @@ async fn not_found(uri: Uri) -> Problem {
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem::new(Kind::MethodNotAllowed, format!("{} does not answer {method}", uri.path()))
-        .hint("the header Allow says which methods it answers")
+    Problem::new(
+        Kind::MethodNotAllowed,
+        format!("{} does not answer {method}", uri.path()),
+    )
+    .hint("the header Allow says which methods it answers")
 }

@@ -19,8 +19,18 @@ pub(crate) async fn list(State(app): State<App>, request: Request) -> Result<Res
         return Ok(axum::Json(json!({ "scored_at": null, "scores": [], "forecasts": [] })).into_response());
     };
     let wanted = |name: &str| host.is_none_or(|host| host == name);
-    let scores: Vec<Value> = round.scores.iter().filter(|score| wanted(&score.host)).map(score_json).collect();
-    let forecasts: Vec<Value> = round.forecasts.iter().filter(|f| wanted(&f.host)).map(forecast_json).collect();
+    let scores: Vec<Value> = round
+        .scores
+        .iter()
+        .filter(|score| wanted(&score.host))
+        .map(score_json)
+        .collect();
+    let forecasts: Vec<Value> = round
+        .forecasts
+        .iter()
+        .filter(|f| wanted(&f.host))
+        .map(forecast_json)
+        .collect();
     let body = json!({ "scored_at": rfc3339(round.at_ms), "scores": scores, "forecasts": forecasts });
     Ok(axum::Json(body).into_response())
 }
@@ -29,9 +39,12 @@ pub(crate) async fn list(State(app): State<App>, request: Request) -> Result<Res
 pub(crate) fn score_json(score: &HostScore) -> Value {
     let (state, probability, learning, why) = match &score.state {
         ScoreState::Scored(probability) => ("scored", Some(probability.get()), None, None),
-        ScoreState::Learning { have, need, what } => {
-            ("learning", None, Some(json!({ "have": have, "need": need, "what": what })), None)
-        }
+        ScoreState::Learning { have, need, what } => (
+            "learning",
+            None,
+            Some(json!({ "have": have, "need": need, "what": what })),
+            None,
+        ),
         ScoreState::Abstained { why } => ("abstained", None, None, Some(why)),
     };
     json!({

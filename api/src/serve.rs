@@ -31,7 +31,11 @@ pub struct Connections {
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { at_once: 1024, header_timeout: Duration::from_secs(30), drain: Duration::from_secs(10) }
+        Self {
+            at_once: 1024,
+            header_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
@@ -69,7 +73,13 @@ impl Port {
             };
             match accepted {
                 Ok((stream, permit)) => {
-                    tokio::spawn(answer(stream, router.clone(), connections.clone(), shutdown.clone(), permit));
+                    tokio::spawn(answer(
+                        stream,
+                        router.clone(),
+                        connections.clone(),
+                        shutdown.clone(),
+                        permit,
+                    ));
                 }
                 // Out of file descriptors, most likely: the listener is sound, so wait for others to close theirs.
                 Err(error) => {
@@ -80,7 +90,10 @@ impl Port {
         }
         drop(self.listener);
         let all = u32::try_from(connections.at_once).unwrap_or(u32::MAX);
-        if tokio::time::timeout(connections.drain, free.acquire_many(all)).await.is_err() {
+        if tokio::time::timeout(connections.drain, free.acquire_many(all))
+            .await
+            .is_err()
+        {
             tracing::warn!(address = %self.address, "requests were cut off at shutdown");
         }
     }
@@ -108,7 +121,10 @@ async fn answer(
         request.map(axum::body::Body::new)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(connections.header_timeout);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(connections.header_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -77,7 +77,10 @@ impl Silence {
     #[must_use]
     pub fn covers(&self, labels: &Labels, now_ms: i64) -> bool {
         (self.starts_ms..self.ends_ms).contains(&now_ms)
-            && self.conditions.iter().all(|c| c.matcher().is_ok_and(|matcher| matcher.matches_labels(labels)))
+            && self
+                .conditions
+                .iter()
+                .all(|c| c.matcher().is_ok_and(|matcher| matcher.matches_labels(labels)))
     }
 }
 
@@ -106,7 +109,13 @@ impl<'a> SilenceBook<'a> {
         self.state.with(|connection| {
             connection.execute(
                 "INSERT INTO silence (matchers, starts_ms, ends_ms, created_by, comment) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![conditions, silence.starts_ms, silence.ends_ms, silence.created_by, silence.comment],
+                params![
+                    conditions,
+                    silence.starts_ms,
+                    silence.ends_ms,
+                    silence.created_by,
+                    silence.comment
+                ],
             )?;
             Ok(connection.last_insert_rowid())
         })
@@ -131,7 +140,10 @@ impl<'a> SilenceBook<'a> {
     /// [`StateError`] when it cannot be written.
     pub fn end(&self, id: i64, now_ms: i64) -> Result<bool, StateError> {
         self.state.with(|connection| {
-            let ended = connection.execute("UPDATE silence SET ends_ms = ?2 WHERE id = ?1 AND ends_ms > ?2", [id, now_ms])?;
+            let ended = connection.execute(
+                "UPDATE silence SET ends_ms = ?2 WHERE id = ?1 AND ends_ms > ?2",
+                [id, now_ms],
+            )?;
             Ok(ended > 0)
         })
     }
@@ -182,7 +194,10 @@ pub(crate) async fn one(State(app): State<App>, Path(id): Path<i64>, request: Re
     let store = Scope::read(&app, request).await?.store;
     let now = app.now();
     let found = blocking(move || Ok(SilenceBook::open(store.state())?.current(now)?)).await?;
-    let silence = found.iter().find(|silence| silence.id == id).ok_or_else(|| missing(id))?;
+    let silence = found
+        .iter()
+        .find(|silence| silence.id == id)
+        .ok_or_else(|| missing(id))?;
     Ok(axum::Json(silence_json(silence, now)).into_response())
 }
 
@@ -215,7 +230,12 @@ fn wished(wish: Wish, now: i64) -> Result<Silence, Problem> {
     };
     let mut conditions = wish.matchers;
     for (name, value) in [("host", wish.host), ("alertname", wish.alertname)] {
-        let plain = |value| Condition { name: name.to_owned(), value, is_regex: false, is_equal: true };
+        let plain = |value| Condition {
+            name: name.to_owned(),
+            value,
+            is_regex: false,
+            is_equal: true,
+        };
         conditions.extend(value.filter(|value| !value.is_empty()).map(plain));
     }
     for condition in &conditions {
@@ -227,19 +247,34 @@ fn wished(wish: Wish, now: i64) -> Result<Silence, Problem> {
         return Err(Problem::invalid("the silence would match every alert")
             .hint("give `host`, `alertname` or `matchers` with at least one that does not match the empty value"));
     }
-    let starts_ms = wish.starts_at.as_deref().map_or(Ok(now), |text| time("startsAt", text))?;
+    let starts_ms = wish
+        .starts_at
+        .as_deref()
+        .map_or(Ok(now), |text| time("startsAt", text))?;
     let ends_ms = match (wish.ends_at.as_deref(), wish.duration.as_deref()) {
         (Some(text), _) => time("endsAt", text)?,
         (None, Some(text)) => {
-            let length = parse_duration(text).ok_or_else(|| Problem::invalid(format!("duration {text:?} is none, as 1h is")))?;
+            let length =
+                parse_duration(text).ok_or_else(|| Problem::invalid(format!("duration {text:?} is none, as 1h is")))?;
             starts_ms.saturating_add(length)
         }
-        (None, None) => return Err(Problem::invalid("the silence has no end").hint("give `duration`, as 1h, or `endsAt`")),
+        (None, None) => {
+            return Err(Problem::invalid("the silence has no end").hint("give `duration`, as 1h, or `endsAt`"));
+        }
     };
     if ends_ms <= starts_ms || ends_ms <= now {
-        return Err(Problem::invalid("the silence ends before it starts, or has ended already"));
+        return Err(Problem::invalid(
+            "the silence ends before it starts, or has ended already",
+        ));
     }
-    Ok(Silence { id: 0, conditions, starts_ms, ends_ms, created_by: wish.created_by, comment: wish.comment })
+    Ok(Silence {
+        id: 0,
+        conditions,
+        starts_ms,
+        ends_ms,
+        created_by: wish.created_by,
+        comment: wish.comment,
+    })
 }
 
 fn silence_json(silence: &Silence, now: i64) -> Value {

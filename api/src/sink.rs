@@ -41,7 +41,10 @@ impl Sink {
     /// What the system says, as a port in use.
     pub async fn start(address: SocketAddr, shutdown: watch::Receiver<bool>) -> io::Result<Self> {
         let port = Port::bind(address).await?;
-        let sink = Self { address: port.address(), received: Arc::default() };
+        let sink = Self {
+            address: port.address(),
+            received: Arc::default(),
+        };
         let router = Router::new()
             .route("/alerts", post(receive))
             .layer(DefaultBodyLimit::max(BODY_BYTES))
@@ -59,7 +62,11 @@ impl Sink {
     /// What arrived since the last call, in order.
     #[must_use]
     pub fn take(&self) -> Vec<Received> {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+        self.received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+            .collect()
     }
 }
 
@@ -68,7 +75,10 @@ async fn receive(
     headers: HeaderMap,
     Json(body): Json<serde_json::Value>,
 ) -> StatusCode {
-    let idempotency_key = headers.get("Idempotency-Key").and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let idempotency_key = headers
+        .get("Idempotency-Key")
+        .and_then(|v| v.to_str().ok())
+        .map(str::to_owned);
     let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
     if received.len() == KEPT {
         received.pop_front();

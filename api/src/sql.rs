@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::csv;
-use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::WriterBuilder;
@@ -15,6 +14,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use serde::Deserialize;
+use sql::{Answer, SqlError, SqlErrorKind};
 use store::Store;
 
 use crate::app::App;
@@ -36,7 +36,10 @@ struct Asked {
 /// `GET /api/v1/sql?query=`, `POST /api/v1/sql` with a form or `{"query": ...}`
 pub(crate) async fn query(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let format = Format::of(request.headers());
-    let is_json = request.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/json"));
+    let is_json = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|v| v.as_bytes().starts_with(b"application/json"));
     let (store, query) = if is_json {
         let Told { store, body, .. } = Told::<Asked>::from_request(request, &app).await?;
         (store, body.query)
@@ -48,27 +51,43 @@ pub(crate) async fn query(State(app): State<App>, request: Request) -> Result<Re
         return Err(Problem::invalid("parameter \"query\" is missing")
             .hint("GET /api/v1/sql?query=SELECT..., or POST {\"query\": \"SELECT ...\"}"));
     }
-    let answer = execute(&app, store, query).await?;
+    let answer = execute(&app, &store, &query).await?;
     let truncated = answer.truncated;
-    let body = blocking(move || format.write(&answer).map_err(|error| Problem::from_error(Kind::Internal, &error))).await?;
+    let body = blocking(move || {
+        format
+            .write(&answer)
+            .map_err(|error| Problem::from_error(Kind::Internal, &error))
+    })
+    .await?;
     let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     if truncated {
-        response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(TRUNCATED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
 
-/// Rows of an answer.
-struct Rows {
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    truncated: bool,
+async fn execute(app: &App, store: &Arc<Store>, query: &str) -> Result<Answer, Problem> {
+    // The engine bounds memory, rows, time and queries at once by itself, and stops when this is dropped.
+    Ok(app.sql().query(store, query).await?)
 }
 
-async fn execute(app: &App, store: Arc<Store>, query: String) -> Result<Rows, Problem> {
-    drop((app.limits().sql_rows, store, query));
-    Err(Problem::new(Kind::Unavailable, "SQL is not there yet"))
+impl From<SqlError> for Problem {
+    fn from(error: SqlError) -> Self {
+        let kind = match error.kind() {
+            SqlErrorKind::BadData => Kind::Invalid,
+            SqlErrorKind::ReadOnly => Kind::Forbidden,
+            SqlErrorKind::TooLarge | SqlErrorKind::Execution => Kind::Execution,
+            SqlErrorKind::Timeout => Kind::Timeout,
+            SqlErrorKind::Canceled => Kind::Canceled,
+            SqlErrorKind::Internal => Kind::Internal,
+        };
+        Self::from_error(kind, &error).maybe_hint(error.hint())
+    }
 }
 
 /// How rows are written.
@@ -100,7 +119,7 @@ impl Format {
         }
     }
 
-    fn write(self, rows: &Rows) -> Result<Vec<u8>, ArrowError> {
+    fn write(self, rows: &Answer) -> Result<Vec<u8>, ArrowError> {
         match self {
             Self::Json => json(rows),
             Self::Csv => {
@@ -121,7 +140,7 @@ impl Format {
 }
 
 /// `{"columns":[{"name","type"}],"rows":[{...}],"truncated":false}`; the list of columns keeps their order.
-fn json(rows: &Rows) -> Result<Vec<u8>, ArrowError> {
+fn json(rows: &Answer) -> Result<Vec<u8>, ArrowError> {
     let mut out = br#"{"columns":"#.to_vec();
     list(&mut out, rows.schema.fields(), |out, field| {
         out.extend_from_slice(br#"{"name":"#);
@@ -131,7 +150,9 @@ fn json(rows: &Rows) -> Result<Vec<u8>, ArrowError> {
         out.push(b'}');
     });
     out.extend_from_slice(br#","rows":"#);
-    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(out);
+    let mut writer = WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, JsonArray>(out);
     let batches: Vec<&RecordBatch> = rows.batches.iter().collect();
     writer.write_batches(&batches)?;
     writer.finish()?;
@@ -139,7 +160,11 @@ fn json(rows: &Rows) -> Result<Vec<u8>, ArrowError> {
     if batches.iter().all(|batch| batch.num_rows() == 0) && !out.ends_with(b"]") {
         out.extend_from_slice(b"[]");
     }
-    out.extend_from_slice(if rows.truncated { br#","truncated":true}"# } else { br#","truncated":false}"# });
+    out.extend_from_slice(if rows.truncated {
+        br#","truncated":true}"#
+    } else {
+        br#","truncated":false}"#
+    });
     Ok(out)
 }
 

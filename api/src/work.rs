@@ -27,7 +27,10 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(at_once: usize, wait: Duration) -> Self {
-        Self { free: Arc::new(Semaphore::new(at_once)), wait }
+        Self {
+            free: Arc::new(Semaphore::new(at_once)),
+            wait,
+        }
     }
 
     /// A slot, held until it is dropped.
@@ -64,8 +67,11 @@ impl Slots {
                 Ok(panic) => resume_unwind(panic),
                 Err(_) => Err(Problem::new(Kind::Unavailable, "the server is stopping").retry_after(5)),
             }),
-            Err(_) => Err(Problem::new(Kind::Timeout, format!("the query took more than {} s", timeout.as_secs_f64()))
-                .hint("ask for less time or fewer series, or raise `timeout`")),
+            Err(_) => Err(Problem::new(
+                Kind::Timeout,
+                format!("the query took more than {} s", timeout.as_secs_f64()),
+            )
+            .hint("ask for less time or fewer series, or raise `timeout`")),
         }
     }
 }
@@ -74,10 +80,12 @@ impl Slots {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| match failed.try_into_panic() {
-        Ok(panic) => resume_unwind(panic),
-        Err(_) => Err(Problem::new(Kind::Unavailable, "the server is stopping").retry_after(5)),
-    })
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|failed| match failed.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(Problem::new(Kind::Unavailable, "the server is stopping").retry_after(5)),
+        })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::features::catalogue::{Kind, SignalDef, Unit};
 use crate::features::{Aggregate, Origin, Part, Prepared};
-use crate::model::Model;
+use crate::model::{Family, Model};
 use crate::window::spoken_duration;
 
 /// Most signals that an explanation names.
@@ -49,6 +49,10 @@ pub(crate) fn of_model(
     origins: &[Origin],
     peers: &Peers,
 ) -> Vec<Signal> {
+    // How unusual a host is as a whole is told by the columns that are unusual.
+    if model.family() == Family::Unusual {
+        return of_deviations(prepared, at, peers);
+    }
     let mut parts = Vec::new();
     model
         .speaking_head(standardised)
@@ -75,46 +79,74 @@ pub(crate) fn of_deviations(prepared: &Prepared<'_>, at: i64, peers: &Peers) -> 
     name(prepared, at, found, peers)
 }
 
-fn name(prepared: &Prepared<'_>, at: i64, mut found: Vec<(Origin, f64)>, peers: &Peers) -> Vec<Signal> {
-    found.retain(|(_, part)| *part > 0.0);
-    // Ties are broken by position, so that two rounds with the same numbers name the same signals.
-    found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let all: f64 = found.iter().map(|(_, part)| part).sum();
-    let mut named: Vec<Signal> = Vec::new();
-    let mut seen: Vec<usize> = Vec::new();
+/// One thing to name: a signal with the column of it that moved the score most, or one of the rest.
+#[derive(Clone, Copy)]
+struct Group {
+    total: f64,
+    best: f64,
+    origin: Origin,
+}
+
+fn name(prepared: &Prepared<'_>, at: i64, found: Vec<(Origin, f64)>, peers: &Peers) -> Vec<Signal> {
+    // Several views of one signal say the same thing: they count together and are named once.
+    let mut groups: std::collections::BTreeMap<usize, Group> = std::collections::BTreeMap::new();
     for (origin, part) in found {
-        let share = part / all;
+        let key = match origin {
+            Origin::Column(column) => prepared.set.columns[column].signal,
+            Origin::Structure => usize::MAX,
+            Origin::History => usize::MAX - 1,
+            // The columns themselves say what is unusual.
+            Origin::Together => continue,
+        };
+        let group = groups.entry(key).or_insert(Group {
+            total: 0.0,
+            best: f64::NEG_INFINITY,
+            origin,
+        });
+        group.total += part;
+        if part > group.best {
+            (group.best, group.origin) = (part, origin);
+        }
+    }
+    let mut ranked: Vec<Group> = groups.into_values().filter(|g| g.total > 0.0).collect();
+    // Ties are broken by position, so that two rounds with the same numbers name the same signals.
+    ranked.sort_by(|a, b| b.total.total_cmp(&a.total).then(a.origin.cmp(&b.origin)));
+    let all: f64 = ranked.iter().map(|g| g.total).sum();
+    let mut named: Vec<Signal> = Vec::new();
+    for group in ranked {
+        let share = group.total / all;
         if named.len() >= SIGNALS_MAX || (named.len() >= SIGNALS_MIN && share < SHARE_MIN) {
             break;
         }
-        let signal = match origin {
-            // Two views of one signal say the same thing twice; its contribution joins the first.
+        let signal = match group.origin {
             Origin::Column(column) => {
-                let id = prepared.set.columns[column].signal;
-                if let Some(i) = seen.iter().position(|s| *s == id) {
-                    named[i].contribution += share;
+                // What moved the score little and is where it always is explains nothing.
+                if share < SHARE_MIN && !is_unusual(prepared, column, at, 1.0) {
                     continue;
                 }
                 let Some(signal) = column_signal(prepared, column, at, peers, share) else {
                     continue;
                 };
-                seen.push(id);
                 signal
             }
-            Origin::Structure => {
-                seen.push(usize::MAX);
-                structure_signal(prepared, at, share)
-            }
-            Origin::History => {
-                seen.push(usize::MAX - 1);
-                history_signal(prepared, at, share)
-            }
-            // The columns themselves say what is unusual.
-            Origin::Together => continue,
+            Origin::Structure if share >= SHARE_MIN => structure_signal(prepared, at, share),
+            Origin::History if share >= SHARE_MIN => history_signal(prepared, at, share),
+            Origin::Structure | Origin::History | Origin::Together => continue,
         };
         named.push(signal);
     }
     named
+}
+
+/// Whether the short window stands more than `spreads` usual spreads from what is usual.
+fn is_unusual(prepared: &Prepared<'_>, column: usize, at: i64, spreads: f64) -> bool {
+    let now = prepared
+        .view(column, at)
+        .and_then(|v| Aggregate::of(v.blocks(v.windows.short, 0)).mean());
+    match (now, prepared.baseline(column, at)) {
+        (Some(now), Some(base)) => (now - base.mean).abs() / base.spread > spreads,
+        _ => false,
+    }
 }
 
 fn column_signal(prepared: &Prepared<'_>, column: usize, at: i64, peers: &Peers, contribution: f64) -> Option<Signal> {

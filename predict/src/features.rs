@@ -503,8 +503,15 @@ pub fn features_over(
     let parts: Vec<Option<(Vec<i64>, Vec<f32>)>> = wanted
         .par_iter()
         .map(|(host, times)| {
-            let (Some(series), Some(first), Some(last)) = (inventory.get(host), times.first(), times.last()) else {
+            let (Some(first), Some(last)) = (times.first(), times.last()) else {
                 return Ok(None);
+            };
+            let nothing = columns::HostSeries::default();
+            // Without any column there is still the history of incidents.
+            let series = match inventory.get(host) {
+                Some(series) => series,
+                None if set.columns.is_empty() => &nothing,
+                None => return Ok(None),
             };
             let (first, last) = (set.grid.last_complete(*first), set.grid.last_complete(*last));
             let columns = build(telemetry, set, series, set.first_block(first), last)?;

@@ -23,6 +23,7 @@
 //! assert_eq!(Probability::new(1.5), None);
 //! ```
 
+pub mod backtest;
 pub mod calibration;
 pub mod dataset;
 pub mod evaluate;

@@ -31,6 +31,8 @@ pub enum Family {
     Logistic,
     /// Extremely randomised trees by smartcore.
     ExtraTrees,
+    /// No learning: how unusual the host is as a whole, calibrated.
+    Unusual,
 }
 
 impl Family {
@@ -40,6 +42,7 @@ impl Family {
         match self {
             Self::Logistic => "logistic",
             Self::ExtraTrees => "extra-trees",
+            Self::Unusual => "unusual",
         }
     }
 }
@@ -52,6 +55,13 @@ pub enum Estimator {
     Logistic(Logistic),
     /// Extremely randomised trees.
     ExtraTrees(Forest),
+    /// How unusual the host is as a whole: one standardised feature, taken as it is.
+    Unusual {
+        /// Its position.
+        feature: usize,
+        /// How many features there are.
+        width: usize,
+    },
 }
 
 impl Estimator {
@@ -68,16 +78,20 @@ impl Estimator {
                 .map(Self::Logistic)
                 .map_err(|e| e.to_string()),
             Family::ExtraTrees => {
-                let records = dataset.records().as_standard_layout();
-                let rows = records.as_slice().ok_or("rows do not lie one behind the other")?;
+                // Standard layout of the transposed is column by column of the original: no copy, and what trees scan.
+                let columns = dataset.records().t();
+                let columns = columns.as_standard_layout();
+                let columns = columns.as_slice().ok_or("columns do not lie one behind the other")?;
                 let size = ForestSize {
                     trees: 60,
                     depth: 12,
                     leaf: 5,
                 };
                 let answers = dataset.targets().to_vec();
-                Forest::fit(rows, dataset.records().ncols(), &answers, size, log_odds_shift, seed).map(Self::ExtraTrees)
+                Forest::fit(columns, dataset.records().ncols(), &answers, size, log_odds_shift, seed)
+                    .map(Self::ExtraTrees)
             }
+            Family::Unusual => Err("how unusual a host is needs no fitting".to_owned()),
         }
     }
 
@@ -87,6 +101,7 @@ impl Estimator {
         match self {
             Self::Logistic(_) => Family::Logistic,
             Self::ExtraTrees(_) => Family::ExtraTrees,
+            Self::Unusual { .. } => Family::Unusual,
         }
     }
 
@@ -95,6 +110,7 @@ impl Estimator {
         match self {
             Self::Logistic(m) => m.raw(x),
             Self::ExtraTrees(m) => m.raw(x),
+            Self::Unusual { feature, .. } => x[*feature],
         }
     }
 
@@ -103,6 +119,11 @@ impl Estimator {
         match self {
             Self::Logistic(m) => m.contributions(x, out),
             Self::ExtraTrees(m) => m.contributions(x, out),
+            Self::Unusual { feature, width } => {
+                out.clear();
+                out.resize(*width, 0.0);
+                out[*feature] = x[*feature];
+            }
         }
     }
 
@@ -110,6 +131,7 @@ impl Estimator {
         match self {
             Self::Logistic(m) => m.width(),
             Self::ExtraTrees(m) => m.width(),
+            Self::Unusual { width, .. } => *width,
         }
     }
 
@@ -117,6 +139,7 @@ impl Estimator {
         match self {
             Self::Logistic(_) => true,
             Self::ExtraTrees(m) => m.is_sound(),
+            Self::Unusual { feature, width } => feature < width,
         }
     }
 }

@@ -51,6 +51,33 @@ pub enum TelemetryError {
     },
 }
 
+/// The usual distance of samples in milliseconds: the median over some series near the end of `range`.
+///
+/// # Errors
+/// [`TelemetryError`] when samples cannot be read.
+pub fn sample_distance(telemetry: &dyn Telemetry, range: TimeRange) -> Result<Option<i64>, TelemetryError> {
+    /// Series looked at, spread over all of them.
+    const SERIES: usize = 40;
+    /// Enough for a hundred samples at the slowest pace that makes sense.
+    const SPAN_MS: i64 = 100 * 600_000;
+    let series = telemetry.series(range)?;
+    let mut samples = Samples::default();
+    let mut distances = Vec::new();
+    for s in series.iter().step_by((series.len() / SERIES).max(1)) {
+        samples.clear();
+        telemetry.read(
+            s.id,
+            TimeRange::millis((range.end.0 - SPAN_MS).max(range.start.0), range.end.0),
+            &mut samples,
+        )?;
+        let mut steps: Vec<i64> = samples.timestamps.windows(2).map(|w| w[1] - w[0]).collect();
+        steps.sort_unstable();
+        distances.extend(steps.get(steps.len() / 2));
+    }
+    distances.sort_unstable();
+    Ok(distances.get(distances.len() / 2).copied())
+}
+
 /// Whether a metric describes the world; scores and alerts describe our opinion of it and are never learned from.
 pub(crate) fn is_observation(metric: &str) -> bool {
     let ours = metric.starts_with("foreshock_") && !metric.starts_with("foreshock_agent_");

@@ -19,7 +19,7 @@ use crate::evaluate::{Evaluation, Protocol, Track, evaluate, pr_auc};
 use crate::features::{FeatureSet, Rows, features_over, learn_typical};
 use crate::incident::{Incident, Incidents, Outcome};
 use crate::model::{Estimator, FORMAT, Family, Head, Model};
-use crate::telemetry::{Telemetry, TelemetryError};
+use crate::telemetry::{Telemetry, TelemetryError, sample_distance};
 use crate::window::{Grid, Horizon};
 
 /// Where the walk-forward blocks begin, as shares of each host's labelled time.
@@ -71,7 +71,8 @@ impl std::fmt::Debug for TrainInput<'_> {
 }
 
 impl<'a> TrainInput<'a> {
-    /// Horizon of an hour, an example every five minutes, blocks of a minute, half a false alarm per host-day.
+    /// Horizon of an hour, an example every five minutes, half a false alarm per host-day, and the grid that fits the
+    /// samples.
     #[must_use]
     pub fn new(telemetry: &'a dyn Telemetry, incidents: &'a [Incident], range: TimeRange) -> Self {
         Self {
@@ -81,7 +82,11 @@ impl<'a> TrainInput<'a> {
             horizon: Horizon::HOUR,
             gap_ms: 0,
             stride_ms: 300_000,
-            grid: Grid::MINUTE,
+            // Samples that cannot be read are reported by the training itself.
+            grid: sample_distance(telemetry, range)
+                .ok()
+                .flatten()
+                .map_or(Grid::MINUTE, Grid::for_samples),
             budget: 0.5,
             rows_max: 8_000,
             alpha: ALPHA,
@@ -213,19 +218,45 @@ impl TrainError {
 pub fn train(input: &TrainInput<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Trained, TrainError> {
     let incidents = Incidents::new(input.incidents);
     let prepared = prepare(input, &incidents, progress)?;
-    let (model, evaluation, predictions) = fit_family(input, &incidents, &prepared, Family::Logistic, progress)?;
-    let challenger = if input.challenger {
-        let (model, evaluation, _) = fit_family(input, &incidents, &prepared, Family::ExtraTrees, progress)?;
-        Some((model, evaluation))
+    let families: &[Family] = if input.challenger {
+        &[Family::Logistic, Family::ExtraTrees, Family::Unusual]
     } else {
-        None
+        &[Family::Logistic]
     };
+    let mut candidates = Vec::new();
+    for family in families {
+        candidates.push(fit_family(input, &incidents, &prepared, *family, progress)?);
+    }
+    // The first is in charge unless another one was clearly better on the blocks before the newest one, which nobody chose by.
+    let mut best = 0;
+    for i in 1..candidates.len() {
+        let (mine, other) = (candidates[best].validated, candidates[i].validated);
+        if other > BETTER_BY * mine || (mine.is_nan() && !other.is_nan()) {
+            best = i;
+        }
+    }
+    let champion = candidates.swap_remove(best);
+    candidates.sort_by(|a, b| b.validated.total_cmp(&a.validated));
     Ok(Trained {
-        model,
-        evaluation,
-        challenger,
-        predictions,
+        evaluation: champion.model.evaluation.clone(),
+        model: champion.model,
+        predictions: champion.predictions,
+        challenger: candidates
+            .into_iter()
+            .next()
+            .map(|c| (c.model.clone(), c.model.evaluation)),
     })
+}
+
+/// How many times the validated PR-AUC of the model in charge another one needs, lest noise chooses.
+const BETTER_BY: f64 = 1.15;
+
+/// A fitted model with what it did on validation.
+struct Candidate {
+    model: Model,
+    predictions: Predictions,
+    /// PR-AUC on the blocks before the newest one.
+    validated: f64,
 }
 
 /// Features and outcomes of the whole history.
@@ -340,6 +371,30 @@ pub(crate) fn rows(
     Ok(rows)
 }
 
+/// Scores that a model gives to hosts at times of their own; hosts without samples have none.
+///
+/// # Errors
+/// [`TelemetryError`] when samples cannot be read.
+pub fn predict(
+    model: &Model,
+    telemetry: &dyn Telemetry,
+    incidents: &Incidents,
+    wanted: &[(String, Vec<i64>)],
+) -> Result<Predictions, TelemetryError> {
+    let anomaly = model.features.anomaly_index();
+    let mut out = Predictions::default();
+    for some in wanted.chunks(8) {
+        let rows = features_over(telemetry, &model.features, incidents, model.horizon, some)?;
+        for i in 0..rows.len() {
+            out.host.push(rows.hosts[rows.host[i] as usize].clone());
+            out.at.push(rows.at[i]);
+            out.probability.push(model.probability(rows.row(i)).get());
+            out.anomaly.push(f64::from(rows.row(i)[anomaly]));
+        }
+    }
+    Ok(out)
+}
+
 /// Raw outputs of the two heads, NaN where no fold predicted.
 struct Raw {
     soon: Vec<f64>,
@@ -397,7 +452,7 @@ fn fit_family(
     prepared: &Prepared,
     family: Family,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Model, Evaluation, Predictions), TrainError> {
+) -> Result<Candidate, TrainError> {
     let Prepared {
         set,
         labelled,
@@ -428,6 +483,10 @@ fn fit_family(
     };
     let last = SHARES.len();
     let evaluation = judge(&stretches(&judged, last - 1, last), &stretches(&judged, 1, last - 1));
+
+    let validated = pr_auc_where(examples, &judged, |i| {
+        examples.blocks[i] < newest && examples.known_before(i, newest)
+    });
 
     let all = Calibrations::fit(examples, &raw, |_| true);
     let scores: Vec<f64> = (0..n).map(|i| all.probability(&raw, i)).collect();
@@ -473,9 +532,13 @@ fn fit_family(
         }),
         calibration: all.last,
         threshold,
-        evaluation: evaluation.clone(),
+        evaluation,
     };
-    Ok((model, evaluation, predictions))
+    Ok(Candidate {
+        model,
+        predictions,
+        validated,
+    })
 }
 
 /// Scores of one host over some of its blocks.
@@ -556,7 +619,9 @@ fn learn(
     let n = examples.outcomes.len();
     let silent = prepared.set.silence_index();
     // A host that said nothing for a whole middle window teaches nothing.
-    let spoke: Vec<bool> = (0..n).map(|i| examples.rows.row(i)[silent] < 1.0).collect();
+    let spoke: Vec<bool> = (0..n)
+        .map(|i| prepared.set.columns.is_empty() || examples.rows.row(i)[silent] < 1.0)
+        .collect();
     let folds: Vec<u8> = (1..=SHARES.len() as u8).collect();
     let total = folds.len();
     progress(Progress {
@@ -637,8 +702,16 @@ fn fit_once(
     if soon.positives() < POSITIVE_ROWS_MIN || soon.positives() == soon.answers.len() {
         return Ok(None);
     }
-    // Trees need fewer rows and cost more by the row.
     let scaler = Scaler::fit(&examples.rows, &soon.picked);
+    if family == Family::Unusual {
+        let (feature, width) = (prepared.set.anomaly_index(), prepared.set.len());
+        let soon = Estimator::Unusual { feature, width };
+        return Ok(Some(Fitted {
+            scaler,
+            soon,
+            under_way: None,
+        }));
+    }
     let fit = |sample: &Sample| {
         let dataset = scaler.dataset(&examples.rows, sample);
         Estimator::fit(family, &dataset, input.alpha, sample.log_odds_shift(), seed).map_err(|why| TrainError::Fit {
@@ -646,7 +719,7 @@ fn fit_once(
             why,
         })
     };
-    let under_way = Sample::draw(&candidates(Task::UnderWay), input.rows_max, seed ^ 1);
+    let under_way = Sample::draw(&candidates(Task::UnderWay), input.rows_max / 2, seed ^ 1);
     let under_way = if under_way.positives() < POSITIVE_ROWS_MIN {
         None
     } else {
@@ -659,15 +732,11 @@ fn fit_once(
     }))
 }
 
-/// Area under the precision-recall curve of scores on rows whose outcome is known.
-#[must_use]
-pub fn pr_auc_of(examples: &Examples, scores: &[f64]) -> f64 {
-    let (y, p): (Vec<bool>, Vec<f64>) = examples
-        .outcomes
-        .iter()
-        .zip(scores)
-        .filter(|(_, p)| !p.is_nan())
-        .filter_map(|(o, p)| Task::Soon.answer(*o).map(|y| (y, *p)))
+/// Area under the precision-recall curve over the rows that `use_row` picks, where something was predicted.
+fn pr_auc_where(examples: &Examples, scores: &[f64], use_row: impl Fn(usize) -> bool) -> f64 {
+    let (y, p): (Vec<bool>, Vec<f64>) = (0..scores.len())
+        .filter(|i| use_row(*i) && !scores[*i].is_nan())
+        .filter_map(|i| Task::Soon.answer(examples.outcomes[i]).map(|y| (y, scores[i])))
         .unzip();
     pr_auc(&y, &p)
 }

@@ -151,6 +151,15 @@ impl Grid {
     /// Blocks of one minute.
     pub const MINUTE: Self = Self { step_ms: 60_000 };
 
+    /// The grid that fits samples `distance_ms` apart: blocks of a minute, or whole minutes that hold a sample each.
+    #[must_use]
+    pub const fn for_samples(distance_ms: i64) -> Self {
+        let minutes = (distance_ms + 59_999) / 60_000;
+        Self {
+            step_ms: 60_000 * if minutes < 1 { 1 } else { minutes },
+        }
+    }
+
     /// The last block that is complete at `at_ms`.
     #[must_use]
     pub const fn last_complete(self, at_ms: i64) -> i64 {

@@ -36,7 +36,11 @@ impl Client {
             .timeout_global(Some(Duration::from_secs(300)))
             .http_status_as_error(false)
             .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_owned(), tenant: tenant.to_owned() }
+        Self {
+            agent: config.into(),
+            base: base.trim_end_matches('/').to_owned(),
+            tenant: tenant.to_owned(),
+        }
     }
 
     /// The JSON answer to a GET.
@@ -82,7 +86,11 @@ impl Client {
             .header("Content-Type", "application/x-protobuf")
             .send(request)
             .with_context(|| self.unreachable(path))?;
-        if answer.status().is_success() { Ok(()) } else { json(path, answer).map(drop) }
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            json(path, answer).map(drop)
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -90,13 +98,19 @@ impl Client {
     }
 
     fn unreachable(&self, path: &str) -> String {
-        format!("no answer from {}{path}; is `foreshock serve` running there (--server URL)?", self.base)
+        format!(
+            "no answer from {}{path}; is `foreshock serve` running there (--server URL)?",
+            self.base
+        )
     }
 }
 
 fn json(path: &str, mut answer: ureq::http::Response<ureq::Body>) -> Result<serde_json::Value> {
     let status = answer.status();
-    let text = answer.body_mut().read_to_string().with_context(|| format!("the answer of {path} broke off"))?;
+    let text = answer
+        .body_mut()
+        .read_to_string()
+        .with_context(|| format!("the answer of {path} broke off"))?;
     if status.is_success() {
         if text.trim().is_empty() {
             return Ok(serde_json::Value::Null);
@@ -104,7 +118,10 @@ fn json(path: &str, mut answer: ureq::http::Response<ureq::Body>) -> Result<serd
         return serde_json::from_str(&text).with_context(|| format!("the answer of {path} is not JSON"));
     }
     let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let said = ["detail", "error", "title"].iter().find_map(|key| problem[*key].as_str()).unwrap_or(text.trim());
+    let said = ["detail", "error", "title"]
+        .iter()
+        .find_map(|key| problem[*key].as_str())
+        .unwrap_or(text.trim());
     match problem["hint"].as_str() {
         Some(hint) => bail!("{path} answered {status}: {said} ({hint})"),
         None => bail!("{path} answered {status}: {said}"),

@@ -22,7 +22,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     query.extend(arguments.time.as_deref().map(|time| ("time", time)));
     let answer = arguments.server.client().get("/api/v1/query", &query)?;
     for kind in ["warnings", "infos"] {
-        for text in answer[kind].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str) {
+        for text in answer[kind]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_str)
+        {
             tracing::warn!("{text}");
         }
     }
@@ -39,8 +44,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn labels(metric: &serde_json::Value) -> String {
-    let pairs = || metric.as_object().into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)));
+    let pairs = || {
+        metric
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))
+    };
     let name = pairs().find(|(k, _)| *k == "__name__").map_or("", |(_, v)| v);
-    let rest: Vec<String> = pairs().filter(|(k, _)| *k != "__name__").map(|(k, v)| format!("{k}={v:?}")).collect();
+    let rest: Vec<String> = pairs()
+        .filter(|(k, _)| *k != "__name__")
+        .map(|(k, v)| format!("{k}={v:?}"))
+        .collect();
     format!("{name}{{{}}}", rest.join(","))
 }

@@ -84,4 +84,6 @@ pub use series::*;
 pub use state::{State, StateError};
 pub use store::{OpenReport, Store, StoreStats};
 pub use tenants::{Tenants, is_tenant_name};
-pub use verify::{Inspection, LevelSummary, PartSummary, Problem, SegmentSummary, Verification, inspect, tenant_dirs, verify};
+pub use verify::{
+    Inspection, LevelSummary, PartSummary, Problem, SegmentSummary, Verification, inspect, tenant_dirs, verify,
+};

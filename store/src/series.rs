@@ -50,12 +50,18 @@ pub struct TimeRange {
 
 impl TimeRange {
     /// All of time.
-    pub const ALL: Self = Self { start: Timestamp::MIN, end: Timestamp::MAX };
+    pub const ALL: Self = Self {
+        start: Timestamp::MIN,
+        end: Timestamp::MAX,
+    };
 
     /// The range from `start_ms` to `end_ms`, both included.
     #[must_use]
     pub const fn millis(start_ms: i64, end_ms: i64) -> Self {
-        Self { start: Timestamp(start_ms), end: Timestamp(end_ms) }
+        Self {
+            start: Timestamp(start_ms),
+            end: Timestamp(end_ms),
+        }
     }
 
     /// Whether `at_ms` lies within the range.
@@ -338,7 +344,9 @@ impl LabelsBuf {
                 return Err(LabelError::Duplicate { name: name.to_owned() });
             }
             if name.len() > usize::from(u16::MAX) || self.value(pair).len() > usize::from(u16::MAX) {
-                return Err(LabelError::TooLong { name: name.chars().take(80).collect() });
+                return Err(LabelError::TooLong {
+                    name: name.chars().take(80).collect(),
+                });
             }
         }
         self.write(|_| true);
@@ -361,7 +369,8 @@ impl LabelsBuf {
 
     fn sort(&mut self) {
         let text = &self.text;
-        self.pairs.sort_by(|a, b| text[a.0 as usize..a.1 as usize].cmp(&text[b.0 as usize..b.1 as usize]));
+        self.pairs
+            .sort_by(|a, b| text[a.0 as usize..a.1 as usize].cmp(&text[b.0 as usize..b.1 as usize]));
     }
 
     fn write(&mut self, keep: impl Fn(usize) -> bool) {
@@ -370,7 +379,10 @@ impl LabelsBuf {
             if middle + 1 == end || !keep(i) {
                 continue;
             }
-            for text in [&self.text[start as usize..middle as usize], &self.text[middle as usize + 1..end as usize]] {
+            for text in [
+                &self.text[start as usize..middle as usize],
+                &self.text[middle as usize + 1..end as usize],
+            ] {
                 let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
                 self.canonical.extend_from_slice(&length.to_le_bytes());
                 self.canonical.extend_from_slice(&text[..usize::from(length)]);
@@ -486,7 +498,11 @@ impl Matcher {
                 regex::RegexBuilder::new(&format!("^(?s:{value})$"))
                     .size_limit(1 << 20)
                     .build()
-                    .map_err(|source| MatcherError { name: name.clone(), value: value.clone(), source: Box::new(source) })?,
+                    .map_err(|source| MatcherError {
+                        name: name.clone(),
+                        value: value.clone(),
+                        source: Box::new(source),
+                    })?,
             ),
         };
         Ok(Self { name, op, value, regex })
@@ -495,7 +511,12 @@ impl Matcher {
     /// The condition `name = value`.
     #[must_use]
     pub fn eq(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), op: MatchOp::Eq, value: value.into(), regex: None }
+        Self {
+            name: name.into(),
+            op: MatchOp::Eq,
+            value: value.into(),
+            regex: None,
+        }
     }
 
     /// Whether a label with this value, empty for a missing one, meets the condition.

@@ -13,7 +13,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("foreshock-ingest", &["foreshock-store", "foreshock-wire"]),
     ("foreshock-sql", &["foreshock-store"]),
     ("foreshock-predict", &["foreshock-store"]),
-    ("foreshock-api", &["foreshock-predict", "foreshock-sql", "foreshock-store"]),
+    (
+        "foreshock-api",
+        &["foreshock-predict", "foreshock-sql", "foreshock-store"],
+    ),
 ];
 
 /// A dependency, and the only crates that may name it.
@@ -32,14 +35,25 @@ const HOMES: &[(&str, &[&str])] = &[
 const ONCE: &[&str] = &["arrow", "parquet", "object_store", "tonic", "prost", "datafusion"];
 
 /// What a fresh machine does not have.
-const NEVER: &[&str] = &["aws-lc-sys", "openssl-sys", "native-tls", "cmake", "bindgen", "prost-build", "protobuf-src"];
+const NEVER: &[&str] = &[
+    "aws-lc-sys",
+    "openssl-sys",
+    "native-tls",
+    "cmake",
+    "bindgen",
+    "prost-build",
+    "protobuf-src",
+];
 
 #[test]
 fn crates_depend_one_way() {
     let normal = dependencies();
     for (name, allowed) in ARROWS {
-        let ours: BTreeSet<&str> =
-            normal[*name].iter().map(String::as_str).filter(|d| d.starts_with("foreshock")).collect();
+        let ours: BTreeSet<&str> = normal[*name]
+            .iter()
+            .map(String::as_str)
+            .filter(|d| d.starts_with("foreshock"))
+            .collect();
         let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
         assert!(ours.is_subset(&allowed), "{name} names {:?}", ours.difference(&allowed));
     }
@@ -52,9 +66,16 @@ fn crates_depend_one_way() {
 fn heavy_dependencies_stay_at_home() {
     let normal = dependencies();
     for (dependency, homes) in HOMES {
-        let users: Vec<&String> = normal.iter().filter(|(_, d)| d.contains(*dependency)).map(|(name, _)| name).collect();
+        let users: Vec<&String> = normal
+            .iter()
+            .filter(|(_, d)| d.contains(*dependency))
+            .map(|(name, _)| name)
+            .collect();
         assert!(!users.is_empty(), "{dependency} is used by nobody");
-        assert!(users.iter().all(|u| homes.contains(&u.as_str())), "{dependency} is named by {users:?}");
+        assert!(
+            users.iter().all(|u| homes.contains(&u.as_str())),
+            "{dependency} is named by {users:?}"
+        );
     }
 }
 
@@ -89,7 +110,10 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .map(|package| {
             let named = package["dependencies"].as_array().into_iter().flatten();
             let normal = named.filter(|d| d["kind"] != "dev").filter_map(|d| d["name"].as_str());
-            (package["name"].as_str().unwrap_or("").to_owned(), normal.map(str::to_owned).collect())
+            (
+                package["name"].as_str().unwrap_or("").to_owned(),
+                normal.map(str::to_owned).collect(),
+            )
         })
         .collect()
 }

@@ -191,13 +191,13 @@ pub(super) fn put_alert(
     Ok(())
 }
 
-/// Groups that are due: key and labels.
+/// Groups that are due: their labels by key.
 pub(super) fn due_groups(
     connection: &Connection,
     now_ms: i64,
-) -> Result<Vec<(String, BTreeMap<String, String>)>, rusqlite::Error> {
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, rusqlite::Error> {
     connection
-        .prepare_cached("SELECT key, labels FROM notify_group WHERE flush_ms <= ?1 ORDER BY flush_ms, key")?
+        .prepare_cached("SELECT key, labels FROM notify_group WHERE flush_ms <= ?1")?
         .query_map([now_ms], |row| Ok((row.get(0)?, parsed(row, 1)?)))?
         .collect()
 }

@@ -474,7 +474,13 @@ async fn alerts_of_a_group_share_a_message_after_the_wait() {
     wanted.receivers[0] = wanted.receivers[0].clone().with_alerts_max(2);
     let bench = Bench::new(wanted);
     bench.put(0, &alert("Hot", "a"));
-    bench.put(3, &alert("Hot", "b"));
+    bench.put(
+        3,
+        &Notification {
+            starts_ms: START + 3000,
+            ..alert("Hot", "b")
+        },
+    );
     bench.put(3, &alert("Full", "a"));
     assert_eq!(bench.deliver(4).await, "");
     assert_eq!(bench.deliver(5).await, "delivered");

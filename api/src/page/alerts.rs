@@ -8,7 +8,7 @@ use store::host_of;
 
 use crate::app::App;
 use crate::board::{ActiveAlert, AlertState};
-use crate::deliveries::{Delivered, deliveries};
+use crate::notify::{Delivery, Outbox, Outcome};
 use crate::params::{DEFAULT_TENANT, Scope};
 use crate::problem::Problem;
 use crate::silences::{Silence, SilenceBook};
@@ -19,7 +19,12 @@ use super::text::{ago, counted, moment, percent};
 
 /// `GET /alerts`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame { app: &app, tenant, section: Section::Alerts, title: "Alerts".to_owned() };
+    let frame = |tenant| Frame {
+        app: &app,
+        tenant,
+        section: Section::Alerts,
+        title: "Alerts".to_owned(),
+    };
     let scope = match Scope::read(&app, request).await {
         Ok(scope) => scope,
         Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
@@ -33,16 +38,29 @@ pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
 async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
     let (now, tenant) = (app.now(), scope.tenant.as_str());
     let rules = app.board().rules(tenant);
-    let (resolved, active): (Vec<_>, Vec<_>) = rules.alerts().into_iter().partition(|a| a.state == AlertState::Resolved);
+    let (resolved, active): (Vec<_>, Vec<_>) = rules
+        .alerts()
+        .into_iter()
+        .partition(|a| a.state == AlertState::Resolved);
     let firing = rules.firing();
     let store = scope.store.clone();
     let (silences, delivered) = blocking(move || {
-        Ok((SilenceBook::open(store.state())?.current(now)?, deliveries(&store, 50)?))
+        Ok((
+            SilenceBook::open(store.state())?.current(now)?,
+            Outbox::log(store.state(), 50)?,
+        ))
     })
     .await?;
     let count = rules.rules().count();
-    let broken: Vec<(&str, &str)> = rules.rules().filter_map(|rule| Some((&*rule.name, rule.error.as_deref()?))).collect();
-    let view = View { silences: &silences, tenant, now };
+    let broken: Vec<(&str, &str)> = rules
+        .rules()
+        .filter_map(|rule| Some((&*rule.name, rule.error.as_deref()?)))
+        .collect();
+    let view = View {
+        silences: &silences,
+        tenant,
+        now,
+    };
     Ok(html! {
         div.head #alerts data-live="" {
             h1 { @match (firing, active.len() - firing) {
@@ -99,7 +117,10 @@ struct View<'a> {
 
 impl View<'_> {
     fn alert(&self, alert: &ActiveAlert) -> Markup {
-        let silenced = self.silences.iter().find(|silence| silence.covers(&alert.labels, self.now));
+        let silenced = self
+            .silences
+            .iter()
+            .find(|silence| silence.covers(&alert.labels, self.now));
         let (name, host, at) = (alert.name(), host_of(&alert.labels), alert.changed_at_ms());
         let (class, word) = match alert.state {
             AlertState::Firing => ("chip bad", "firing"),
@@ -117,10 +138,13 @@ impl View<'_> {
                 @if let Some(host) = host { " on " a href=(href(&format!("/hosts/{}", encoded(host)), self.tenant)) { (host) } }
                 @if is_score { ", " (percent(alert.value)) }
                 @if let Some(severity) = severity { span.muted { ", " (severity) } }
-                @for text in ["summary", "description", "action"].iter().filter_map(|name| alert.annotations.get(*name)) { p { (text) } }
-                details { summary { "Labels" } div.labels {
-                    @for (label, value) in alert.labels.iter() { code { (label) "=" (value) } }
-                } }
+                @if let Some(text) = alert.annotations.get("summary") { p { (text) } }
+                @if let Some(text) = alert.annotations.get("action") { p.muted { (text) } }
+                details {
+                    summary { "More" }
+                    @for name in ["description", "runbook"] { @if let Some(text) = alert.annotations.get(name) { p.muted { (text) } } }
+                    div.labels { @for (label, value) in alert.labels.iter() { code { (label) "=" (value) } } }
+                }
             }
             @if alert.state != AlertState::Resolved && silenced.is_none() { (self.silence_buttons(alert, name)) }
         }
@@ -128,7 +152,11 @@ impl View<'_> {
 
     fn silence_buttons(&self, alert: &ActiveAlert, name: &str) -> Markup {
         // All labels of the alert, or silencing one host by another label than `host` would silence nothing or too much.
-        let matchers: Vec<_> = alert.labels.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let matchers: Vec<_> = alert
+            .labels
+            .iter()
+            .map(|(name, value)| json!({ "name": name, "value": value }))
+            .collect();
         html! {
             span.feedback role="group" aria-label="Silence" {
                 @for (label, length) in [("Silence 1 h", "1h"), ("8 h", "8h")] {
@@ -154,7 +182,7 @@ impl View<'_> {
     }
 }
 
-fn deliveries_table(delivered: &[Delivered], now: i64) -> Markup {
+fn deliveries_table(delivered: &[Delivery], now: i64) -> Markup {
     html! {
         div.scroll { table {
             thead { tr { th scope="col" { "When" } th scope="col" { "Receiver" } th scope="col" { "What" } th scope="col" { "Outcome" } } }
@@ -163,10 +191,28 @@ fn deliveries_table(delivered: &[Delivered], now: i64) -> Markup {
                     td.nowrap { (moment(delivery.at_ms)) " " span.muted.small { (ago(now, delivery.at_ms)) } }
                     td { (delivery.receiver) }
                     td { (delivery.what) }
-                    td { span class={ "chip " (if delivery.delivered { "good" } else { "bad" }) } { (if delivery.delivered { "delivered" } else { "not delivered" }) }
-                        " " span.muted.small { (delivery.outcome) } }
+                    td { (outcome(delivery)) @if !delivery.text.is_empty() { " " span.muted.small { (delivery.text) } } }
                 }
             } }
         } }
+    }
+}
+
+fn outcome(delivery: &Delivery) -> Markup {
+    let status = delivery
+        .status
+        .map(|status| format!(" HTTP {status}"))
+        .unwrap_or_default();
+    let took = if delivery.seconds > 0.0 {
+        format!(", {:.0} ms", delivery.seconds * 1000.0)
+    } else {
+        String::new()
+    };
+    html! {
+        @match delivery.outcome {
+            Outcome::Delivered => { span.chip.good { "delivered" } span.muted.small { (status) (took) } },
+            Outcome::Again { at_ms } => { span.chip.warn { "again" } span.muted.small { (status) ", from " (moment(at_ms)) " on" } },
+            Outcome::Dead => { span.chip.bad { "given up" } span.muted.small { (status) ", attempt " (delivery.attempt) } },
+        }
     }
 }

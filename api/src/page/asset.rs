@@ -40,5 +40,8 @@ pub(crate) async fn icon() -> impl IntoResponse {
 }
 
 fn headers(content_type: &'static str) -> [(HeaderName, &'static str); 2] {
-    [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")]
+    [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ]
 }

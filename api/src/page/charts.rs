@@ -1,30 +1,33 @@
 //! Which charts a host gets: those of a fixed list for which it has data. Names are those of OpenTelemetry's system and
 //! hardware conventions as Foreshock's agent sends them, of node_exporter, and of dcgm-exporter.
 
-use std::collections::BTreeSet;
-
 use maud::{Markup, html};
 use serde_json::json;
+use store::{Snapshot, TimeRange};
+
+use crate::problem::Problem;
 
 use super::layout::{encoded, href};
 
 /// One chart: `S` in an expression stands for the matchers of the host, `W` for the window of a rate.
-struct Chart {
+pub(super) struct Chart {
     title: &'static str,
     unit: &'static str,
     /// Highest value that the axis shows in any case.
     top: Option<f64>,
-    /// Metric that must be there, expression, legend.
-    lines: &'static [(&'static str, &'static str, &'static str)],
+    lines: &'static [Line],
 }
 
-const fn chart(
-    title: &'static str,
-    unit: &'static str,
-    top: Option<f64>,
-    lines: &'static [(&'static str, &'static str, &'static str)],
-) -> Chart {
-    Chart { title, unit, top, lines }
+/// A metric, or selector, of which the host must have series; the expression; the legend.
+type Line = (&'static str, &'static str, &'static str);
+
+const fn chart(title: &'static str, unit: &'static str, top: Option<f64>, lines: &'static [Line]) -> Chart {
+    Chart {
+        title,
+        unit,
+        top,
+        lines,
+    }
 }
 
 const CHARTS: [Chart; 20] = [
@@ -43,7 +46,11 @@ const CHARTS: [Chart; 20] = [
                 r#"sum(rate(system_cpu_time_seconds_total{S,cpu_mode="iowait"}[W])) / sum(rate(system_cpu_time_seconds_total{S}[W]))"#,
                 "waiting for I/O",
             ),
-            ("node_cpu_seconds_total", r#"1 - avg(rate(node_cpu_seconds_total{S,mode="idle"}[W]))"#, "busy"),
+            (
+                "node_cpu_seconds_total",
+                r#"1 - avg(rate(node_cpu_seconds_total{S,mode="idle"}[W]))"#,
+                "busy",
+            ),
         ],
     ),
     chart(
@@ -65,7 +72,11 @@ const CHARTS: [Chart; 20] = [
                 r#"sum(system_memory_utilization_ratio{S,system_memory_state=~"|used"})"#,
                 "used",
             ),
-            ("system_paging_utilization_ratio", r#"sum(system_paging_utilization_ratio{S,system_paging_state=~"|used"})"#, "swap"),
+            (
+                "system_paging_utilization_ratio",
+                r#"sum(system_paging_utilization_ratio{S,system_paging_state=~"|used"})"#,
+                "swap",
+            ),
             (
                 "node_memory_MemAvailable_bytes",
                 "1 - node_memory_MemAvailable_bytes{S} / node_memory_MemTotal_bytes{S}",
@@ -83,9 +94,21 @@ const CHARTS: [Chart; 20] = [
                 r#"rate(system_linux_pressure_stall_time_seconds_total{S,kind="some"}[W])"#,
                 "{{resource}}",
             ),
-            ("node_pressure_cpu_waiting_seconds_total", "rate(node_pressure_cpu_waiting_seconds_total{S}[W])", "cpu"),
-            ("node_pressure_memory_waiting_seconds_total", "rate(node_pressure_memory_waiting_seconds_total{S}[W])", "memory"),
-            ("node_pressure_io_waiting_seconds_total", "rate(node_pressure_io_waiting_seconds_total{S}[W])", "io"),
+            (
+                "node_pressure_cpu_waiting_seconds_total",
+                "rate(node_pressure_cpu_waiting_seconds_total{S}[W])",
+                "cpu",
+            ),
+            (
+                "node_pressure_memory_waiting_seconds_total",
+                "rate(node_pressure_memory_waiting_seconds_total{S}[W])",
+                "memory",
+            ),
+            (
+                "node_pressure_io_waiting_seconds_total",
+                "rate(node_pressure_io_waiting_seconds_total{S}[W])",
+                "io",
+            ),
         ],
     ),
     chart(
@@ -115,8 +138,16 @@ const CHARTS: [Chart; 20] = [
                 "sum by (disk_io_direction) (rate(system_disk_io_bytes_total{S}[W]))",
                 "{{disk_io_direction}}",
             ),
-            ("node_disk_read_bytes_total", "sum(rate(node_disk_read_bytes_total{S}[W]))", "read"),
-            ("node_disk_written_bytes_total", "sum(rate(node_disk_written_bytes_total{S}[W]))", "write"),
+            (
+                "node_disk_read_bytes_total",
+                "sum(rate(node_disk_read_bytes_total{S}[W]))",
+                "read",
+            ),
+            (
+                "node_disk_written_bytes_total",
+                "sum(rate(node_disk_written_bytes_total{S}[W]))",
+                "write",
+            ),
         ],
     ),
     chart(
@@ -124,8 +155,16 @@ const CHARTS: [Chart; 20] = [
         "ratio",
         None,
         &[
-            ("system_disk_io_time_seconds_total", "rate(system_disk_io_time_seconds_total{S}[W])", "{{system_device}}"),
-            ("node_disk_io_time_seconds_total", "rate(node_disk_io_time_seconds_total{S}[W])", "{{device}}"),
+            (
+                "system_disk_io_time_seconds_total",
+                "rate(system_disk_io_time_seconds_total{S}[W])",
+                "{{system_device}}",
+            ),
+            (
+                "node_disk_io_time_seconds_total",
+                "rate(node_disk_io_time_seconds_total{S}[W])",
+                "{{device}}",
+            ),
         ],
     ),
     chart(
@@ -138,8 +177,16 @@ const CHARTS: [Chart; 20] = [
                 r#"sum by (network_io_direction) (rate(system_network_io_bytes_total{S,network_interface_name!="lo"}[W]))"#,
                 "{{network_io_direction}}",
             ),
-            ("node_network_receive_bytes_total", r#"sum(rate(node_network_receive_bytes_total{S,device!="lo"}[W]))"#, "receive"),
-            ("node_network_transmit_bytes_total", r#"sum(rate(node_network_transmit_bytes_total{S,device!="lo"}[W]))"#, "transmit"),
+            (
+                "node_network_receive_bytes_total",
+                r#"sum(rate(node_network_receive_bytes_total{S,device!="lo"}[W]))"#,
+                "receive",
+            ),
+            (
+                "node_network_transmit_bytes_total",
+                r#"sum(rate(node_network_transmit_bytes_total{S,device!="lo"}[W]))"#,
+                "transmit",
+            ),
         ],
     ),
     chart(
@@ -147,23 +194,43 @@ const CHARTS: [Chart; 20] = [
         "",
         None,
         &[
-            ("system_network_errors_total", "sum(rate(system_network_errors_total{S}[W]))", "errors"),
-            ("system_network_packet_dropped_total", "sum(rate(system_network_packet_dropped_total{S}[W]))", "dropped"),
+            (
+                "system_network_errors_total",
+                "sum(rate(system_network_errors_total{S}[W]))",
+                "errors",
+            ),
+            (
+                "system_network_packet_dropped_total",
+                "sum(rate(system_network_packet_dropped_total{S}[W]))",
+                "dropped",
+            ),
         ],
     ),
     chart(
         "Probes: latency",
         "seconds",
         None,
-        &[("probe_duration_seconds", "probe_duration_seconds{S}", "{{probe_target}}")],
+        &[(
+            "probe_duration_seconds",
+            "probe_duration_seconds{S}",
+            "{{probe_target}}",
+        )],
     ),
     chart(
         "Requests: latency",
         "seconds",
         None,
         &[
-            ("app_request_duration_p50_seconds", "app_request_duration_p50_seconds{S}", "median"),
-            ("app_request_duration_p99_seconds", "app_request_duration_p99_seconds{S}", "99 of 100"),
+            (
+                "app_request_duration_p50_seconds",
+                "app_request_duration_p50_seconds{S}",
+                "median",
+            ),
+            (
+                "app_request_duration_p99_seconds",
+                "app_request_duration_p99_seconds{S}",
+                "99 of 100",
+            ),
         ],
     ),
     chart(
@@ -176,16 +243,22 @@ const CHARTS: [Chart; 20] = [
         "Memory of control groups",
         "bytes",
         None,
-        &[
-            ("cgroup_memory_usage_bytes", "topk(6, cgroup_memory_usage_bytes{S})", "{{cgroup}}"),
-        ],
+        &[(
+            "cgroup_memory_usage_bytes",
+            "topk(6, cgroup_memory_usage_bytes{S})",
+            "{{cgroup}}",
+        )],
     ),
     chart(
         "GPU temperature",
         "celsius",
         None,
         &[
-            ("hw_gpu_utilization_ratio", r#"hw_temperature_celsius{S,hw_sensor_location="gpu",hw_id!=""}"#, "GPU {{gpu_slot}}"),
+            (
+                r#"hw_temperature_celsius{S,hw_sensor_location="gpu",hw_id!=""}"#,
+                r#"hw_temperature_celsius{S,hw_sensor_location="gpu",hw_id!=""}"#,
+                "GPU {{gpu_slot}}",
+            ),
             ("DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_TEMP{S}", "GPU {{gpu}}"),
         ],
     ),
@@ -194,7 +267,11 @@ const CHARTS: [Chart; 20] = [
         "celsius",
         None,
         &[
-            ("hw_gpu_utilization_ratio", r#"hw_temperature_celsius{S,hw_sensor_location="memory",hw_id!=""}"#, "GPU {{gpu_slot}}"),
+            (
+                r#"hw_temperature_celsius{S,hw_sensor_location="memory",hw_id!=""}"#,
+                r#"hw_temperature_celsius{S,hw_sensor_location="memory",hw_id!=""}"#,
+                "GPU {{gpu_slot}}",
+            ),
             ("DCGM_FI_DEV_MEMORY_TEMP", "DCGM_FI_DEV_MEMORY_TEMP{S}", "GPU {{gpu}}"),
         ],
     ),
@@ -203,7 +280,11 @@ const CHARTS: [Chart; 20] = [
         "ratio",
         Some(1.0),
         &[
-            ("hw_gpu_utilization_ratio", "hw_gpu_utilization_ratio{S}", "GPU {{gpu_slot}}"),
+            (
+                "hw_gpu_utilization_ratio",
+                "hw_gpu_utilization_ratio{S}",
+                "GPU {{gpu_slot}}",
+            ),
             ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL{S} / 100", "GPU {{gpu}}"),
         ],
     ),
@@ -212,7 +293,11 @@ const CHARTS: [Chart; 20] = [
         "watts",
         None,
         &[
-            ("hw_power_watts", r#"hw_power_watts{S,hw_id!=""}"#, "GPU {{gpu_slot}}"),
+            (
+                r#"hw_power_watts{S,hw_id!=""}"#,
+                r#"hw_power_watts{S,hw_id!=""}"#,
+                "GPU {{gpu_slot}}",
+            ),
             ("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_POWER_USAGE{S}", "GPU {{gpu}}"),
         ],
     ),
@@ -221,31 +306,76 @@ const CHARTS: [Chart; 20] = [
         "",
         None,
         &[
-            ("hw_errors_total", "sum by (error_type) (increase(hw_errors_total{S}[W]))", "{{error_type}}"),
-            ("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "sum(increase(DCGM_FI_DEV_PCIE_REPLAY_COUNTER{S}[W]))", "PCIe replays"),
+            (
+                "hw_errors_total",
+                "sum by (error_type) (increase(hw_errors_total{S}[W]))",
+                "{{error_type}}",
+            ),
+            (
+                "DCGM_FI_DEV_PCIE_REPLAY_COUNTER",
+                "sum(increase(DCGM_FI_DEV_PCIE_REPLAY_COUNTER{S}[W]))",
+                "PCIe replays",
+            ),
         ],
     ),
     chart(
         "Inlet temperature",
         "celsius",
         None,
-        &[("hw_temperature_celsius", r#"hw_temperature_celsius{S,hw_sensor_location="inlet"}"#, "inlet")],
+        &[(
+            r#"hw_temperature_celsius{S,hw_sensor_location="inlet"}"#,
+            r#"hw_temperature_celsius{S,hw_sensor_location="inlet"}"#,
+            "inlet",
+        )],
     ),
     chart("Fans", "", None, &[("hw_fan_speed_rpm", "hw_fan_speed_rpm{S}", "rpm")]),
 ];
 
-/// The charts of a host that has these metrics. `matchers` pick its series, as `host_name="a"`.
-pub(super) fn charts(matchers: &str, metrics: &BTreeSet<String>, view: &View, tenant: &str) -> Markup {
-    html! {
-        @for chart in &CHARTS {
-            @let lines: Vec<_> = chart.lines.iter().filter(|(metric, ..)| metrics.contains(*metric)).collect();
-            @if !lines.is_empty() {
-                @let queries: Vec<(String, &str)> =
-                    lines.iter().map(|(_, expression, legend)| (view.filled(expression, matchers), *legend)).collect();
-                (figure(chart.title, chart.unit, chart.top, &queries, view, tenant))
+/// The charts, and the lines in them, for which a host has series within `range`. `matchers` pick its series, as
+/// `host_name="a"`.
+pub(super) fn present(
+    snapshot: &Snapshot,
+    matchers: &str,
+    range: TimeRange,
+) -> Result<Vec<(&'static Chart, Vec<Line>)>, Problem> {
+    let has = |needs: &str| -> Result<bool, Problem> {
+        let selector = if needs.contains('{') {
+            with_host(needs, matchers)
+        } else {
+            format!("{needs}{{{matchers}}}")
+        };
+        Ok(!snapshot
+            .select(&store::promql::parse_selector(&selector)?, range)?
+            .is_empty())
+    };
+    let mut found = Vec::new();
+    for chart in &CHARTS {
+        let mut lines = Vec::new();
+        for line in chart.lines {
+            if has(line.0)? {
+                lines.push(*line);
             }
         }
+        if !lines.is_empty() {
+            found.push((chart, lines));
+        }
     }
+    Ok(found)
+}
+
+/// The charts of a host.
+pub(super) fn charts(found: &[(&'static Chart, Vec<Line>)], matchers: &str, view: &View, tenant: &str) -> Markup {
+    html! {
+        @for (chart, lines) in found {
+            @let queries: Vec<(String, &str)> =
+                lines.iter().map(|(_, expression, legend)| (view.filled(expression, matchers), *legend)).collect();
+            (figure(chart.title, chart.unit, chart.top, &queries, view, tenant))
+        }
+    }
+}
+
+fn with_host(expression: &str, matchers: &str) -> String {
+    expression.replace("{S", &format!("{{{matchers}"))
 }
 
 /// One chart, which the script draws.
@@ -257,9 +387,15 @@ pub(super) fn figure(
     view: &View,
     tenant: &str,
 ) -> Markup {
-    let spec: Vec<_> = queries.iter().map(|(query, legend)| json!({ "q": query, "label": legend })).collect();
+    let spec: Vec<_> = queries
+        .iter()
+        .map(|(query, legend)| json!({ "q": query, "label": legend }))
+        .collect();
     let first = queries.first().map_or("", |(query, _)| query.as_str());
-    let show = href(&format!("/explore?q={}&range={}", encoded(first), view.range_name()), tenant);
+    let show = href(
+        &format!("/explore?q={}&range={}", encoded(first), view.range_name()),
+        tenant,
+    );
     html! {
         figure.card.chart data-key=(title) data-title=(title) data-unit=(unit) data-min=[chart_floor(unit)] data-max=[top]
             data-range=(view.range_s) data-end=[view.end_s] data-queries=(json!(spec).to_string()) {
@@ -282,8 +418,13 @@ pub(super) struct View {
 }
 
 /// The stretches to choose from.
-pub(super) const RANGES: [(&str, i64); 5] =
-    [("15m", 900), ("1h", 3600), ("6h", 21_600), ("24h", 86_400), ("7d", 604_800)];
+pub(super) const RANGES: [(&str, i64); 5] = [
+    ("15m", 900),
+    ("1h", 3600),
+    ("6h", 21_600),
+    ("24h", 86_400),
+    ("7d", 604_800),
+];
 
 impl View {
     pub(super) fn range_name(&self) -> String {
@@ -296,7 +437,7 @@ impl View {
     fn filled(&self, expression: &str, matchers: &str) -> String {
         // At least a few samples of a sender that reports each minute, and never less than two points of the chart.
         let window = (self.range_s / 90).max(180);
-        expression.replace("{S", &format!("{{{matchers}")).replace("[W]", &format!("[{window}s]"))
+        with_host(expression, matchers).replace("[W]", &format!("[{window}s]"))
     }
 }
 
@@ -306,7 +447,10 @@ mod tests {
 
     #[test]
     fn every_expression_of_every_chart_parses() {
-        let view = View { range_s: 3600, end_s: None };
+        let view = View {
+            range_s: 3600,
+            end_s: None,
+        };
         for (_, expression, _) in CHARTS.iter().flat_map(|chart| chart.lines) {
             let filled = view.filled(expression, r#"host_name="a""#);
             assert!(!filled.contains("{S") && !filled.contains("[W]"), "{filled}");

@@ -24,7 +24,12 @@ const SQL: [&str; 3] = [
 
 /// `GET /explore?q=&language=&range=`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame { app: &app, tenant, section: Section::Explore, title: "Explore".to_owned() };
+    let frame = |tenant| Frame {
+        app: &app,
+        tenant,
+        section: Section::Explore,
+        title: "Explore".to_owned(),
+    };
     match Scope::read(&app, request).await {
         Ok(scope) => frame(&scope.tenant).page(&body(&scope)),
         Err(problem) => frame(DEFAULT_TENANT).failure(&problem),

@@ -1,14 +1,12 @@
 //! One host: how likely it fails, why, since when, what to do, and what its metrics did.
 
-use std::collections::BTreeSet;
-
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use predict::incident::{Incident, IncidentBook, Verdict};
 use predict::live::{HostScore, Resource, ScoreState, Signal};
 use serde_json::{Value, json};
-use store::{METRIC_NAME, TimeRange};
+use store::TimeRange;
 
 use crate::app::App;
 use crate::board::{ActiveAlert, AlertState};
@@ -18,14 +16,19 @@ use crate::params::{DEFAULT_TENANT, Params, Scope, parse_duration};
 use crate::problem::Problem;
 use crate::work::blocking;
 
+use super::charts::{RANGES, View, charts, figure, present};
 use super::hosts::spoken;
-use super::charts::{RANGES, View, charts, figure};
 use super::layout::{Frame, Section, encoded, href};
-use super::text::{ago, duration, moment, number, percent, quantity, risk_class};
+use super::text::{ago, duration, moment, number, percent, quantity, risk_class, span};
 
 /// `GET /hosts/{host}`
 pub(crate) async fn show(State(app): State<App>, Path(name): Path<String>, request: Request) -> Response {
-    let frame = |tenant| Frame { app: &app, tenant, section: Section::Hosts, title: name.clone() };
+    let frame = |tenant| Frame {
+        app: &app,
+        tenant,
+        section: Section::Hosts,
+        title: name.clone(),
+    };
     let scope = match Scope::read(&app, request).await {
         Ok(scope) => scope,
         Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
@@ -41,27 +44,49 @@ async fn body(app: &App, scope: &Scope, name: &str) -> Result<Markup, Problem> {
     let now = app.now();
     let store = scope.store.clone();
     let matchers = host.matchers.clone();
-    let (metrics, first_ms, incidents) = blocking(move || {
+    let (found, first_ms, incidents) = blocking(move || {
         let snapshot = store.snapshot();
-        let picked = store::promql::parse_selector(&format!("{{{matchers}}}"))?;
-        let range = TimeRange::millis(now - 7 * 86_400_000, now);
-        let metrics: BTreeSet<String> = snapshot.label_values(METRIC_NAME, &picked, range)?.into_iter().collect();
+        let found = present(&snapshot, &matchers, TimeRange::millis(now - 7 * 86_400_000, now))?;
         let incidents = IncidentBook::open(store.state())?.all()?;
-        Ok((metrics, snapshot.time_range().map(|range| range.start.millis()), incidents))
+        Ok((
+            found,
+            snapshot.time_range().map(|range| range.start.millis()),
+            incidents,
+        ))
     })
     .await?;
-    let incidents: Vec<Incident> = incidents.into_iter().filter(|incident| incident.host == host.name).collect();
+    let incidents: Vec<Incident> = incidents
+        .into_iter()
+        .filter(|incident| incident.host == host.name)
+        .collect();
     let view = view(&scope.params, now, first_ms)?;
-    let page = Page { host: &host, incidents: &incidents, view, tenant: &scope.tenant, now };
-    Ok(page.markup(&metrics))
+    let page = Page {
+        host: &host,
+        incidents: &incidents,
+        view,
+        tenant: &scope.tenant,
+        now,
+    };
+    Ok(page.markup(&charts(&found, &host.matchers, &view, &scope.tenant)))
 }
 
 fn view(params: &Params, now: i64, first_ms: Option<i64>) -> Result<View, Problem> {
-    let chosen = params.get("range").and_then(parse_duration).map(|ms| ms / 1000).filter(|s| (60..=90 * 86_400).contains(s));
+    let chosen = params
+        .get("range")
+        .and_then(parse_duration)
+        .map(|ms| ms / 1000)
+        .filter(|s| (60..=90 * 86_400).contains(s));
     // A host that has just come would show an empty chart with a curve at its edge.
     let young = first_ms.is_none_or(|first| now - first < 2 * 3_600_000);
-    let end_s = params.get("end").map(|_| params.need_time("end")).transpose()?.map(|ms| ms / 1000);
-    Ok(View { range_s: chosen.unwrap_or(if young { 3600 } else { 21_600 }), end_s })
+    let end_s = params
+        .get("end")
+        .map(|_| params.need_time("end"))
+        .transpose()?
+        .map(|ms| ms / 1000);
+    Ok(View {
+        range_s: chosen.unwrap_or(if young { 3600 } else { 21_600 }),
+        end_s,
+    })
 }
 
 struct Page<'a> {
@@ -73,7 +98,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn markup(&self, metrics: &BTreeSet<String>) -> Markup {
+    fn markup(&self, charts: &Markup) -> Markup {
         let host = self.host;
         let own = format!("host={}", quoted(&host.name));
         html! {
@@ -87,14 +112,10 @@ impl Page<'_> {
                     @if let Some(at) = host.last_seen_ms { "last seen " (ago(self.now, at)) }
                 }
             }
-            @let alerting: Vec<_> = host.alerts.iter().filter(|alert| alert.state == AlertState::Firing).collect();
-            @if !alerting.is_empty() {
-                div.card #firing data-live="" { @for alert in alerting { (self.firing(alert)) } }
-            }
             div.cols data-bands=(self.bands()) data-marks=(self.marks()) {
                 div.card {
                     div #probability data-live="" {
-                        header { h2 { "Probability of a failure" } p { @if let Some(score) = host.leading() { "within " (score.horizon) } } }
+                        header { h2 { "Probability of a failure" } p { @if let Some(score) = host.leading() { "within " (span(score.horizon)) } } }
                         div.body { (leading(host)) }
                     }
                     (self.plain_chart("Probability", "ratio", &format!("max by (device, horizon) (foreshock_failure_probability{{{own}}})"), "{{device}} {{horizon}}"))
@@ -102,6 +123,13 @@ impl Page<'_> {
                 div.card #why data-live="" {
                     header { h2 { "Why" } p { "what moved it, against this host's own past" } }
                     div.body { (why(host, self.now)) }
+                }
+            }
+            @let alerting: Vec<_> = host.alerts.iter().filter(|alert| alert.state == AlertState::Firing).collect();
+            @if !alerting.is_empty() {
+                div.card #firing data-live="" {
+                    header { h2 { "Firing" } p { "was the warning right? the next training learns from it" } }
+                    ul.events { @for alert in alerting { li data-key=(alert.labels) { (self.firing(alert)) } } }
                 }
             }
             @if !host.forecasts.is_empty() { div.card #forecasts data-live="" { (forecasts(host)) } }
@@ -117,7 +145,7 @@ impl Page<'_> {
             }
             div.charts #charts data-live="" data-bands=(self.bands()) data-marks=(self.marks()) {
                 (figure("Anomaly score", "", None, &[(format!("foreshock_anomaly_score{{{own}}}"), "anomaly")], &self.view, self.tenant))
-                (charts(&host.matchers, metrics, &self.view, self.tenant))
+                (charts)
             }
             div.card #events data-live="" { (self.events()) }
             (self.declare())
@@ -125,13 +153,16 @@ impl Page<'_> {
     }
 
     fn link(&self, range: &str) -> String {
-        href(&format!("/hosts/{}?range={range}", encoded(&self.host.name)), self.tenant)
+        href(
+            &format!("/hosts/{}?range={range}", encoded(&self.host.name)),
+            self.tenant,
+        )
     }
 
     fn plain_chart(&self, title: &str, unit: &str, query: &str, legend: &str) -> Markup {
         let spec = json!([{ "q": query, "label": legend }]).to_string();
         html! {
-            div.body {
+            div.body.fill {
                 div.chart.tall data-title=(title) data-unit=(unit) data-min="0" data-max="0.1" data-range=(self.view.range_s)
                     data-end=[self.view.end_s] data-queries=(spec) data-empty="No probability has been given in this time" {}
             }
@@ -140,13 +171,17 @@ impl Page<'_> {
 
     /// Incidents as the charts shade them.
     fn bands(&self) -> String {
-        let bands = self.incidents.iter().filter(|incident| incident.verdict != Verdict::Noise).map(|incident| {
-            json!({
-                "start": incident.start / 1000,
-                "end": incident.end.map(|end| end / 1000),
-                "label": format!("incident: {}", incident.kind),
-            })
-        });
+        let bands = self
+            .incidents
+            .iter()
+            .filter(|incident| incident.verdict != Verdict::Noise)
+            .map(|incident| {
+                json!({
+                    "start": incident.start / 1000,
+                    "end": incident.end.map(|end| end / 1000),
+                    "label": format!("incident: {}", incident.kind),
+                })
+            });
         Value::from_iter(bands).to_string()
     }
 
@@ -158,36 +193,23 @@ impl Page<'_> {
         Value::from_iter(marks).to_string()
     }
 
+    /// An alert with buttons that turn it into an incident with a verdict.
     fn firing(&self, alert: &ActiveAlert) -> Markup {
-        let name = alert.name();
-        html! {
-            header {
-                h2 { span.chip.bad { "firing" } " " (name) }
-                @if let Some(fired) = alert.fired_at_ms { p { "since " (moment(fired)) " (" (ago(self.now, fired)) ")" } }
-            }
-            div.body {
-                @for (text, class) in [("summary", ""), ("description", "muted small")] {
-                    @if let Some(text) = alert.annotations.get(text) { p class=(class) { (text) } }
-                }
-                @if let Some(action) = alert.annotations.get("action") { p.advice { (action) } }
-                (self.judge_alert(alert, name))
-            }
-        }
-    }
-
-    /// Buttons that turn an alert into an incident with a verdict: what the next training learns from.
-    fn judge_alert(&self, alert: &ActiveAlert, name: &str) -> Markup {
         let url = href("/api/v1/incidents", self.tenant);
-        let start = alert.changed_at_ms();
-        let device = alert.labels.get("device");
+        let (name, start) = (alert.name(), alert.changed_at_ms());
         html! {
-            p.feedback {
-                span.muted.small { "Was this warning right?" }
+            span.when { (moment(start)) br; (ago(self.now, start)) }
+            div.what {
+                span.chip.bad { "firing" } " " b { (name) }
+                @if let Some(text) = alert.annotations.get("summary") { p { (text) } }
+                @if let Some(text) = alert.annotations.get("action") { p.muted { (text) } }
+            }
+            span.feedback role="group" aria-label="Verdict" {
                 @for (verdict, label, title) in VERDICTS {
                     @let body = json!({
                         "id": format!("{}-{name}-{}", self.host.name, start / 1000),
                         "host": self.host.name,
-                        "device": device,
+                        "device": alert.labels.get("device"),
                         "start": rfc3339(start),
                         "kind": name,
                         "verdict": verdict.to_string(),
@@ -204,8 +226,17 @@ impl Page<'_> {
         for incident in self.incidents.iter().rev().take(50) {
             events.push((incident.start, self.incident(incident)));
         }
-        for alert in &self.host.alerts {
-            let state = if alert.state == AlertState::Firing { "chip bad" } else { "chip warn" };
+        for alert in self
+            .host
+            .alerts
+            .iter()
+            .filter(|alert| alert.state != AlertState::Firing)
+        {
+            let state = if alert.state == AlertState::Firing {
+                "chip bad"
+            } else {
+                "chip warn"
+            };
             let word = alert.state.as_str();
             let at = alert.active_at_ms;
             let markup = html! {
@@ -270,7 +301,11 @@ impl Page<'_> {
 const VERDICTS: [(Verdict, &str, &str); 3] = [
     (Verdict::Real, "Real", "It failed, or was failing"),
     (Verdict::Noise, "Noise", "Nothing was wrong"),
-    (Verdict::Mitigated, "Mitigated", "It would have failed, had nobody acted"),
+    (
+        Verdict::Mitigated,
+        "Mitigated",
+        "It would have failed, had nobody acted",
+    ),
 ];
 
 fn leading(host: &Host) -> Markup {
@@ -283,7 +318,7 @@ fn leading(host: &Host) -> Markup {
                 @let p = probability.get();
                 div class={ "big " (risk_class(p)) } {
                     b { (percent(p)) }
-                    span.muted { "chance that it fails within " (score.horizon) @if let Some(device) = &score.device { ", by " (device) } }
+                    span.muted { "chance that it fails within " (span(score.horizon)) @if let Some(device) = &score.device { ", by " (device) } }
                 }
                 @if !score.model.is_empty() { p.small.muted { "model " (score.model) ", calibrated on this fleet's history" } }
             },
@@ -300,7 +335,9 @@ fn leading(host: &Host) -> Markup {
 }
 
 fn why(host: &Host, now: i64) -> Markup {
-    let Some(score) = host.leading() else { return html! { p.muted { "Nothing is known yet." } } };
+    let Some(score) = host.leading() else {
+        return html! { p.muted { "Nothing is known yet." } };
+    };
     html! {
         @for finding in &score.findings {
             p.finding { span.chip.bad { "certain" } " " (finding.text) span.muted.small { ", since " (moment(finding.since_ms)) } }
@@ -378,7 +415,7 @@ fn devices(host: &Host) -> Markup {
                 @let part = score.device.as_deref().unwrap_or("host");
                 tr data-key={ (part) (score.horizon) } {
                     td { code { (part) } }
-                    td.nowrap { (state(score)) span.muted { " within " (score.horizon) } }
+                    td.nowrap { (state(score)) span.muted { " within " (span(score.horizon)) } }
                     td.number { (number(score.anomaly)) }
                     td.muted { @if let Some(signal) = score.signals.first() { (signal.text) } }
                 }

@@ -11,14 +11,22 @@ use crate::params::{DEFAULT_TENANT, Scope};
 use crate::problem::Problem;
 
 use super::layout::{Frame, Section, empty, encoded, href};
-use super::text::{ago, counted, duration, number, percent, risk_class};
+use super::text::{ago, counted, duration, number, percent, risk_class, span};
 
 // With fewer hosts the table alone is seen at one look.
 const TILES_FROM: usize = 9;
 
+// What is further off than a day can wait until the morning.
+const FAR_S: f64 = 86_400.0;
+
 /// `GET /`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame { app: &app, tenant, section: Section::Hosts, title: "Hosts".to_owned() };
+    let frame = |tenant| Frame {
+        app: &app,
+        tenant,
+        section: Section::Hosts,
+        title: "Hosts".to_owned(),
+    };
     let scope = match Scope::read(&app, request).await {
         Ok(scope) => scope,
         Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
@@ -62,17 +70,27 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
 }
 
 fn headline(hosts: &[Host]) -> String {
-    let likely = hosts.iter().filter(|host| host.probability().is_some_and(|p| p >= 0.5)).count();
+    let likely = hosts
+        .iter()
+        .filter(|host| host.probability().is_some_and(|p| p >= 0.5))
+        .count();
     let firing = hosts.iter().filter(|host| host.firing() > 0).count();
     let scored = hosts.iter().filter(|host| host.probability().is_some()).count();
     match (hosts.len(), likely, firing) {
         (0, ..) => "No hosts yet".to_owned(),
-        (_, 0, 0) if scored == 0 => format!("Learning {}", if hosts.len() == 1 { "this host" } else { "these hosts" }),
+        (_, 0, 0) if scored == 0 => format!(
+            "Learning {}",
+            if hosts.len() == 1 { "this host" } else { "these hosts" }
+        ),
         (_, 0, 0) => "No host needs attention".to_owned(),
         (_, 0, firing) => format!("{} an alert", counted(firing, "host has", "hosts have")),
         (all, likely, _) => {
             let is = if likely == 1 { "is" } else { "are" };
-            format!("{likely} of {} {is} likely to fail within {}", counted(all, "host", "hosts"), horizon(hosts))
+            format!(
+                "{likely} of {} {is} likely to fail within {}",
+                counted(all, "host", "hosts"),
+                horizon(hosts)
+            )
         }
     }
 }
@@ -120,16 +138,16 @@ fn row(host: &Host, tenant: &str, now: i64) -> Markup {
                 a href=(link(host, tenant)) { (host.name) }
                 @if let Some(why) = why(host) { span.why { (why) } }
             }
-            td {
+            td.score {
                 @match leading.map(|score| &score.state) {
                     Some(ScoreState::Scored(probability)) => {
                         @let p = probability.get();
                         span class={ "risk " (risk_class(p)) } { b { (percent(p)) } (bar(p)) }
                     },
                     Some(ScoreState::Learning { have, need, what }) => {
-                        span.chip title=(what) { "learning, " (have) " of " (need) }
+                        span.chip { "learning, " (have) " of " (need) } span.why { (what) }
                     },
-                    Some(ScoreState::Abstained { why }) => span.chip title=(why) { "not scored" },
+                    Some(ScoreState::Abstained { .. }) => span.chip { "not scored" },
                     None => span.muted { "not scored yet" },
                 }
             }
@@ -138,7 +156,7 @@ fn row(host: &Host, tenant: &str, now: i64) -> Markup {
             @let soonest = host.soonest();
             td.fact.none[soonest.is_none()] data-label="Reaches a limit:" {
                 @if let Some((forecast, seconds)) = soonest {
-                    span title=(forecast.text) { (spoken(forecast.resource)) " in " (duration(seconds)) }
+                    span.far[seconds > FAR_S] title=(forecast.text) { (spoken(forecast.resource)) " in " (duration(seconds)) }
                 } @else { span.muted { "none in sight" } }
             }
             td.fact.none[host.alerts.is_empty()] data-label="Alerts:" {
@@ -160,14 +178,20 @@ fn row(host: &Host, tenant: &str, now: i64) -> Markup {
 /// One line that says why a host stands where it stands.
 fn why(host: &Host) -> Option<String> {
     let score = host.leading()?;
-    let device = score.device.as_ref().map(|device| format!("{device}: ")).unwrap_or_default();
+    let device = score
+        .device
+        .as_ref()
+        .map(|device| format!("{device}: "))
+        .unwrap_or_default();
     if let Some(finding) = score.findings.first() {
         return Some(format!("{device}{}", finding.text));
     }
     match &score.state {
-        ScoreState::Scored(p) if p.get() >= 0.05 => score.signals.first().map(|signal| format!("{device}{}", signal.text)),
-        ScoreState::Learning { what, .. } => Some(what.clone()).filter(|what| !what.is_empty()),
-        ScoreState::Scored(_) | ScoreState::Abstained { .. } => None,
+        ScoreState::Scored(p) if p.get() >= 0.05 => {
+            score.signals.first().map(|signal| format!("{device}{}", signal.text))
+        }
+        ScoreState::Abstained { why } => Some(why.clone()),
+        ScoreState::Scored(_) | ScoreState::Learning { .. } => None,
     }
 }
 
@@ -190,7 +214,10 @@ fn state_in_a_word(host: &Host) -> &'static str {
 
 /// The horizon of the scores, as far as they agree.
 fn horizon(hosts: &[Host]) -> String {
-    hosts.iter().find_map(Host::leading).map_or_else(|| "1h".to_owned(), |score| score.horizon.to_string())
+    hosts
+        .iter()
+        .find_map(Host::leading)
+        .map_or_else(|| "the horizon".to_owned(), |score| span(score.horizon))
 }
 
 fn link(host: &Host, tenant: &str) -> String {
@@ -204,13 +231,21 @@ fn bar(probability: f64) -> Markup {
 
 /// A small curve; its height is at least a tenth, so that noise about nothing stays flat.
 fn spark(trend: &[(i64, f64)]) -> Markup {
-    let (Some(first), Some(last)) = (trend.first(), trend.last()) else { return html! {} };
+    let (Some(first), Some(last)) = (trend.first(), trend.last()) else {
+        return html! {};
+    };
     let span = (last.0 - first.0).max(1) as f64;
     let top = trend.iter().map(|(_, p)| *p).fold(0.1, f64::max);
     let points: Vec<String> = trend
         .iter()
         .filter(|(_, p)| p.is_finite())
-        .map(|(t, p)| format!("{:.1},{:.1}", (t - first.0) as f64 / span * 100.0, 23.0 - p / top * 22.0))
+        .map(|(t, p)| {
+            format!(
+                "{:.1},{:.1}",
+                (t - first.0) as f64 / span * 100.0,
+                23.0 - p / top * 22.0
+            )
+        })
         .collect();
     html! {
         svg.spark viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true" {

@@ -17,7 +17,12 @@ use super::text::{ago, counted, moment, number, percent};
 
 /// `GET /models`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame { app: &app, tenant, section: Section::Models, title: "Models".to_owned() };
+    let frame = |tenant| Frame {
+        app: &app,
+        tenant,
+        section: Section::Models,
+        title: "Models".to_owned(),
+    };
     let scope = match Scope::read(&app, request).await {
         Ok(scope) => scope,
         Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
@@ -35,7 +40,10 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
     let store = scope.store.clone();
     let found = blocking(move || models(&store, SHOWN)).await?;
     let (tenant, now) = (scope.tenant.as_str(), app.now());
-    let leading = found.iter().find(|judged| judged.entry.role == Role::Champion).or(found.first());
+    let leading = found
+        .iter()
+        .find(|judged| judged.entry.role == Role::Champion)
+        .or(found.first());
     Ok(html! {
         div.head #models data-live="" {
             h1 { @match leading { Some(judged) => (headline(judged)), None => "No model yet" } }
@@ -61,7 +69,9 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
 
 /// The one thing to know about the model in charge.
 fn headline(judged: &Judged) -> String {
-    let Ok(facts) = &judged.model else { return "The model in charge cannot be read".to_owned() };
+    let Ok(facts) = &judged.model else {
+        return "The model in charge cannot be read".to_owned();
+    };
     let e = &facts.evaluation;
     match (e.incidents, e.warns()) {
         (0, _) => "Nothing has failed yet, so nothing is proven".to_owned(),
@@ -130,7 +140,11 @@ fn sentence(line: &str) -> String {
 }
 
 fn list(found: &[Judged], tenant: &str) -> Markup {
-    let can_roll_back = found.iter().filter(|judged| judged.entry.role != Role::Challenger).count() > 1;
+    let can_roll_back = found
+        .iter()
+        .filter(|judged| judged.entry.role != Role::Challenger)
+        .count()
+        > 1;
     html! {
         div.card #list data-live="" {
             header {
@@ -185,32 +199,39 @@ fn line(judged: &Judged, tenant: &str) -> Markup {
 
 /// How often it happened against how probable it was said to be: on the diagonal, the probabilities are true.
 fn reliability(bins: &[ReliabilityBin]) -> Markup {
-    let top = bins.iter().map(|bin| bin.mean.max(bin.observed)).fold(0.05, f64::max).min(1.0) * 1.05;
-    let x = |p: f64| 44.0 + p / top * 300.0;
-    let y = |p: f64| 252.0 - p / top * 240.0;
-    let points: Vec<String> = bins.iter().map(|bin| format!("{:.1},{:.1}", x(bin.mean), y(bin.observed))).collect();
-    let ticks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| share * top);
+    let highest = bins.iter().map(|bin| bin.mean.max(bin.observed)).fold(0.0, f64::max);
+    // The finest even scale that holds everything: 5, 10, 20, 50 or 100 percent at the corner.
+    let top = [0.05, 0.1, 0.2, 0.5]
+        .into_iter()
+        .find(|top| *top >= highest)
+        .unwrap_or(1.0);
+    let x = |p: f64| 60.0 + p / top * 300.0;
+    let y = |p: f64| 250.0 - p / top * 238.0;
+    let points: Vec<String> = bins
+        .iter()
+        .map(|bin| format!("{:.1},{:.1}", x(bin.mean), y(bin.observed)))
+        .collect();
     html! {
-        svg.reliability viewBox="0 0 360 300" role="img" aria-label="Reliability: observed share of failures against the probability given" {
-            @for tick in ticks {
-                line.gridline x1="44" x2="344" y1=(y(tick)) y2=(y(tick)) {}
-                text x="38" y=(y(tick) + 4.0) text-anchor="end" { (percent_tick(tick)) }
-                text x=(x(tick)) y="270" text-anchor="middle" { (percent_tick(tick)) }
+        svg.reliability viewBox="0 0 380 292" role="img" aria-label="Reliability: observed share of failures against the probability given" {
+            @for share in 0..=5 {
+                @let tick = f64::from(share) / 5.0 * top;
+                @let label = format!("{} %", number(tick * 100.0));
+                line.gridline x1="60" x2="360" y1=(y(tick)) y2=(y(tick)) {}
+                text x="54" y=(y(tick) + 4.0) text-anchor="end" { (label) }
+                text x=(x(tick)) y="266" text-anchor="middle" { (label) }
             }
-            line.axis x1="44" x2="344" y1="252" y2="252" {}
+            line.axis x1="60" x2="360" y1="250" y2="250" {}
             line.ideal x1=(x(0.0)) y1=(y(0.0)) x2=(x(top)) y2=(y(top)) {}
             polyline points=(points.join(" ")) {}
             @for bin in bins {
-                circle cx=(x(bin.mean)) cy=(y(bin.observed)) r=(radius(bin.rows)) { title { "said " (percent(bin.mean)) ", happened " (percent(bin.observed)) ", " (bin.rows) " rows" } }
+                circle cx=(x(bin.mean)) cy=(y(bin.observed)) r=(radius(bin.rows)) {
+                    title { "said " (percent(bin.mean)) ", happened " (percent(bin.observed)) ", " (bin.rows) " rows" }
+                }
             }
-            text x="194" y="292" text-anchor="middle" { "probability given" }
-            text x="-132" y="10" text-anchor="middle" transform="rotate(-90)" { "happened" }
+            text x="210" y="286" text-anchor="middle" { "probability given" }
+            text x="-131" y="11" text-anchor="middle" transform="rotate(-90)" { "share that failed" }
         }
     }
-}
-
-fn percent_tick(p: f64) -> String {
-    format!("{} %", number((p * 1000.0).round() / 10.0))
 }
 
 /// Grows with the number of rows, slowly.

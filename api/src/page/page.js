@@ -65,8 +65,8 @@
   }
   const shown = (v, unit) => (scales[unit] || scales[""])(v);
 
-  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-  const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
   const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
   function moment(at, seconds) {
     const time = (seconds ? clockSeconds : clock).format(at);
@@ -93,13 +93,12 @@
       if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
       return;
     }
-    if (old.dataset && old.dataset.server === undefined) old.dataset.server = "";
     const isChart = old.classList.contains("chart");
     for (const { name, value } of [...fresh.attributes]) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
     for (const { name } of [...old.attributes]) {
-      if (!fresh.hasAttribute(name) && name !== "open" && name !== "data-server") old.removeAttribute(name);
+      if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
     }
     // What the viewer typed or a chart drew is not the server's to replace.
     if (isChart || old.hasAttribute("data-keep") || old.contains(document.activeElement) && old.matches("form")) return;

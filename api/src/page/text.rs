@@ -4,13 +4,13 @@ use maud::{Markup, html};
 
 use crate::number::rfc3339;
 
-/// A probability: `43 %`, `2.1 %`, `< 0.1 %`, `> 99 %`.
+/// A probability: `43 %`, `2.1 %`, `< 0.1 %`, `> 99 %`, never broken between number and sign.
 pub(crate) fn percent(probability: f64) -> String {
     match probability {
-        p if p < 0.001 => "< 0.1 %".to_owned(),
-        p if p < 0.0995 => format!("{:.1} %", p * 100.0),
-        p if p <= 0.99 => format!("{:.0} %", p * 100.0),
-        _ => "> 99 %".to_owned(),
+        p if p < 0.001 => "<\u{a0}0.1\u{a0}%".to_owned(),
+        p if p < 0.0995 => format!("{:.1}\u{a0}%", p * 100.0),
+        p if p <= 0.99 => format!("{:.0}\u{a0}%", p * 100.0),
+        _ => ">\u{a0}99\u{a0}%".to_owned(),
     }
 }
 
@@ -27,12 +27,19 @@ pub(crate) fn risk_class(probability: f64) -> &'static str {
 /// A duration in one unit, rounded: `45 s`, `12 min`, `5 h`, `3 d`.
 pub(crate) fn duration(seconds: f64) -> String {
     match seconds.max(0.0) {
-        s if s < 119.5 => format!("{s:.0} s"),
-        s if s < 119.5 * 60.0 => format!("{:.0} min", s / 60.0),
-        s if s < 47.5 * 3600.0 => format!("{:.0} h", s / 3600.0),
-        s if s < 365.0 * 86_400.0 => format!("{:.0} d", s / 86_400.0),
+        s if s < 119.5 => format!("{s:.0}\u{a0}s"),
+        s if s < 119.5 * 60.0 => format!("{:.0}\u{a0}min", s / 60.0),
+        s if s < 47.5 * 3600.0 => format!("{:.0}\u{a0}h", s / 3600.0),
+        s if s < 365.0 * 86_400.0 => format!("{:.0}\u{a0}d", s / 86_400.0),
         _ => "more than a year".to_owned(),
     }
+}
+
+/// A horizon with its unit apart: `1 h`.
+pub(crate) fn span(horizon: predict::Horizon) -> String {
+    let text = horizon.to_string();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    format!("{}\u{a0}{}", &text[..digits], &text[digits..])
 }
 
 /// A number with at most four digits that say something.
@@ -48,7 +55,11 @@ pub(crate) fn number(value: f64) -> String {
         _ => 4,
     };
     let text = format!("{value:.digits$}");
-    if digits > 0 { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if digits > 0 {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 /// A value with its unit (UCUM, as OpenTelemetry writes units).

@@ -28,7 +28,10 @@ pub(crate) struct Data {
 
 impl From<Value> for Data {
     fn from(value: Value) -> Self {
-        Self { json: value.to_string().into_bytes(), ..Self::default() }
+        Self {
+            json: value.to_string().into_bytes(),
+            ..Self::default()
+        }
     }
 }
 
@@ -52,7 +55,9 @@ pub(crate) fn envelope(answer: Result<Data, Problem>) -> Response {
     }
     body.push(b'}');
     let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

@@ -48,7 +48,9 @@ pub(crate) async fn parse(State(app): State<App>, request: Request) -> Response 
         async {
             let scope = Scope::read(&app, request).await?;
             let tree = serde_json::to_value(parsed(&scope.params)?);
-            Ok(Data::from(tree.map_err(|error| Problem::from_error(Kind::Internal, &error))?))
+            Ok(Data::from(
+                tree.map_err(|error| Problem::from_error(Kind::Internal, &error))?,
+            ))
         }
         .await,
     )
@@ -72,9 +74,14 @@ async fn evaluate_range(app: &App, scope: Scope) -> Result<Data, Problem> {
     if end_ms < start_ms {
         return Err(parameter("end", "end timestamp must not be before start time"));
     }
-    let step_ms = params.duration("step")?.ok_or_else(|| parameter("step", "cannot parse \"\" to a valid duration"))?;
+    let step_ms = params
+        .duration("step")?
+        .ok_or_else(|| parameter("step", "cannot parse \"\" to a valid duration"))?;
     if step_ms <= 0 {
-        return Err(parameter("step", "zero or negative query resolution step widths are not accepted. Try a positive integer"));
+        return Err(parameter(
+            "step",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ));
     }
     if (end_ms - start_ms) / step_ms > POINTS_MAX {
         return Err(Problem::invalid(
@@ -85,7 +92,14 @@ async fn evaluate_range(app: &App, scope: Scope) -> Result<Data, Problem> {
     let (engine, store) = (app.engine(), scope.store);
     app.slots()
         .run(asked.timeout, move |deadline| {
-            let answer = engine.range(&store.snapshot(), &asked.query, start_ms, end_ms, step_ms, &asked.options(deadline));
+            let answer = engine.range(
+                &store.snapshot(),
+                &asked.query,
+                start_ms,
+                end_ms,
+                step_ms,
+                &asked.options(deadline),
+            );
             Ok(asked.data(answer.map_err(|error| Problem::from(error).of_query())?))
         })
         .await
@@ -131,11 +145,19 @@ impl Asked {
     }
 
     fn options(&self, deadline: &Deadline) -> QueryOptions {
-        QueryOptions { lookback_ms: self.lookback_ms, deadline: deadline.clone() }
+        QueryOptions {
+            lookback_ms: self.lookback_ms,
+            deadline: deadline.clone(),
+        }
     }
 
     fn data(&self, answer: Answer) -> Data {
-        let Answer { mut value, mut warnings, infos, stats } = answer;
+        let Answer {
+            mut value,
+            mut warnings,
+            infos,
+            stats,
+        } = answer;
         let limit = self.limit.unwrap_or(usize::MAX);
         let before = size(&value);
         match &mut value {

@@ -20,7 +20,10 @@ pub(crate) async fn rules(State(app): State<App>, request: Request) -> Response 
 pub(crate) async fn alerts(State(app): State<App>, request: Request) -> Response {
     envelope(
         listed(&app, request, |groups, _| {
-            let alerts = groups.iter().flat_map(|group| &group.rules).flat_map(|rule| &rule.alerts);
+            let alerts = groups
+                .iter()
+                .flat_map(|group| &group.rules)
+                .flat_map(|rule| &rule.alerts);
             let alerts: Vec<Value> = alerts.filter(|alert| is_active(alert)).map(alert_json).collect();
             Ok(json!({ "alerts": alerts }))
         })
@@ -44,7 +47,8 @@ fn rules_json(groups: &[RuleGroup], params: &Params) -> Result<Value, Problem> {
         return Err(Problem::invalid(format!("not supported value {other:?}")));
     }
     let without_alerts = matches!(params.get("exclude_alerts"), Some("true" | "1"));
-    let named = |list: &str, name: &str| params.all(list).next().is_none() || params.all(list).any(|wanted| wanted == name);
+    let named =
+        |list: &str, name: &str| params.all(list).next().is_none() || params.all(list).any(|wanted| wanted == name);
     let groups: Vec<Value> = groups
         .iter()
         .filter(|group| named("rule_group[]", &group.name) && named("file[]", &group.file))
@@ -88,15 +92,25 @@ fn rule_json(rule: &RuleStatus, group: &RuleGroup, without_alerts: bool) -> Valu
         "lastEvaluation": evaluated(group.last_evaluation_ms),
         "type": if rule.hold_seconds.is_some() { "alerting" } else { "recording" },
     });
-    let Some(members) = json.as_object_mut() else { return json };
+    let Some(members) = json.as_object_mut() else {
+        return json;
+    };
     if let Some(error) = &rule.error {
         members.insert("lastError".to_owned(), error.as_str().into());
     }
     if let Some(hold) = rule.hold_seconds {
         let active: Vec<&ActiveAlert> = rule.alerts.iter().filter(|alert| is_active(alert)).collect();
         // The most urgent of its alerts gives the rule its state, as in Prometheus.
-        let state = active.iter().map(|alert| alert.state).min().unwrap_or(AlertState::Resolved);
-        let alerts: Vec<Value> = if without_alerts { Vec::new() } else { active.into_iter().map(alert_json).collect() };
+        let state = active
+            .iter()
+            .map(|alert| alert.state)
+            .min()
+            .unwrap_or(AlertState::Resolved);
+        let alerts: Vec<Value> = if without_alerts {
+            Vec::new()
+        } else {
+            active.into_iter().map(alert_json).collect()
+        };
         members.extend(Map::from_iter([
             ("state".to_owned(), state.as_str().into()),
             ("duration".to_owned(), number(hold)),
@@ -109,7 +123,11 @@ fn rule_json(rule: &RuleStatus, group: &RuleGroup, without_alerts: bool) -> Valu
 }
 
 fn alert_json(alert: &ActiveAlert) -> Value {
-    let labels: Map<String, Value> = alert.labels.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let labels: Map<String, Value> = alert
+        .labels
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
     json!({
         "labels": labels,
         "annotations": alert.annotations,
@@ -126,7 +144,11 @@ fn is_active(alert: &ActiveAlert) -> bool {
 
 /// Without a fraction where there is none, as Go writes a float.
 fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 1e15 { (value as i64).into() } else { value.into() }
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        (value as i64).into()
+    } else {
+        value.into()
+    }
 }
 
 fn evaluated(at_ms: Option<i64>) -> String {
@@ -139,7 +161,9 @@ fn exponent(value: f64) -> String {
     if value.is_finite() {
         let text = format!("{value:e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+        let (sign, digits) = exponent
+            .strip_prefix('-')
+            .map_or(('+', exponent), |digits| ('-', digits));
         return format!("{mantissa}e{sign}{digits:0>2}");
     }
     number::plain(&mut out, value);

@@ -23,7 +23,10 @@ pub(crate) async fn names(State(app): State<App>, request: Request) -> Response 
         async {
             let scope = Scope::read(&app, request).await?;
             let asked = Asked::read(&scope.params)?;
-            find(&app, scope, asked, |snapshot, matchers, range| snapshot.label_names(matchers, range)).await
+            find(&app, scope, asked, |snapshot, matchers, range| {
+                snapshot.label_names(matchers, range)
+            })
+            .await
         }
         .await,
     )
@@ -39,7 +42,10 @@ pub(crate) async fn values(State(app): State<App>, Path(name): Path<String>, req
             }
             let scope = Scope::read(&app, request).await?;
             let asked = Asked::read(&scope.params)?;
-            find(&app, scope, asked, move |snapshot, matchers, range| snapshot.label_values(&name, matchers, range)).await
+            find(&app, scope, asked, move |snapshot, matchers, range| {
+                snapshot.label_values(&name, matchers, range)
+            })
+            .await
         }
         .await,
     )
@@ -92,7 +98,10 @@ pub(crate) async fn metadata(State(app): State<App>, request: Request) -> Respon
                 .filter(|(name, _)| metric.as_ref().is_none_or(|wanted| wanted == name))
                 .take(limit)
                 .map(|(name, about)| {
-                    (name, json!([{ "type": about.kind.as_str(), "help": about.help, "unit": about.unit }]))
+                    (
+                        name,
+                        json!([{ "type": about.kind.as_str(), "help": about.help, "unit": about.unit }]),
+                    )
                 })
                 .collect();
             Ok(Data::from(Value::Object(families)))
@@ -116,7 +125,11 @@ impl Asked {
             return Err(parameter("end", "end timestamp must not be before start time"));
         }
         let sets: Result<Vec<_>, _> = params.all("match[]").map(selector).collect();
-        Ok(Self { sets: sets?, range: TimeRange::millis(start_ms, end_ms), limit: params.limit("limit")? })
+        Ok(Self {
+            sets: sets?,
+            range: TimeRange::millis(start_ms, end_ms),
+            limit: params.limit("limit")?,
+        })
     }
 }
 
@@ -138,7 +151,9 @@ async fn find(
             }
             let mut data = Data::default();
             let bound = asked.limit.unwrap_or(NAMES_MAX);
-            list(&mut data.json, found.iter().take(bound), |out, text| number::string(out, text));
+            list(&mut data.json, found.iter().take(bound), |out, text| {
+                number::string(out, text)
+            });
             if found.len() > bound {
                 data.warnings.push(TRUNCATED.to_owned());
             }
@@ -154,14 +169,18 @@ fn selector(text: &str) -> Result<Vec<Matcher>, Problem> {
 
 /// A label name as Prometheus escapes it for URLs: `U__` in front, `_2e_` for a dot, `__` for an underscore.
 fn unescape(name: &str) -> String {
-    let Some(escaped) = name.strip_prefix("U__") else { return name.to_owned() };
+    let Some(escaped) = name.strip_prefix("U__") else {
+        return name.to_owned();
+    };
     let mut plain = String::with_capacity(escaped.len());
     let mut rest = escaped;
     while let Some(at) = rest.find('_') {
         plain.push_str(&rest[..at]);
         let tail = &rest[at + 1..];
         // Whatever is not an escape after all leaves the name as it came, as in Prometheus.
-        let Some(end) = tail.find('_').filter(|&end| end <= 6) else { return name.to_owned() };
+        let Some(end) = tail.find('_').filter(|&end| end <= 6) else {
+            return name.to_owned();
+        };
         if end == 0 {
             plain.push('_');
         } else {

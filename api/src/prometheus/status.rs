@@ -70,7 +70,9 @@ pub(crate) async fn tsdb(State(app): State<App>, request: Request) -> Response {
                     let snapshot = store.snapshot();
                     let mut by_metric: BTreeMap<String, u64> = BTreeMap::new();
                     for id in snapshot.select(&[], TimeRange::ALL)? {
-                        *by_metric.entry(snapshot.labels(id).get(METRIC_NAME).unwrap_or("").to_owned()).or_default() += 1;
+                        *by_metric
+                            .entry(snapshot.labels(id).get(METRIC_NAME).unwrap_or("").to_owned())
+                            .or_default() += 1;
                     }
                     let mut most: Vec<(String, u64)> = by_metric.into_iter().collect();
                     most.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -97,7 +99,9 @@ pub(crate) async fn tsdb(State(app): State<App>, request: Request) -> Response {
 
 /// `GET /api/v1/targets`: nothing is scraped; agents and senders push.
 pub(crate) async fn targets() -> Response {
-    envelope(Ok(Data::from(json!({ "activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {} }))))
+    envelope(Ok(Data::from(
+        json!({ "activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {} }),
+    )))
 }
 
 /// `GET /api/v1/targets/metadata`, `GET /api/v1/notifications`, `GET /api/v1/scrape_pools`
@@ -112,5 +116,7 @@ pub(crate) async fn features() -> Response {
 
 /// `GET /api/v1/alertmanagers`: receivers are called by the outbox itself.
 pub(crate) async fn alertmanagers() -> Response {
-    envelope(Ok(Data::from(json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] }))))
+    envelope(Ok(Data::from(
+        json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] }),
+    )))
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram};
 use store::promql::{Engine, QueryOptions, Value};
-use store::{Labels, LabelsBuf, METRIC_NAME, State, StateError, Store, StoreError};
+use store::{Labels, LabelsBuf, METRIC_NAME, Matcher, State, StateError, Store, StoreError, TimeRange};
 
 use super::file::{Group, Rule, RuleKind};
 use super::ledger::{self, Changes};
@@ -136,6 +136,8 @@ struct RuleRun {
     alerts: BTreeMap<String, ActiveAlert>,
     /// Those that ended within the last [`RESOLVED_KEPT_MS`], for people who look.
     ended: Vec<ActiveAlert>,
+    /// True for a recording rule whose metric no other rule records, so that all its series are this rule's.
+    records_alone: bool,
     /// Series of the last evaluation, which are marked as ended when they are not in the next one.
     written: HashSet<Labels>,
 }
@@ -172,6 +174,7 @@ impl Evaluator {
                 }
             })
             .collect();
+        mark_sole_writers(&mut runs);
         let mut orphans = Vec::new();
         for alert in alerts {
             match runs
@@ -298,6 +301,25 @@ fn rule_ids(group: &str, rules: &[Rule]) -> Vec<String> {
         .collect()
 }
 
+fn mark_sole_writers(runs: &mut [GroupRun]) {
+    let mut writers: HashMap<String, usize> = HashMap::new();
+    for rule in runs
+        .iter()
+        .flat_map(|run| &run.group.rules)
+        .filter(|rule| matches!(rule.kind, RuleKind::Record))
+    {
+        *writers.entry(rule.name.clone()).or_default() += 1;
+    }
+    for run in runs {
+        for (rule, state) in run.group.rules.iter().zip(&mut run.rules) {
+            state.records_alone = writers.get(&rule.name) == Some(&1);
+        }
+    }
+}
+
+/// How long a recorded sample is seen by selectors: the engine's lookback.
+const RECORDED_KEPT_MS: i64 = 5 * 60_000;
+
 /// As long as Prometheus shows resolved alerts.
 const RESOLVED_KEPT_MS: i64 = 15 * 60_000;
 
@@ -319,6 +341,7 @@ impl RuleRun {
             health: RuleHealth::Unknown,
             alerts: BTreeMap::new(),
             ended: Vec::new(),
+            records_alone: false,
             written: HashSet::new(),
         }
     }
@@ -358,7 +381,7 @@ impl GroupRun {
         external_url: &str,
     ) -> Result<(), RuleError> {
         let started = Instant::now();
-        self.resume(now_ms);
+        self.resume(store, now_ms)?;
         let mut changes = Changes::default();
         let mut series = Vec::new();
         let mut outcomes = Vec::new();
@@ -431,9 +454,9 @@ impl GroupRun {
     }
 
     /// The first evaluation of a process: time in which there was none counts neither for `for` nor for `keep_firing_for`.
-    fn resume(&mut self, now_ms: i64) {
+    fn resume(&mut self, store: &Store, now_ms: i64) -> Result<(), RuleError> {
         let Some(last) = self.evaluated_ms.filter(|_| self.resumes) else {
-            return;
+            return Ok(());
         };
         let pause = now_ms - last - self.group.interval_ms;
         if pause > self.group.interval_ms {
@@ -441,7 +464,17 @@ impl GroupRun {
                 alert.state = alert.state.after_pause(pause);
             }
         }
+        // What was recorded before and is not recorded again has ended, though nobody was there to see it.
+        let snapshot = store.snapshot();
+        let before = TimeRange::millis(now_ms - RECORDED_KEPT_MS, now_ms);
+        for (rule, run) in self.group.rules.iter().zip(&mut self.rules) {
+            if matches!(rule.kind, RuleKind::Record) && run.records_alone {
+                let recorded = snapshot.select(&[Matcher::eq(METRIC_NAME, rule.name.as_str())], before)?;
+                run.written = recorded.into_iter().map(|id| snapshot.labels(id)).collect();
+            }
+        }
         self.resumes = false;
+        Ok(())
     }
 }
 

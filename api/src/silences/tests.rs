@@ -1,7 +1,10 @@
 use super::*;
 
 fn wish(text: &str) -> Result<Silence, Problem> {
-    wished(serde_json::from_str(text).map_err(|error| Problem::invalid(error.to_string()))?, 1_000_000)
+    wished(
+        serde_json::from_str(text).map_err(|error| Problem::invalid(error.to_string()))?,
+        1_000_000,
+    )
 }
 
 #[test]
@@ -22,8 +25,14 @@ fn a_silence_that_cannot_be_meant_is_refused() {
         assert!(problem.detail().contains(expected), "{text}: {}", problem.detail());
     };
     check(r#"{"duration":"1h"}"#, "every alert");
-    check(r#"{"matchers":[{"name":"host","value":".*","isRegex":true}],"duration":"1h"}"#, "every alert");
-    check(r#"{"matchers":[{"name":"host","value":"(","isRegex":true}],"duration":"1h"}"#, "no valid regular expression");
+    check(
+        r#"{"matchers":[{"name":"host","value":".*","isRegex":true}],"duration":"1h"}"#,
+        "every alert",
+    );
+    check(
+        r#"{"matchers":[{"name":"host","value":"(","isRegex":true}],"duration":"1h"}"#,
+        "no valid regular expression",
+    );
     check(r#"{"host":"a"}"#, "no end");
     check(r#"{"host":"a","endsAt":"1970-01-01T00:00:00Z"}"#, "has ended already");
     check(r#"{"host":"a","duration":"1h","colour":"red"}"#, "unknown field");

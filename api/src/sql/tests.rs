@@ -2,14 +2,19 @@ use arrow::array::{ArrayRef, Float64Array, StringArray};
 
 use super::*;
 
-fn rows(truncated: bool) -> Rows {
+fn rows(truncated: bool) -> Answer {
     let hosts: ArrayRef = Arc::new(StringArray::from(vec![Some("a \"quoted\""), None]));
     let values: ArrayRef = Arc::new(Float64Array::from(vec![0.5, f64::NAN]));
-    let batch = RecordBatch::try_from_iter_with_nullable([("host", hosts, true), ("value", values, true)]).expect("a batch");
-    Rows { schema: batch.schema(), batches: vec![batch], truncated }
+    let batch =
+        RecordBatch::try_from_iter_with_nullable([("host", hosts, true), ("value", values, true)]).expect("a batch");
+    Answer {
+        schema: batch.schema(),
+        batches: vec![batch],
+        truncated,
+    }
 }
 
-fn text(format: Format, rows: &Rows) -> String {
+fn text(format: Format, rows: &Answer) -> String {
     String::from_utf8(format.write(rows).expect("written")).expect("UTF-8")
 }
 
@@ -23,14 +28,24 @@ fn rows_are_json_with_their_columns() {
 
 #[test]
 fn no_rows_are_an_empty_list_and_keep_their_columns() {
-    let empty = Rows { batches: Vec::new(), ..rows(false) };
-    assert!(text(Format::Json, &empty).ends_with(r#""rows":[],"truncated":false}"#), "{}", text(Format::Json, &empty));
+    let empty = Answer {
+        batches: Vec::new(),
+        ..rows(false)
+    };
+    assert!(
+        text(Format::Json, &empty).ends_with(r#""rows":[],"truncated":false}"#),
+        "{}",
+        text(Format::Json, &empty)
+    );
     assert_eq!(text(Format::Csv, &empty), "host,value\n");
 }
 
 #[test]
 fn rows_are_csv_on_demand() {
-    assert_eq!(text(Format::Csv, &rows(false)), "host,value\n\"a \"\"quoted\"\"\",0.5\n,NaN\n");
+    assert_eq!(
+        text(Format::Csv, &rows(false)),
+        "host,value\n\"a \"\"quoted\"\"\",0.5\n,NaN\n"
+    );
 }
 
 #[test]

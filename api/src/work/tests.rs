@@ -1,30 +1,41 @@
-use store::promql::{Engine, Memory, QueryOptions};
+use std::sync::mpsc;
 
 use super::*;
-use crate::problem::Kind;
 
 #[tokio::test]
 async fn one_too_many_is_told_when_to_come_back() {
     let slots = Slots::new(1, Duration::from_millis(1));
     let held = slots.take().await.expect("one is free");
-    let refused = slots.run(Duration::from_secs(1), |_| Ok(1)).await.expect_err("none is free");
+    let refused = slots
+        .run(Duration::from_secs(1), |_| Ok(1))
+        .await
+        .expect_err("none is free");
     assert_eq!(refused.kind(), Kind::Unavailable);
     drop(held);
-    assert_eq!(slots.run(Duration::from_secs(1), |_| Ok(1)).await.expect("one is free again"), 1);
+    assert_eq!(
+        slots
+            .run(Duration::from_secs(1), |_| Ok(1))
+            .await
+            .expect("one is free again"),
+        1
+    );
 }
 
 #[tokio::test]
-async fn a_deadline_stops_the_work_and_frees_its_slot() {
-    let slots = Slots::new(1, Duration::from_secs(10));
+async fn late_work_is_given_up_and_keeps_its_slot_until_it_ends() {
+    let slots = Slots::new(1, Duration::from_millis(1));
+    let (release, released) = mpsc::channel::<()>();
+    let work = move |_: &Deadline| released.recv().map_err(|_| Problem::internal("nobody waits"));
     let late = slots
-        .run(Duration::from_millis(1), |deadline| {
-            let (engine, source) = (Engine::default(), Memory::default());
-            let options = QueryOptions { deadline: deadline.clone(), ..QueryOptions::default() };
-            while engine.instant(&source, "1", 0, &options).is_ok() {}
-            Ok(())
-        })
+        .run(Duration::from_millis(1), work)
         .await
         .expect_err("past its deadline");
     assert_eq!(late.kind(), Kind::Timeout);
-    slots.run(Duration::from_secs(10), |_| Ok(())).await.expect("the slot is free again");
+    assert!(slots.take().await.is_err(), "the work goes on, so its slot is not free");
+    release.send(()).expect("the work waits for this");
+    let patient = Slots {
+        wait: Duration::from_secs(60),
+        ..slots
+    };
+    patient.take().await.expect("free once the work has ended");
 }

@@ -42,16 +42,16 @@ pub(crate) struct ForestSize {
 }
 
 impl Forest {
-    /// Grows a forest on standardised rows.
+    /// Grows a forest on standardised features, given column by column.
     pub(crate) fn fit(
-        rows: &[f64],
+        columns: &[f64],
         width: usize,
         answers: &[bool],
         size: ForestSize,
         log_odds_shift: f64,
         seed: u64,
     ) -> Result<Self, String> {
-        let x = DenseMatrix::new(answers.len(), width, rows.to_vec(), false).map_err(|e| e.to_string())?;
+        let x = DenseMatrix::new(answers.len(), width, columns.to_vec(), true).map_err(|e| e.to_string())?;
         let y: Vec<f64> = answers.iter().map(|a| f64::from(u8::from(*a))).collect();
         let parameters = ExtraTreesRegressorParameters::default()
             .with_n_trees(size.trees)

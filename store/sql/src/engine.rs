@@ -16,7 +16,6 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 use futures::future::Either;
-use parking_lot::RwLock;
 use store::Store;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -90,7 +89,7 @@ pub struct SqlEngine {
     options: SqlOptions,
     // Functions, rules and the memory pool, made once; every query starts from it.
     base: SessionState,
-    tables: RwLock<Vec<Definition>>,
+    tables: Vec<Definition>,
     queries: Arc<Semaphore>,
     // Taken when dropped: a runtime must not be waited for from within another.
     runtime: Option<Runtime>,
@@ -155,7 +154,7 @@ impl SqlEngine {
         Ok(Self {
             options,
             base,
-            tables: RwLock::new(vec![metrics()]),
+            tables: vec![metrics()],
             queries,
             runtime: Some(runtime),
         })
@@ -163,14 +162,15 @@ impl SqlEngine {
 
     /// Adds a table to those of every tenant, in place of one of the same name: `rows` is asked for all of its rows, of one
     /// tenant, whenever a query reads it.
-    pub fn register(&self, name: &str, schema: SchemaRef, rows: Arc<Rows>) {
-        let mut tables = self.tables.write();
-        tables.retain(|table| table.name != name);
-        tables.push(Definition {
+    #[must_use]
+    pub fn register(mut self, name: &str, schema: SchemaRef, rows: Arc<Rows>) -> Self {
+        self.tables.retain(|table| table.name != name);
+        self.tables.push(Definition {
             name: name.to_owned(),
             schema,
             rows,
         });
+        self
     }
 
     /// The bounds of queries.
@@ -232,7 +232,7 @@ impl SqlEngine {
         context.register_catalog("foreshock", Arc::new(catalog));
         context.register_table("samples", Arc::new(SamplesTable::new(snapshot.clone())))?;
         context.register_table("series", Arc::new(SeriesTable { snapshot }))?;
-        for definition in self.tables.read().iter() {
+        for definition in &self.tables {
             let table = RowsTable {
                 definition: definition.clone(),
                 store: Arc::clone(store),

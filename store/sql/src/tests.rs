@@ -274,7 +274,7 @@ fn series_and_metrics_are_tables_too() {
 
 #[test]
 fn registered_tables_are_asked_for_their_rows_when_read() {
-    let setup = Setup::new();
+    let Setup { engine, store, _dir } = Setup::new();
     let schema = Arc::new(Schema::new(vec![
         Field::new("host", DataType::Utf8, false),
         Field::new("open", DataType::Int64, false),
@@ -288,12 +288,14 @@ fn registered_tables_are_asked_for_their_rows_when_read() {
         ];
         Ok(vec![RecordBatch::try_new(Arc::clone(&of), columns)?])
     };
-    setup.engine.register("incidents", Arc::clone(&schema), Arc::new(rows));
-    setup.engine.register(
-        "broken",
-        schema,
-        Arc::new(|_: &Arc<Store>| Err("the table is being mended".into())),
-    );
+    let engine = engine
+        .register("incidents", Arc::clone(&schema), Arc::new(rows))
+        .register(
+            "broken",
+            schema,
+            Arc::new(|_: &Arc<Store>| Err("the table is being mended".into())),
+        );
+    let setup = Setup { engine, store, _dir };
     setup.check(
         "SELECT i.host, i.open, count(*) FROM incidents i JOIN samples s ON s.host = i.host GROUP BY 1, 2 ORDER BY 1",
         "a|7|22\nb|0|20",

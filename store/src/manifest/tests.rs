@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::fs;
 
 use super::*;
@@ -138,7 +136,7 @@ fn a_manifest_made_again_leaves_damaged_parts_aside() {
     fs::write(crate::part::chunks_path(dir.path(), damaged.id), "PAR1").unwrap();
     let manifest = Manifest::load(dir.path()).unwrap();
     assert_eq!((manifest.parts.as_slice(), manifest.next_part), ([whole].as_slice(), 3));
-    assert_eq!(sweep(dir.path(), &manifest).unwrap(), [PathBuf::new(); 0]);
+    assert!(sweep(dir.path(), &manifest).unwrap().is_empty());
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! A part of format version 1, as it was written when the version was made, must read for ever. See `fixtures/parts/README.md`.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;

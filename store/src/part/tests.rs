@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::fs;
 use std::os::unix::fs::FileExt;
 
@@ -82,10 +80,7 @@ fn what_was_written_is_read() {
     assert_eq!((meta.series, meta.samples), (80, 320_000));
     assert_eq!(
         (meta.t_min, meta.t_max),
-        (
-            1_700_000_000_000,
-            1_700_000_000_000 + 19 * 137 + 3999 * 15_000 + (3999 * 3999) % 3
-        )
+        (1_700_000_000_000, 1_700_000_000_000 + 19 * 137 + 3999 * 15_000)
     );
     let part = Part::open(dir.path(), &meta).unwrap();
     let series: Vec<_> = part.series().unwrap().map(Result::unwrap).collect();

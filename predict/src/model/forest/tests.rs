@@ -3,6 +3,10 @@ use smartcore::linalg::basic::matrix::DenseMatrix;
 
 use super::*;
 
+fn columns(rows: &[f64]) -> Vec<f64> {
+    (0..5).flat_map(|j| rows.chunks(5).map(move |r| r[j])).collect()
+}
+
 fn table() -> (Vec<f64>, Vec<bool>) {
     let mut state = 1_u64;
     let mut next = || {
@@ -22,8 +26,8 @@ fn the_flat_forest_predicts_what_smartcore_predicts() {
         depth: 6,
         leaf: 5,
     };
-    let ours = Forest::fit(&rows, 5, &answers, size, 0.0, 7).expect("forest");
-    let x = DenseMatrix::new(400, 5, rows.clone(), false).expect("matrix");
+    let ours = Forest::fit(&columns(&rows), 5, &answers, size, 0.0, 7).expect("forest");
+    let x = DenseMatrix::new(400, 5, columns(&rows), true).expect("matrix");
     let y: Vec<f64> = answers.iter().map(|a| f64::from(u8::from(*a))).collect();
     let parameters = ExtraTreesRegressorParameters::default()
         .with_n_trees(12)
@@ -46,7 +50,7 @@ fn the_flat_forest_predicts_what_smartcore_predicts() {
 fn contributions_add_up_to_the_mean() {
     let (rows, answers) = table();
     let forest = Forest::fit(
-        &rows,
+        &columns(&rows),
         5,
         &answers,
         ForestSize {
@@ -70,7 +74,7 @@ fn contributions_add_up_to_the_mean() {
 fn a_tree_that_runs_in_circles_is_refused() {
     let (rows, answers) = table();
     let mut forest = Forest::fit(
-        &rows,
+        &columns(&rows),
         5,
         &answers,
         ForestSize {

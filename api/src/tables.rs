@@ -1,0 +1,126 @@
+//! What SQL sees beside samples: incidents, models, deliveries and silences, read from the tenant's state at each query.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt16Array, UInt32Array,
+};
+use arrow::error::ArrowError;
+use predict::incident::{Incident, IncidentBook};
+use predict::registry::{Entry, Registry};
+use sql::{RowsError, SqlEngine};
+use store::{State, Store};
+
+use crate::models::role_name;
+use crate::notify::{Delivery, Outbox};
+use crate::silences::{Silence, SilenceBook};
+
+/// Rows of `deliveries`; the outbox keeps no more.
+const DELIVERIES_MAX: usize = 10_000;
+
+/// `engine` with the tables `incidents`, `models`, `deliveries` and `silences`.
+///
+/// # Errors
+/// None in practice: [`ArrowError`] when a table's columns contradict each other, which a test rules out.
+pub fn register(engine: SqlEngine) -> Result<SqlEngine, ArrowError> {
+    let engine = add(engine, "incidents", incidents, |state| {
+        Ok(IncidentBook::open(state)?.all()?)
+    })?;
+    let engine = add(engine, "models", models, |state| Ok(Registry::open(state)?.list()?))?;
+    let engine = add(engine, "deliveries", deliveries, |state| {
+        Ok(Outbox::log(state, DELIVERIES_MAX)?)
+    })?;
+    add(engine, "silences", silences, |state| {
+        Ok(SilenceBook::open(state)?.current(i64::MIN)?)
+    })
+}
+
+fn add<T: 'static>(
+    engine: SqlEngine,
+    name: &str,
+    batch: fn(&[T]) -> Result<RecordBatch, ArrowError>,
+    read: fn(&State) -> Result<Vec<T>, RowsError>,
+) -> Result<SqlEngine, ArrowError> {
+    let schema = batch(&[])?.schema();
+    let rows =
+        move |store: &Arc<Store>| -> Result<Vec<RecordBatch>, RowsError> { Ok(vec![batch(&read(store.state())?)?]) };
+    Ok(engine.register(name, schema, Arc::new(rows)))
+}
+
+fn incidents(rows: &[Incident]) -> Result<RecordBatch, ArrowError> {
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", text(rows, |i| i.id.clone()), false),
+        ("host", text(rows, |i| i.host.clone()), false),
+        ("device", optional_text(rows, |i| i.device.clone()), true),
+        ("start", time(rows, |i| Some(i.start)), false),
+        ("end", time(rows, |i| i.end), true),
+        ("kind", text(rows, |i| i.kind.clone()), false),
+        ("source", text(rows, |i| i.source.to_string()), false),
+        ("verdict", text(rows, |i| i.verdict.to_string()), false),
+        ("summary", text(rows, |i| i.summary.clone()), false),
+    ])
+}
+
+fn models(rows: &[Entry]) -> Result<RecordBatch, ArrowError> {
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", number(rows, |m| m.id.0), false),
+        ("name", text(rows, |m| m.name.clone()), false),
+        ("family", text(rows, |m| m.family.clone()), false),
+        ("horizon", text(rows, |m| m.horizon.to_string()), false),
+        ("role", text(rows, |m| role_name(m.role).to_owned()), false),
+        ("saved", time(rows, |m| Some(m.saved_ms)), false),
+        ("trained_from", time(rows, |m| Some(m.trained_from_ms)), false),
+        ("trained_to", time(rows, |m| Some(m.trained_to_ms)), false),
+    ])
+}
+
+fn deliveries(rows: &[Delivery]) -> Result<RecordBatch, ArrowError> {
+    let attempts: ArrayRef = Arc::new(UInt32Array::from_iter_values(rows.iter().map(|d| d.attempt)));
+    let status: ArrayRef = Arc::new(rows.iter().map(|d| d.status).collect::<UInt16Array>());
+    let seconds: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.iter().map(|d| d.seconds)));
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", number(rows, |d| d.id), false),
+        ("at", time(rows, |d| Some(d.at_ms)), false),
+        ("receiver", text(rows, |d| d.receiver.clone()), false),
+        ("what", text(rows, |d| d.what.clone()), false),
+        ("attempt", attempts, false),
+        ("outcome", text(rows, |d| d.outcome.name().to_owned()), false),
+        ("status", status, true),
+        ("text", text(rows, |d| d.text.clone()), false),
+        ("seconds", seconds, false),
+    ])
+}
+
+fn silences(rows: &[Silence]) -> Result<RecordBatch, ArrowError> {
+    let matchers = |s: &Silence| serde_json::to_string(&s.conditions).unwrap_or_default();
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", number(rows, |s| s.id), false),
+        ("matchers", text(rows, matchers), false),
+        ("starts", time(rows, |s| Some(s.starts_ms)), false),
+        ("ends", time(rows, |s| Some(s.ends_ms)), false),
+        ("created_by", text(rows, |s| s.created_by.clone()), false),
+        ("comment", text(rows, |s| s.comment.clone()), false),
+    ])
+}
+
+fn text<T>(rows: &[T], of: impl Fn(&T) -> String) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(rows.iter().map(of)))
+}
+
+fn optional_text<T>(rows: &[T], of: impl Fn(&T) -> Option<String>) -> ArrayRef {
+    Arc::new(rows.iter().map(of).collect::<StringArray>())
+}
+
+fn number<T>(rows: &[T], of: impl Fn(&T) -> i64) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(rows.iter().map(of)))
+}
+
+/// UTC as an offset, as the table of samples has it, so that times compare.
+fn time<T>(rows: &[T], of: impl Fn(&T) -> Option<i64>) -> ArrayRef {
+    Arc::new(
+        rows.iter()
+            .map(of)
+            .collect::<TimestampMillisecondArray>()
+            .with_timezone("+00:00"),
+    )
+}

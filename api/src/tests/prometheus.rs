@@ -1,0 +1,291 @@
+//! Prometheus' API, to the letter.
+
+use super::*;
+
+#[tokio::test]
+async fn instant_queries_answer_as_prometheus_does() {
+    let server = Server::new();
+    let check = async |query: &str, expected: &str| {
+        let answer = server
+            .form(
+                "/api/v1/query",
+                &format!("query={}&time=1767225600", crate::page::layout::encoded(query)),
+            )
+            .await;
+        assert_eq!(
+            answer.body,
+            format!(r#"{{"status":"success","data":{expected}}}"#),
+            "{query}"
+        );
+        assert_eq!(answer.header("content-type"), "application/json");
+    };
+    check("1+1", r#"{"resultType":"scalar","result":[1767225600,"2"]}"#).await;
+    check("\"text\"", r#"{"resultType":"string","result":[1767225600,"text"]}"#).await;
+    check("1/0", r#"{"resultType":"scalar","result":[1767225600,"+Inf"]}"#).await;
+    check("nothing", r#"{"resultType":"vector","result":[]}"#).await;
+    check(
+        r#"up{host_name="a"}"#,
+        r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","host_name":"a","job":"agent"},"value":[1767225600,"1"]}]}"#,
+    )
+    .await;
+    check(
+        r#"up{host_name="a"}[1m]"#,
+        r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up","host_name":"a","job":"agent"},"values":[[1767225600,"1"]]}]}"#,
+    )
+    .await;
+    check(
+        "vector(1e-7)",
+        r#"{"resultType":"vector","result":[{"metric":{},"value":[1767225600,"1e-07"]}]}"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_health_check_of_grafana_passes() {
+    let server = Server::empty();
+    let answer = server.get("/api/v1/query?query=1%2B1&time=4").await;
+    assert_eq!(
+        answer.body,
+        r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#
+    );
+    let build = server.get("/api/v1/status/buildinfo").await.json();
+    assert!(
+        build["data"]["version"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("3.")),
+        "{build}"
+    );
+    assert!(build["data"].get("features").is_none(), "it would take us for Mimir");
+    let exemplars = server
+        .get("/api/v1/query_exemplars?query=test&start=1767225600000&end=1767225600000")
+        .await;
+    assert_eq!(exemplars.body, r#"{"status":"success","data":[]}"#);
+}
+
+#[tokio::test]
+async fn range_queries_answer_on_the_grid() {
+    let server = Server::new();
+    let path = "/api/v1/query_range?query=sum(rate(requests_total[2m]))&start=1767225540.5&end=2026-01-01T00:00:00.500Z&step=30s";
+    let answer = server.get(path).await;
+    assert_eq!(
+        answer.body,
+        r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1767225540.500,"3"],[1767225570.500,"3"],[1767225600.500,"3"]]}]}}"#
+    );
+}
+
+#[tokio::test]
+async fn errors_have_their_type_and_status() {
+    let server = Server::new();
+    let check = async |path: &str, status: u16, kind: &str, text: &str| {
+        let answer = server.get(path).await;
+        let error = answer.json();
+        assert_eq!(
+            (answer.status.as_u16(), error["errorType"].as_str()),
+            (status, Some(kind)),
+            "{path}: {error}"
+        );
+        assert_eq!(error["status"], "error");
+        assert!(
+            error["error"].as_str().is_some_and(|error| error.contains(text)),
+            "{path}: {error}"
+        );
+    };
+    check(
+        "/api/v1/query?query=sum(",
+        400,
+        "bad_data",
+        "invalid parameter \"query\"",
+    )
+    .await;
+    check("/api/v1/query", 400, "bad_data", "parse error").await;
+    check(
+        "/api/v1/query?query=1&time=noon",
+        400,
+        "bad_data",
+        "cannot parse \"noon\" to a valid timestamp",
+    )
+    .await;
+    check(
+        "/api/v1/query?query=1&timeout=soon",
+        400,
+        "bad_data",
+        "cannot parse \"soon\" to a valid duration",
+    )
+    .await;
+    check(
+        "/api/v1/query?query=up%20%2B%20on()%20up",
+        422,
+        "execution",
+        "many-to-many",
+    )
+    .await;
+    check(
+        "/api/v1/query_range?query=up&start=0&end=20000&step=1",
+        400,
+        "bad_data",
+        "exceeded maximum resolution of 11,000",
+    )
+    .await;
+    check(
+        "/api/v1/query_range?query=up&start=10&end=5&step=1",
+        400,
+        "bad_data",
+        "end timestamp must not be before start",
+    )
+    .await;
+    check(
+        "/api/v1/query_range?query=up&start=0&end=5&step=0",
+        400,
+        "bad_data",
+        "zero or negative query resolution",
+    )
+    .await;
+    check(
+        "/api/v1/query_range?query=up&end=5&step=1",
+        400,
+        "bad_data",
+        "invalid parameter \"start\"",
+    )
+    .await;
+    check("/api/v1/series", 400, "bad_data", "no match[] parameter provided").await;
+    check(
+        "/api/v1/labels?match[]=rate(up[1m])",
+        400,
+        "bad_data",
+        "invalid parameter \"match[]\"",
+    )
+    .await;
+    check("/api/v1/rules?type=odd", 400, "bad_data", "not supported value").await;
+    check("/api/v1/query?query=up&tenant=nobody", 404, "not_found", "no tenant").await;
+}
+
+#[tokio::test]
+async fn names_values_and_series_are_listed() {
+    let server = Server::new();
+    let check = async |path: &str, expected: &str| {
+        let answer = server.get(path).await;
+        assert_eq!(answer.body, format!(r#"{{"status":"success",{expected}}}"#), "{path}");
+    };
+    check("/api/v1/labels", r#""data":["__name__","host_name","job"]"#).await;
+    check(
+        "/api/v1/labels?limit=1",
+        r#""data":["__name__"],"warnings":["results truncated due to limit"]"#,
+    )
+    .await;
+    check(
+        "/api/v1/labels?match[]=requests_total",
+        r#""data":["__name__","host_name"]"#,
+    )
+    .await;
+    check("/api/v1/label/__name__/values", r#""data":["requests_total","up"]"#).await;
+    check(
+        "/api/v1/label/host_name/values?match[]=up&match[]=requests_total",
+        r#""data":["a","b"]"#,
+    )
+    .await;
+    check("/api/v1/label/U__host__name/values", r#""data":["a","b"]"#).await;
+    check("/api/v1/label/nothing/values", r#""data":[]"#).await;
+    check("/api/v1/series?match[]=nothing", r#""data":[]"#).await;
+    check(
+        "/api/v1/series?match[]=requests_total&match[]=requests_total{host_name=%22a%22}",
+        r#""data":[{"__name__":"requests_total","host_name":"a"},{"__name__":"requests_total","host_name":"b"}]"#,
+    )
+    .await;
+    check(
+        "/api/v1/metadata",
+        r#""data":{"up":[{"help":"Whether it answers","type":"gauge","unit":""}]}"#,
+    )
+    .await;
+    check("/api/v1/metadata?metric=other", r#""data":{}"#).await;
+    check("/api/v1/format_query?query=foo/bar", r#""data":"foo / bar""#).await;
+    check("/api/v1/rules", r#""data":{"groups":[]}"#).await;
+    check("/api/v1/alerts", r#""data":{"alerts":[]}"#).await;
+}
+
+#[tokio::test]
+async fn everything_else_that_grafana_asks_is_there() {
+    let server = Server::new();
+    let tree = server.get("/api/v1/parse_query?query=foo/bar").await.json();
+    assert_eq!(
+        (&tree["data"]["type"], &tree["data"]["op"]),
+        (&"binaryExpr".into(), &"/".into()),
+        "{tree}"
+    );
+    for path in [
+        "status/runtimeinfo",
+        "status/flags",
+        "status/config",
+        "status/tsdb",
+        "targets",
+        "targets/metadata",
+        "alertmanagers",
+        "notifications",
+        "features",
+        "scrape_pools",
+    ] {
+        let answer = server.get(&format!("/api/v1/{path}")).await;
+        assert_eq!(
+            (answer.status, &answer.json()["status"]),
+            (StatusCode::OK, &"success".into()),
+            "{path}"
+        );
+    }
+    let stats = server.get("/api/v1/query?query=up&stats=all").await.json();
+    assert_eq!(stats["data"]["stats"]["samples"]["series"], 2, "{stats}");
+}
+
+#[tokio::test]
+async fn a_tenant_is_chosen_by_header_or_parameter() {
+    let server = Server::new();
+    let fleet = server.tenants.get_or_create("fleet").expect("a store");
+    write(&fleet, &[("__name__", "up"), ("host_name", "z")], |_| 1.0);
+    let by_url = server.get("/api/v1/label/host_name/values?tenant=fleet").await;
+    let request = Request::get("/api/v1/label/host_name/values").header("X-Scope-OrgID", "fleet");
+    let by_header = server.send(request.body(Body::empty()).expect("a request")).await;
+    assert_eq!(by_url.body, r#"{"status":"success","data":["z"]}"#);
+    assert_eq!(by_header.body, by_url.body);
+}
+
+#[tokio::test]
+async fn rules_and_alerts_are_shown_as_prometheus_shows_them() {
+    use crate::rule::{Evaluator, load};
+    let server = Server::new();
+    let store = server.tenants.get("default").expect("a store");
+    let text = "groups: [{name: g, interval: 30s, rules: [
+        {alert: HostUp, expr: 'up == 1', for: 1m, labels: {severity: info}, annotations: {summary: '{{ $labels.host_name }} is up'}},
+        {record: up:sum, expr: sum(up)}]}]";
+    let mut evaluator = Evaluator::new(load(text, "rules.yml").expect("rules"), store.state()).expect("an evaluator");
+    for at in [NOW - 60_000, NOW] {
+        evaluator.tick(&Engine::default(), &store, at).expect("a tick");
+    }
+    server.board.publish_rules("default", evaluator.book());
+
+    let alerts = server.get("/api/v1/alerts").await.json();
+    let first = &alerts["data"]["alerts"][0];
+    assert_eq!(
+        first["labels"],
+        serde_json::json!({ "alertname": "HostUp", "host_name": "a", "job": "agent", "severity": "info" })
+    );
+    assert_eq!(first["annotations"]["summary"], "a is up");
+    assert_eq!((&first["state"], &first["value"]), (&"firing".into(), &"1e+00".into()));
+    assert_eq!(first["activeAt"], "2025-12-31T23:59:00Z");
+
+    let rules = server.get("/api/v1/rules").await.json();
+    let group = &rules["data"]["groups"][0];
+    assert_eq!(
+        (&group["name"], &group["file"], &group["interval"]),
+        (&"g".into(), &"rules.yml".into(), &30.into())
+    );
+    let rule = &group["rules"][0];
+    assert_eq!(
+        (&rule["type"], &rule["state"], &rule["health"]),
+        (&"alerting".into(), &"firing".into(), &"ok".into())
+    );
+    assert_eq!(
+        (&rule["duration"], &rule["alerts"].as_array().map(Vec::len)),
+        (&60.into(), &Some(2))
+    );
+    assert_eq!(group["rules"][1]["type"], "recording");
+    let recorded = server.get("/api/v1/rules?type=record").await.json();
+    assert_eq!(recorded["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(1));
+}

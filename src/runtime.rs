@@ -1,0 +1,330 @@
+//! What happens as time passes: scoring rounds, rules, alerts. A tenant at a time, at times that the caller names.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use api::Board;
+use api::notify::{Notification, Outbox};
+use api::rule::{Evaluator, Group};
+use predict::incident::{IncidentBook, Incidents};
+use predict::live::{ForecastOptions, Round, Scorer};
+use predict::registry::{ModelId, Registry};
+use store::promql::Engine;
+use store::{Store, Tenants};
+use tokio::sync::watch;
+
+use crate::clock::now_ms;
+use crate::own_metrics::OwnMetrics;
+use crate::scoring::{self, HORIZON, Writer};
+use crate::training::Training;
+
+/// The tenant that own metrics go to.
+const OWN_TENANT: &str = api::DEFAULT_TENANT;
+/// Between two looks at what is due.
+const TICK: Duration = Duration::from_secs(1);
+/// Own metrics are kept so often.
+const OWN_METRICS_MS: i64 = 10_000;
+/// Challengers are scored once in so many rounds: theirs is no hurry, and trees are slow.
+const ROUNDS_PER_SHADOW: u64 = 10;
+/// Whether a training is due is looked at so often.
+const TRAINING_CHECK_MS: i64 = 10 * 60_000;
+
+/// How tenants are run.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Between two scoring rounds.
+    pub(crate) round_ms: i64,
+    /// False alarms per host and day that a threshold may cost.
+    pub(crate) budget_per_host_day: f64,
+    /// The rules of every tenant.
+    pub(crate) groups: Vec<Group>,
+    /// Who is told, and how.
+    pub(crate) notify: api::notify::Settings,
+    /// Limits that no series carries.
+    pub(crate) forecast: ForecastOptions,
+}
+
+/// Every tenant's runtime; opened when the tenant is first seen.
+#[derive(Debug)]
+pub(crate) struct Runtimes {
+    tenants: Arc<Tenants>,
+    engine: Arc<Engine>,
+    board: Arc<Board>,
+    own: OwnMetrics,
+    settings: Settings,
+    client: reqwest::Client,
+    running: Mutex<HashMap<String, Arc<Mutex<TenantRuntime>>>>,
+    /// Tenants whose time somebody else tells.
+    held: Mutex<HashSet<String>>,
+}
+
+impl Runtimes {
+    pub(crate) fn new(
+        tenants: Arc<Tenants>,
+        engine: Arc<Engine>,
+        board: Arc<Board>,
+        own: OwnMetrics,
+        settings: Settings,
+    ) -> Result<Self> {
+        let client = api::notify::client().context("cannot set up the delivery of notifications")?;
+        Ok(Self {
+            tenants,
+            engine,
+            board,
+            own,
+            settings,
+            client,
+            running: Mutex::default(),
+            held: Mutex::default(),
+        })
+    }
+
+    /// Ticks every tenant that is not held, by the wall clock, until `stopping` turns true.
+    pub(crate) fn run(&self, stopping: &watch::Receiver<bool>) {
+        let mut own_due = 0;
+        while !*stopping.borrow() {
+            let now = now_ms();
+            for tenant in self.tenants.names() {
+                if *stopping.borrow() {
+                    return;
+                }
+                if lock(&self.held).contains(&tenant) {
+                    continue;
+                }
+                if let Err(error) = self.tick(&tenant, now) {
+                    tracing::error!(
+                        tenant,
+                        error = format!("{error:#}"),
+                        "a round failed; the next one tries again"
+                    );
+                }
+            }
+            self.forget_deleted();
+            if now >= own_due {
+                own_due = now + OWN_METRICS_MS;
+                if let Err(error) = self.keep_own_metrics(now) {
+                    tracing::warn!(error = format!("{error:#}"), "own metrics were not kept");
+                }
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    /// Delivers what is due, for every tenant that is not held, until `stopping` turns true.
+    pub(crate) async fn deliver(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        while !*stopping.borrow() {
+            for tenant in self.tenants.names() {
+                if !lock(&self.held).contains(&tenant)
+                    && let Err(error) = self.deliver_due(&tenant, now_ms()).await
+                {
+                    tracing::error!(tenant, error = format!("{error:#}"), "notifications wait in the outbox");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+
+    /// From now on the caller tells this tenant's time, by [`Self::tick`] and [`Self::deliver_due`].
+    pub(crate) fn hold(&self, tenant: &str) {
+        lock(&self.held).insert(tenant.to_owned());
+    }
+
+    /// The wall clock tells this tenant's time again.
+    pub(crate) fn release(&self, tenant: &str) {
+        lock(&self.held).remove(tenant);
+    }
+
+    /// Everything that is due for `tenant` at `now_ms`: a scoring round, rules, alerts into the outbox.
+    pub(crate) fn tick(&self, tenant: &str, now_ms: i64) -> Result<()> {
+        let Some(runtime) = self.runtime(tenant)? else {
+            return Ok(());
+        };
+        lock(&runtime).tick(self, now_ms)
+    }
+
+    /// Sends what is due for `tenant` at `now_ms`.
+    pub(crate) async fn deliver_due(&self, tenant: &str, now_ms: i64) -> Result<()> {
+        let Some(store) = self.tenants.get(tenant) else {
+            return Ok(());
+        };
+        let outbox = Outbox::open(store.state(), self.settings.notify.clone())?;
+        outbox
+            .deliver_due(store.state(), now_ms, &self.client)
+            .await
+            .with_context(|| format!("tenant {tenant}"))?;
+        Ok(())
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Drops every runtime, so that the stores can close.
+    pub(crate) fn close(&self) {
+        lock(&self.running).clear();
+    }
+
+    fn runtime(&self, tenant: &str) -> Result<Option<Arc<Mutex<TenantRuntime>>>> {
+        let Some(store) = self.tenants.get(tenant) else {
+            return Ok(None);
+        };
+        let mut running = lock(&self.running);
+        if let Some(runtime) = running.get(tenant) {
+            // A tenant that was deleted and written to again is another one.
+            if Arc::ptr_eq(&lock(runtime).store, &store) {
+                return Ok(Some(Arc::clone(runtime)));
+            }
+        }
+        let runtime = TenantRuntime::open(store, &self.settings).with_context(|| format!("tenant {tenant}"))?;
+        let runtime = Arc::new(Mutex::new(runtime));
+        running.insert(tenant.to_owned(), Arc::clone(&runtime));
+        Ok(Some(runtime))
+    }
+
+    fn forget_deleted(&self) {
+        let mut running = lock(&self.running);
+        let gone: Vec<String> = running
+            .keys()
+            .filter(|name| self.tenants.get(name).is_none())
+            .cloned()
+            .collect();
+        for tenant in gone {
+            running.remove(&tenant);
+            self.board.forget(&tenant);
+        }
+    }
+
+    fn keep_own_metrics(&self, now_ms: i64) -> Result<()> {
+        let store = self.tenants.get_or_create(OWN_TENANT)?;
+        let mut writer = Writer::new(&store, now_ms);
+        for sample in self.own.samples() {
+            let labels: Vec<(&str, &str)> = sample.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            writer.add(&sample.name, &labels, sample.value)?;
+        }
+        writer.finish()?;
+        Ok(())
+    }
+}
+
+/// One tenant as time passes.
+#[derive(Debug)]
+struct TenantRuntime {
+    store: Arc<Store>,
+    scorer: Scorer,
+    champion: Option<ModelId>,
+    shadows: Vec<(ModelId, Scorer)>,
+    evaluator: Evaluator,
+    outbox: Outbox,
+    rounds: u64,
+    round_due_ms: i64,
+    training_due_ms: i64,
+    training: Training,
+    round: Option<Round>,
+}
+
+impl TenantRuntime {
+    fn open(store: Arc<Store>, settings: &Settings) -> Result<Self> {
+        let evaluator = Evaluator::new(settings.groups.clone(), store.state())?;
+        let outbox = Outbox::open(store.state(), settings.notify.clone())?;
+        let mut scorer = Scorer::new(None, HORIZON);
+        scorer.set_forecast_options(settings.forecast);
+        Ok(Self {
+            store,
+            scorer,
+            champion: None,
+            shadows: Vec::new(),
+            evaluator,
+            outbox,
+            rounds: 0,
+            round_due_ms: i64::MIN,
+            training_due_ms: i64::MIN,
+            training: Training::default(),
+            round: None,
+        })
+    }
+
+    fn tick(&mut self, parts: &Runtimes, now_ms: i64) -> Result<()> {
+        if now_ms >= self.round_due_ms {
+            self.score(parts, now_ms)?;
+            // On a grid rather than from now on, so that lateness does not add up.
+            self.round_due_ms = (now_ms.div_euclid(parts.settings.round_ms) + 1) * parts.settings.round_ms;
+        }
+        if now_ms >= self.training_due_ms {
+            self.training_due_ms = now_ms + TRAINING_CHECK_MS;
+            self.training
+                .start_if_due(&self.store, parts.settings.budget_per_host_day, now_ms)?;
+        }
+        self.alert(parts, now_ms)
+    }
+
+    fn score(&mut self, parts: &Runtimes, now_ms: i64) -> Result<()> {
+        let incidents = IncidentBook::open(self.store.state())?.all()?;
+        let known = Incidents::new(&incidents);
+        self.take_champion()?;
+        let snapshot = self.store.snapshot();
+        self.scorer.set_incidents(known.clone());
+        let round = self.scorer.round(&snapshot, now_ms)?;
+        let open: Vec<_> = incidents
+            .iter()
+            .filter(|i| i.start <= now_ms && i.end.is_none_or(|end| end > now_ms))
+            .collect();
+        scoring::write_round(&self.store, now_ms, &round, self.scorer.model(), &open)?;
+        if self.rounds.is_multiple_of(ROUNDS_PER_SHADOW) {
+            for (_, shadow) in &mut self.shadows {
+                shadow.set_incidents(known.clone());
+                let round = shadow.round(&snapshot, now_ms)?;
+                scoring::write_shadow(&self.store, now_ms, &round)?;
+            }
+        }
+        self.rounds += 1;
+        parts.board.publish_round(self.store.tenant(), round.clone());
+        self.round = Some(round);
+        Ok(())
+    }
+
+    /// Puts the registry's champion and challengers in charge, where they have changed.
+    fn take_champion(&mut self) -> Result<()> {
+        let registry = Registry::open(self.store.state())?;
+        let id = registry.champion_id(HORIZON)?;
+        if id == self.champion {
+            return Ok(());
+        }
+        self.scorer
+            .set_model(registry.champion(HORIZON)?.map(|(_, model)| model));
+        self.champion = id;
+        self.shadows = registry
+            .challengers(HORIZON)?
+            .into_iter()
+            .map(|(id, model)| (id, Scorer::new(Some(model), HORIZON)))
+            .collect();
+        tracing::info!(
+            tenant = self.store.tenant(),
+            model = self.scorer.model().map(|m| m.name.as_str()),
+            "champion"
+        );
+        Ok(())
+    }
+
+    /// Evaluates the rules that are due; what began or ended goes into the outbox before the evaluator forgets it.
+    fn alert(&mut self, parts: &Runtimes, now_ms: i64) -> Result<()> {
+        let transitions = self.evaluator.tick(&parts.engine, &self.store, now_ms)?;
+        if !transitions.is_empty() {
+            for transition in &transitions {
+                let notification = Notification::of(transition, self.round.as_ref());
+                self.outbox.enqueue(self.store.state(), now_ms, &notification)?;
+            }
+            Evaluator::acknowledge(self.store.state(), &transitions)?;
+        }
+        parts.board.publish_rules(self.store.tenant(), self.evaluator.book());
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,327 @@
+//! The server's parts, built in the order of the line and stopped in that order too, each drained before the next.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use api::notify::Receiver;
+use api::serve::{Connections, Port};
+use api::{App, AppParts, Board, Build};
+use predict::live::ForecastOptions;
+use sql::{SqlEngine, SqlOptions};
+use store::promql::{Engine, EngineOptions};
+use store::{Clock, StoreOptions, Tenants};
+use tokio::sync::watch;
+
+use crate::clock::now_ms;
+use crate::config::{Config, Listen};
+use crate::own_metrics::OwnMetrics;
+use crate::runtime::{Runtimes, Settings};
+
+/// How long requests in flight may take to finish when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Run the server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Configuration file (TOML); every key is optional.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Page, API, Prometheus API, remote write and OTLP/HTTP; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
+    /// OTLP/HTTP on its customary port as well.
+    #[arg(long, value_name = "HOST:PORT|off")]
+    otlp_http: Option<Listen>,
+    /// OTLP over gRPC; this version has none, so only `off` is understood.
+    #[arg(long, value_name = "off")]
+    otlp_grpc: Option<Listen>,
+    /// Arrow Flight SQL; this version has none, so only `off` is understood.
+    #[arg(long, value_name = "off")]
+    flight_sql: Option<Listen>,
+    /// Prometheus rule files to load beside the built-in rules, for example '/etc/foreshock/rules/*.yml'.
+    #[arg(long, value_name = "GLOB")]
+    rules: Vec<String>,
+    /// Listen beyond loopback although no access tokens are configured.
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Arguments {
+    fn config(&self) -> Result<Config> {
+        let mut config = Config::read(self.config.as_deref())?;
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.otlp_http = self.otlp_http.unwrap_or(config.otlp_http);
+        config.rules.extend(self.rules.iter().cloned());
+        config.insecure |= self.insecure;
+        for (flag, value) in [("--otlp-grpc", self.otlp_grpc), ("--flight-sql", self.flight_sql)] {
+            if matches!(value, Some(Listen::On(_))) {
+                bail!("{flag} is not available in this version; say `{flag} off`, or leave it out, and use HTTP");
+            }
+        }
+        config.check()?;
+        Ok(config)
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "scripts read the address from the first line")]
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let config = arguments.config()?;
+    let server = Server::start(&config)?;
+    println!(
+        "listening on http://{} (data in {})",
+        server.address,
+        config.data.display()
+    );
+    wait_for_stop(&server)?;
+    server.stop()
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Where page and API are.
+    pub(crate) address: SocketAddr,
+    pub(crate) tenants: Arc<Tenants>,
+    pub(crate) runtimes: Arc<Runtimes>,
+    stop: watch::Sender<bool>,
+    rounds: JoinHandle<()>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    tokio: tokio::runtime::Runtime,
+}
+
+impl Server {
+    /// Opens the data directory and begins to listen.
+    ///
+    /// # Errors
+    /// A data directory that is in use or cannot be written, an address that is taken, rules that are not valid.
+    pub(crate) fn start(config: &Config) -> Result<Self> {
+        let own = OwnMetrics::install();
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("foreshock-io")
+            .build()
+            .context("cannot start the I/O threads")?;
+        let (stop, stopping) = watch::channel(false);
+
+        let tenants = Arc::new(
+            Tenants::open(&config.data, store_options(config))
+                .with_context(|| format!("cannot open data directory {}", config.data.display()))?,
+        );
+        let engine = Arc::new(Engine::new(EngineOptions::default()));
+        let board = Arc::new(Board::default());
+        let runtimes = Arc::new(Runtimes::new(
+            Arc::clone(&tenants),
+            Arc::clone(&engine),
+            Arc::clone(&board),
+            own.clone(),
+            settings(config)?,
+        )?);
+
+        let write = ingest::router(ingest::IngestState::new(
+            Arc::clone(&tenants),
+            ingest::Limits::default(),
+        ));
+        let app = App::new(AppParts {
+            tenants: Arc::clone(&tenants),
+            engine,
+            sql: Arc::new(SqlEngine::new(SqlOptions::default()).context("cannot set up SQL")?),
+            board,
+            clock: Clock::new(now_ms),
+            metrics: Arc::new(move || own.text()),
+            ready: Arc::new(|| Ok(())),
+            build: Build {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                revision: "unknown".to_owned(),
+            },
+            banner: None,
+            limits: api::Limits::default(),
+        });
+        let router = api::router(app).merge(write.clone());
+        let mut tasks = Vec::new();
+        let port = tokio.block_on(bind(config.listen))?;
+        let address = port.address();
+        tasks.push(tokio.spawn(port.serve(router, Connections::default(), stopping.clone())));
+        if let Some(otlp) = config.otlp_http.address() {
+            let port = tokio.block_on(bind(otlp))?;
+            tasks.push(tokio.spawn(port.serve(write, Connections::default(), stopping.clone())));
+        }
+        tasks.push(tokio.spawn(Arc::clone(&runtimes).deliver(stopping.clone())));
+        let rounds = {
+            let (runtimes, stopping) = (Arc::clone(&runtimes), stopping);
+            std::thread::Builder::new()
+                .name("foreshock-rounds".to_owned())
+                .spawn(move || runtimes.run(&stopping))
+                .context("cannot start the scoring thread")?
+        };
+        Ok(Self {
+            address,
+            tenants,
+            runtimes,
+            stop,
+            rounds,
+            tasks,
+            tokio,
+        })
+    }
+
+    /// Base URL of page and API.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops listening, finishes what is in flight, then closes the store.
+    pub(crate) fn stop(self) -> Result<()> {
+        self.stop.send_replace(true);
+        self.tokio.block_on(async {
+            for task in self.tasks {
+                if let Err(error) = tokio::time::timeout(DRAIN, task).await {
+                    tracing::warn!(%error, "a request was cut off");
+                }
+            }
+        });
+        if self.rounds.join().is_err() {
+            tracing::error!("the scoring thread panicked");
+        }
+        self.tokio.shutdown_timeout(DRAIN);
+        self.runtimes.close();
+        self.tenants
+            .close()
+            .context("the store did not close cleanly; its write-ahead log is replayed at the next start")
+    }
+
+    /// Something to wait on that ends when the server does.
+    pub(crate) fn running(&self) -> RunningServer {
+        RunningServer {
+            stopping: self.stop.subscribe(),
+        }
+    }
+
+    /// Runs a future on the server's I/O threads.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.tokio.block_on(future)
+    }
+}
+
+/// Whether a server is still running, for threads beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct RunningServer {
+    stopping: watch::Receiver<bool>,
+}
+
+impl RunningServer {
+    /// Waits for `time`, or less where the server stops; answers whether it still runs.
+    pub(crate) fn wait(&self, time: Duration) -> bool {
+        let until = std::time::Instant::now() + time;
+        while !*self.stopping.borrow() {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(200)));
+        }
+        false
+    }
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+pub(crate) fn wait_for_stop(server: &Server) -> Result<()> {
+    server
+        .block_on(async {
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                pressed = tokio::signal::ctrl_c() => pressed?,
+                _ = terminate.recv() => {}
+            }
+            Ok::<(), std::io::Error>(())
+        })
+        .context("cannot wait for signals")
+}
+
+async fn bind(address: SocketAddr) -> Result<Port> {
+    Port::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; is another foreshock or OpenTelemetry Collector there? (--listen, --otlp-http off)")
+    })
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let days = i64::from(config.store.retention_days);
+    StoreOptions {
+        max_series: config.store.max_series as usize,
+        out_of_order_window_ms: i64::from(config.store.out_of_order_minutes) * 60_000,
+        retention_ms: (days > 0).then_some(days * 86_400_000),
+        clock: Clock::new(now_ms),
+        ..StoreOptions::default()
+    }
+}
+
+fn settings(config: &Config) -> Result<Settings> {
+    let mut groups = api::rule::default_groups();
+    if let Some(seconds) = config.notify.rule_interval_seconds {
+        for group in &mut groups {
+            group.interval_ms = i64::from(seconds) * 1_000;
+        }
+    }
+    for pattern in &config.rules {
+        for file in rule_files(pattern)? {
+            groups.extend(api::rule::load_file(&file).with_context(|| format!("rule file {}", file.display()))?);
+        }
+    }
+    let receivers = config
+        .receiver
+        .iter()
+        .map(|receiver| Receiver::webhook(&receiver.name, &receiver.webhook))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut notify = api::notify::Settings {
+        receivers,
+        ..api::notify::Settings::default()
+    };
+    notify.grouping.wait_ms = i64::from(config.notify.group_wait_seconds) * 1_000;
+    notify.external_url = format!("http://{}", config.listen);
+    Ok(Settings {
+        round_ms: i64::from(config.predict.round_seconds) * 1_000,
+        budget_per_host_day: config.predict.budget_per_host_day,
+        groups,
+        notify,
+        forecast: ForecastOptions::default(),
+    })
+}
+
+/// The files that `pattern` names; a `*` is understood in the file's name.
+fn rule_files(pattern: &str) -> Result<Vec<PathBuf>> {
+    let path = Path::new(pattern);
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some((before, after)) = name.split_once('*') else {
+        return Ok(vec![path.to_owned()]);
+    };
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut files = Vec::new();
+    for entry in
+        std::fs::read_dir(dir).with_context(|| format!("cannot list {} for --rules {pattern}", dir.display()))?
+    {
+        let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
+        let name = entry.file_name();
+        let fits =
+            |name: &str| name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after);
+        if name.to_str().is_some_and(fits) {
+            files.push(entry.path());
+        }
+    }
+    if files.is_empty() {
+        bail!("no rule file fits {pattern}");
+    }
+    files.sort();
+    Ok(files)
+}

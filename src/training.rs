@@ -1,0 +1,126 @@
+//! Training on a tenant's own history: by command, and by itself once there is something to learn from.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use predict::incident::IncidentBook;
+use predict::registry::{ModelId, Registry};
+use predict::train::INCIDENTS_MIN;
+use predict::{Horizon, Progress, TrainInput, Trained, train};
+use store::{Store, TimeRange};
+
+use crate::clock::now_ms;
+use crate::scoring::HORIZON;
+
+/// A model this old is trained again.
+const RETRAIN_MS: i64 = 24 * 3_600_000;
+/// Most history that a training looks at.
+const HISTORY_MS: i64 = 60 * 24 * 3_600_000;
+
+/// What to train on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// How far ahead scores look.
+    pub(crate) horizon: Horizon,
+    /// False alarms per host and day.
+    pub(crate) budget: f64,
+    /// Up to when outcomes are known.
+    pub(crate) until_ms: i64,
+    /// Drives every random choice.
+    pub(crate) seed: u64,
+}
+
+/// Trains on what the store holds up to `plan.until_ms`, without keeping the result.
+pub(crate) fn train_on(store: &Store, plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<Trained> {
+    let incidents = IncidentBook::open(store.state())?.list(i64::MIN, plan.until_ms)?;
+    let snapshot = store.snapshot();
+    let oldest = snapshot
+        .time_range()
+        .map_or(plan.until_ms, |range| range.start.millis());
+    let range = TimeRange::millis(oldest.max(plan.until_ms - HISTORY_MS), plan.until_ms);
+    let input = TrainInput {
+        horizon: plan.horizon,
+        budget: plan.budget,
+        seed: plan.seed,
+        ..TrainInput::new(&snapshot, &incidents, range)
+    };
+    Ok(train(&input, progress)?)
+}
+
+/// Keeps a trained model and its challenger; puts the model in charge unless it has lost what the champion has.
+pub(crate) fn keep(store: &Store, trained: &Trained, now_ms: i64) -> Result<ModelId> {
+    let registry = Registry::open(store.state())?;
+    if let Some((challenger, _)) = &trained.challenger {
+        registry.save(challenger, now_ms)?;
+    }
+    let id = registry.save(&trained.model, now_ms)?;
+    let champion = registry.champion(trained.model.horizon)?;
+    let loses = champion.is_some_and(|(_, champion)| champion.evaluation.warns() && !trained.evaluation.warns());
+    if loses {
+        tracing::warn!(
+            model = trained.model.name,
+            "kept as a challenger: its warnings do not beat chance, the champion's did"
+        );
+    } else {
+        registry.promote(id, now_ms)?;
+    }
+    Ok(id)
+}
+
+/// Training beside the rounds of a tenant, on a thread of its own, one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Training {
+    running: Option<JoinHandle<()>>,
+}
+
+impl Training {
+    /// Trains when the newest model is a day old, or when there is none and enough incidents are known.
+    pub(crate) fn start_if_due(&mut self, store: &Arc<Store>, budget: f64, now_ms: i64) -> Result<()> {
+        if self.running.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return Ok(());
+        }
+        let newest = Registry::open(store.state())?
+            .list()?
+            .iter()
+            .map(|entry| entry.saved_ms)
+            .max();
+        let incidents = IncidentBook::open(store.state())?
+            .list(now_ms - HISTORY_MS, now_ms)?
+            .len();
+        if incidents < INCIDENTS_MIN || newest.is_some_and(|saved| now_ms - saved < RETRAIN_MS) {
+            return Ok(());
+        }
+        let store = Arc::clone(store);
+        let plan = Plan {
+            horizon: HORIZON,
+            budget,
+            until_ms: now_ms,
+            seed: 1,
+        };
+        let thread = std::thread::Builder::new()
+            .name("foreshock-train".to_owned())
+            .spawn(move || {
+                if let Err(error) = train_and_keep(&store, plan) {
+                    tracing::warn!(
+                        tenant = store.tenant(),
+                        error = format!("{error:#}"),
+                        "no model was trained"
+                    );
+                }
+            });
+        self.running = Some(thread.context("cannot start the training thread")?);
+        Ok(())
+    }
+}
+
+fn train_and_keep(store: &Store, plan: Plan) -> Result<()> {
+    let trained = train_on(store, plan, &mut |_| ())?;
+    tracing::info!(
+        tenant = store.tenant(),
+        model = trained.model.name,
+        "trained: {}",
+        trained.evaluation
+    );
+    keep(store, &trained, now_ms()).map(drop)
+}
