@@ -70,15 +70,15 @@ fn play(stage: &Stage, fault: &Fault) -> Result<()> {
         std::thread::sleep(LOOK);
         for told in stage.told().into_iter().filter(|told| told.firing) {
             println!(
-                "  {:>5.1} s  webhook: {} {}",
+                "  {:>5.1} s  webhook, {}: {}",
                 begun.elapsed().as_secs_f64(),
                 told.alert,
-                told.lines().join("\n             ")
+                told.whole("           ")
             );
             if warned.is_none()
                 && subject
                     .as_deref()
-                    .is_some_and(|subject| told.is_about(&stage.host, subject))
+                    .is_some_and(|subject| told.is_warning() && told.is_about(&stage.host, subject))
             {
                 warned = Some(now_ms());
             }

@@ -53,7 +53,7 @@ pub(super) fn play(stage: &Stage, arguments: &Arguments) -> Result<()> {
         arguments.seed,
         server.url()
     );
-    println!("1. This host, {}, live: {}", stage.host, own_state(stage)?);
+    println!("1. This host, {}, live: its agent sends every second.", stage.host);
 
     let played_from = now - PLAYED_MS;
     println!(
@@ -113,6 +113,10 @@ pub(super) fn play(stage: &Stage, arguments: &Arguments) -> Result<()> {
     );
     let warned = rehearse(stage, &client, &fleet, &failure, &mut replay, now)?;
     server.runtimes.release(TENANT);
+    println!(
+        "5. This host, meanwhile: {}. No model of another fleet scores it.",
+        own_state(stage)?
+    );
     match warned {
         Some(at) if at < failure.start_ms => {
             let lead = (failure.start_ms - at) / MINUTE_MS;
@@ -180,6 +184,7 @@ fn rehearse(
 ) -> Result<Option<i64>> {
     let step_ms = i64::from(STEP_S) * 1_000;
     let mut declared = HashSet::new();
+    let mut likely = HashSet::new();
     let mut warned = None;
     let mut at = now - PLAYED_MS;
     while at <= now {
@@ -192,17 +197,20 @@ fn rehearse(
         }
         stage.server.runtimes.tick(TENANT, at)?;
         stage.server.block_on(stage.server.runtimes.deliver_due(TENANT, at))?;
-        for told in stage.told() {
-            if told.firing {
+        for told in stage.told().into_iter().filter(|told| told.firing) {
+            let first = told.host == failure.host && told.is_warning() && warned.is_none();
+            if first || (told.alert == "FailureLikely" && likely.insert(told.host.clone())) {
                 println!(
-                    "   {}  webhook: {} {}",
+                    "   {}  webhook, {}: {}",
                     clock(at),
                     told.alert,
-                    told.lines().join("\n            ")
+                    told.whole("          ")
                 );
-                if told.host == failure.host && warned.is_none() {
-                    warned = Some(at);
-                }
+            } else {
+                println!("   {}  webhook, {}: {}", clock(at), told.alert, told.summary);
+            }
+            if first {
+                warned = Some(at);
             }
         }
         if stage.sink.is_none() && warned.is_none() {
@@ -233,21 +241,28 @@ fn go_on(stage: &Stage, mut replay: Replay) {
 
 /// What is said about this host so far.
 fn own_state(stage: &Stage) -> Result<String> {
-    let client = Client::new(&stage.server.url(), "default");
-    let answer = client.get("/api/v1/hosts", &[])?;
-    let hosts = answer["hosts"]
+    let answer = Client::new(&stage.server.url(), "default").get("/api/v1/hosts", &[])?;
+    let own = answer["hosts"]
         .as_array()
-        .or_else(|| answer.as_array())
-        .cloned()
-        .unwrap_or_default();
-    let own = hosts.iter().find(|host| host["host"] == stage.host.as_str());
-    Ok(own.map_or_else(
-        || "its agent has begun to send; its probability is learning, 0 of what it needs".to_owned(),
-        |host| match host["state"]["text"].as_str().or_else(|| host["state"].as_str()) {
-            Some(state) => format!("its probability is {state}"),
-            None => "its agent is sending".to_owned(),
-        },
-    ))
+        .into_iter()
+        .flatten()
+        .find(|host| host["host"] == stage.host.as_str());
+    let Some(score) = own.and_then(|host| host["scores"].as_array()?.first()) else {
+        return Ok("learning, its first round is to come".to_owned());
+    };
+    let learning = &score["learning"];
+    Ok(match score["state"].as_str() {
+        Some("learning") => {
+            format!(
+                "learning, {} of {} {}",
+                learning["have"],
+                learning["need"],
+                learning["what"].as_str().unwrap_or_default()
+            )
+        }
+        Some(state) => state.to_owned(),
+        None => "unknown".to_owned(),
+    })
 }
 
 fn challenger(trained: &predict::Trained) -> &str {
