@@ -15,6 +15,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -25,6 +27,10 @@ const SEGMENTS: u64 = 8;
 
 /// An active segment beyond this is replaced once everything in it is acknowledged.
 const SEGMENT_BYTES_IDLE: u64 = 1 << 20;
+
+/// How long a lock is waited for: an agent that was killed a moment ago may still be on its way out.
+const LOCK_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// Largest batch that is taken.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
@@ -161,14 +167,18 @@ impl Spool {
         };
         fs::create_dir_all(dir).map_err(failed)?;
         let lock = File::create(dir.join("lock")).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(SpoolError::InUse {
-                    path: dir.to_path_buf(),
-                });
+        let patience = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < patience => thread::sleep(LOCK_RETRY),
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(SpoolError::InUse {
+                        path: dir.to_path_buf(),
+                    });
+                }
+                Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
             }
-            Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
         }
         let cursor = Cursor::open(dir).map_err(failed)?;
         let acknowledged = cursor.position();
