@@ -180,6 +180,12 @@ impl PartError {
         }
     }
 
+    /// Whether the file itself is damaged or gone, so that no later attempt can read it.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+            || self.kind() == ErrorKind::Corrupt
+    }
+
     /// What its reader can do.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {

@@ -430,6 +430,9 @@ fn open_parts(dir: &Path, report: &mut OpenReport) -> Result<(Manifest, Vec<Arc<
     for meta in &manifest.parts {
         match Part::open(dir, meta) {
             Ok(part) => parts.push(Arc::new(part)),
+            // A part that is healthy but cannot be read now (a newer format, no permission, no descriptors left) stays where
+            // it is: moving it aside would lose it from the manifest.
+            Err(error) if !error.is_damage() => return Err(error.into()),
             Err(error) => {
                 tracing::error!(
                     part = meta.id.0,

@@ -5,6 +5,9 @@ use wire::otlp::write::RequestWriter;
 
 use crate::server::Server;
 
+/// What it is, where it goes, with which headers, and the body.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8]);
+
 const METRIC: MetricDef = MetricDef {
     name: "fine",
     unit: "",
@@ -23,7 +26,7 @@ fn wrong_bodies_get_a_problem_that_says_what_to_do() {
         body.finish()
     };
     let truncated = &good[..good.len() - 3];
-    let cases: &[(&str, &str, &[(&str, &str)], &[u8])] = &[
+    let cases: &[Case<'_>] = &[
         ("truncated OTLP", "/v1/metrics", &[PROTOBUF], truncated),
         ("text as OTLP", "/v1/metrics", &[PROTOBUF], b"hello"),
         (

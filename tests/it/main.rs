@@ -4,4 +4,5 @@ mod architecture;
 mod backtest;
 mod bad_input;
 mod crash_recovery;
+mod docs;
 mod server;

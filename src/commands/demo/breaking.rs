@@ -57,7 +57,8 @@ fn play(stage: &Stage, fault: &Fault) -> Result<()> {
         stage.agent.watch(watch);
     }
     // What the alert must name: a host may have troubles of its own.
-    let subject = [running.ready().cgroup.clone(), running.ready().url.clone()]
+    let ready = running.ready();
+    let subject = [ready.cgroup.clone(), ready.url.clone(), ready.pid.map(|pid| pid.to_string())]
         .into_iter()
         .flatten()
         .next();

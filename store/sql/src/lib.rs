@@ -21,8 +21,8 @@
 //! use foreshock_sql::{SqlEngine, SqlOptions};
 //! use store::{LabelsBuf, Store, StoreOptions};
 //!
-//! let dir = std::env::temp_dir().join(format!("foreshock-sql-doc-{}", std::process::id()));
-//! let store = Store::open(&dir, StoreOptions::default())?;
+//! let dir = tempfile::tempdir()?;
+//! let store = Store::open(dir.path(), StoreOptions::default())?;
 //! let (mut batch, mut labels) = (store.batch(), LabelsBuf::default());
 //! labels.push("__name__", "up");
 //! labels.push("host", "a");
@@ -33,8 +33,6 @@
 //! let engine = SqlEngine::new(SqlOptions::default())?;
 //! let answer = engine.query_blocking(&store, "SELECT host, max(value) FROM samples WHERE metric = 'up' GROUP BY host")?;
 //! assert_eq!(answer.rows(), 1);
-//! # drop((answer, store));
-//! # std::fs::remove_dir_all(dir)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
