@@ -28,6 +28,9 @@ pub(crate) const SILENT_MS: i64 = 3 * 60_000;
 const TREND_MS: i64 = 6 * 3_600_000;
 const TREND_POINTS: i64 = 60;
 
+/// Times in milliseconds and values.
+type Trend = Vec<(i64, f64)>;
+
 /// What is known of a host.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
@@ -44,7 +47,7 @@ pub(crate) struct Host {
     /// When it last sent anything.
     pub(crate) last_seen_ms: Option<i64>,
     /// Its probability over the last hours.
-    pub(crate) trend: Vec<(i64, f64)>,
+    pub(crate) trend: Trend,
 }
 
 impl Host {
@@ -72,6 +75,11 @@ impl Host {
         self.forecasts
             .iter()
             .find_map(|forecast| Some((forecast, forecast.seconds_to_limit?)))
+    }
+
+    /// Whether its score reaches what its model alerts at.
+    pub(crate) fn is_over_threshold(&self) -> bool {
+        self.leading().is_some_and(|score| score.alert)
     }
 
     /// How many alerts fire.
@@ -281,7 +289,7 @@ fn trends(
     snapshot: &Snapshot,
     now: i64,
     deadline: &Deadline,
-) -> Result<Vec<(String, Vec<(i64, f64)>)>, Problem> {
+) -> Result<Vec<(String, Trend)>, Problem> {
     let options = QueryOptions {
         deadline: deadline.clone(),
         ..QueryOptions::default()

@@ -1,5 +1,7 @@
 //! Alerts: what fires, what is about to, what has been resolved, who was told.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -43,7 +45,7 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
         .into_iter()
         .partition(|a| a.state == AlertState::Resolved);
     let firing = rules.firing();
-    let store = scope.store.clone();
+    let store = Arc::clone(&scope.store);
     let (silences, delivered) = blocking(move || {
         Ok((
             SilenceBook::open(store.state())?.current(now)?,

@@ -46,7 +46,7 @@ fn body(scope: &Scope) -> Markup {
     let examples: &[&str] = if is_sql { &SQL } else { &PROMQL };
     html! {
         div.head { h1 { "Explore" } p.small { "Ctrl+Enter asks" } }
-        div.card { div.body.top {
+        div.card { div.body.pad {
             form.query action="/explore" method="get" {
                 @if tenant != DEFAULT_TENANT { input type="hidden" name="tenant" value=(tenant); }
                 label { "Query"

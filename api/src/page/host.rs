@@ -1,10 +1,14 @@
 //! One host: how likely it fails, why, since when, what to do, and what its metrics did.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use predict::Horizon;
 use predict::incident::{Incident, IncidentBook, Verdict};
 use predict::live::{HostScore, Resource, ScoreState, Signal};
+use predict::registry::Registry;
 use serde_json::{Value, json};
 use store::TimeRange;
 
@@ -19,7 +23,7 @@ use crate::work::blocking;
 use super::charts::{RANGES, View, charts, figure, present};
 use super::hosts::spoken;
 use super::layout::{Frame, Section, encoded, href};
-use super::text::{ago, duration, moment, number, percent, quantity, risk_class, span};
+use super::text::{ago, duration, moment, number, percent, quantity, score_class, span};
 
 /// `GET /hosts/{host}`
 pub(crate) async fn show(State(app): State<App>, Path(name): Path<String>, request: Request) -> Response {
@@ -42,16 +46,21 @@ pub(crate) async fn show(State(app): State<App>, Path(name): Path<String>, reque
 async fn body(app: &App, scope: &Scope, name: &str) -> Result<Markup, Problem> {
     let host = find(app, &scope.tenant, &scope.store, name).await?;
     let now = app.now();
-    let store = scope.store.clone();
+    let store = Arc::clone(&scope.store);
     let matchers = host.matchers.clone();
-    let (found, first_ms, incidents) = blocking(move || {
+    let horizon = host.leading().map_or(Horizon::HOUR, |score| score.horizon);
+    let (found, first_ms, incidents, threshold) = blocking(move || {
         let snapshot = store.snapshot();
         let found = present(&snapshot, &matchers, TimeRange::millis(now - 7 * 86_400_000, now))?;
         let incidents = IncidentBook::open(store.state())?.all()?;
+        // A model that cannot be read has a page that says so; here only a line is missing.
+        let champion = Registry::open(store.state())?.champion(horizon).ok().flatten();
+        let threshold = champion.map(|(_, model)| model.threshold);
         Ok((
             found,
             snapshot.time_range().map(|range| range.start.millis()),
             incidents,
+            threshold,
         ))
     })
     .await?;
@@ -66,6 +75,7 @@ async fn body(app: &App, scope: &Scope, name: &str) -> Result<Markup, Problem> {
         view,
         tenant: &scope.tenant,
         now,
+        threshold,
     };
     Ok(page.markup(&charts(&found, &host.matchers, &view, &scope.tenant)))
 }
@@ -95,6 +105,8 @@ struct Page<'a> {
     view: View,
     tenant: &'a str,
     now: i64,
+    /// From where on the champion alerts.
+    threshold: Option<f64>,
 }
 
 impl Page<'_> {
@@ -118,7 +130,8 @@ impl Page<'_> {
                         header { h2 { "Probability of a failure" } p { @if let Some(score) = host.leading() { "within " (span(score.horizon)) } } }
                         div.body { (leading(host)) }
                     }
-                    (self.plain_chart("Probability", "ratio", &format!("max by (device, horizon) (foreshock_failure_probability{{{own}}})"), "{{device}} {{horizon}}"))
+                    // Before the first score there is nothing to draw.
+                    @if host.probability().is_some() || !host.trend.is_empty() { (self.probability_chart()) }
                 }
                 div.card #why data-live="" {
                     header { h2 { "Why" } p { "what moved it, against this host's own past" } }
@@ -159,12 +172,17 @@ impl Page<'_> {
         )
     }
 
-    fn plain_chart(&self, title: &str, unit: &str, query: &str, legend: &str) -> Markup {
-        let spec = json!([{ "q": query, "label": legend }]).to_string();
+    fn probability_chart(&self) -> Markup {
+        let query = format!(
+            "max by (device, horizon) (foreshock_failure_probability{{host={}}})",
+            quoted(&self.host.name)
+        );
+        let spec = json!([{ "q": query, "label": "{{device}} {{horizon}}" }]).to_string();
         html! {
             div.body.fill {
-                div.chart.tall data-title=(title) data-unit=(unit) data-min="0" data-max="0.1" data-range=(self.view.range_s)
-                    data-end=[self.view.end_s] data-queries=(spec) data-empty="No probability has been given in this time" {}
+                div.chart.tall data-title="Probability" data-unit="ratio" data-min="0" data-max="0.1" data-range=(self.view.range_s)
+                    data-end=[self.view.end_s] data-threshold=[self.threshold] data-queries=(spec)
+                    data-empty="No probability has been given in this time" {}
             }
         }
     }
@@ -316,7 +334,7 @@ fn leading(host: &Host) -> Markup {
         @match &score.state {
             ScoreState::Scored(probability) => {
                 @let p = probability.get();
-                div class={ "big " (risk_class(p)) } {
+                div class={ "big " (score_class(p, host.is_over_threshold())) } {
                     b { (percent(p)) }
                     span.muted { "chance that it fails within " (span(score.horizon)) @if let Some(device) = &score.device { ", by " (device) } }
                 }
@@ -324,7 +342,7 @@ fn leading(host: &Host) -> Markup {
             },
             ScoreState::Learning { have, need, what } => {
                 div.big.learning { b { "learning, " (have) " of " (need) } }
-                p.muted { (what) ". No probability is given before it has been earned; anomalies and limits are watched meanwhile." }
+                p.muted { (have) " of " (need) " " (what) ". No probability is given before it has been earned; anomalies and limits are watched meanwhile." }
             },
             ScoreState::Abstained { why } => {
                 div.big.learning { b { "not scored" } }

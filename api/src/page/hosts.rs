@@ -11,7 +11,7 @@ use crate::params::{DEFAULT_TENANT, Scope};
 use crate::problem::Problem;
 
 use super::layout::{Frame, Section, empty, encoded, href};
-use super::text::{ago, counted, duration, number, percent, risk_class, span};
+use super::text::{ago, counted, duration, number, percent, score_class, span};
 
 // With fewer hosts the table alone is seen at one look.
 const TILES_FROM: usize = 9;
@@ -100,7 +100,7 @@ fn tiles(hosts: &[Host], tenant: &str) -> Markup {
         header { h2 { "Fleet" } p { "Probability of a failure, the highest first" } }
         div.tiles {
             @for host in hosts {
-                @let class = format!("tile {}", host.probability().map_or("", risk_class));
+                @let class = format!("tile {}", host.probability().map_or("", |p| score_class(p, host.is_over_threshold())));
                 a class=(class) href=(link(host, tenant)) data-key=(host.name) {
                     b { (host.name) }
                     @match host.probability() {
@@ -142,7 +142,7 @@ fn row(host: &Host, tenant: &str, now: i64) -> Markup {
                 @match leading.map(|score| &score.state) {
                     Some(ScoreState::Scored(probability)) => {
                         @let p = probability.get();
-                        span class={ "risk " (risk_class(p)) } { b { (percent(p)) } (bar(p)) }
+                        span class={ "risk " (score_class(p, host.is_over_threshold())) } { b { (percent(p)) } (bar(p)) }
                     },
                     Some(ScoreState::Learning { have, need, what }) => {
                         span.chip { "learning, " (have) " of " (need) } span.why { (what) }

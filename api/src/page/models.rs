@@ -1,5 +1,7 @@
 //! Models: how good the probabilities are, in sentences and in one plot.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -37,7 +39,7 @@ pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
 const SHOWN: usize = 12;
 
 async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
-    let store = scope.store.clone();
+    let store = Arc::clone(&scope.store);
     let found = blocking(move || models(&store, SHOWN)).await?;
     let (tenant, now) = (scope.tenant.as_str(), app.now());
     let leading = found
@@ -60,7 +62,7 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
             },
             Some(judged) => @match &judged.model {
                 Ok(facts) => (evaluated(facts)),
-                Err(why) => div.card { div.body.top { p.error { "The model cannot be read: " (why) } } },
+                Err(why) => div.card { div.body.pad { p.error { "The model cannot be read: " (why) } } },
             },
         }
         @if !found.is_empty() { (list(&found, tenant)) }

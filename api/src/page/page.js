@@ -290,6 +290,7 @@
       let low = this.node.dataset.min !== undefined ? Number(this.node.dataset.min) : Math.min(...spread(values));
       let high = Math.max(...spread(values));
       if (this.node.dataset.max !== undefined) high = Math.max(high, Number(this.node.dataset.max));
+      else high += (high - low) * 0.06;
       if (this.node.dataset.min === undefined && low > 0 && low < high * 0.5) low = 0;
       if (!(high > low)) { const pad = Math.abs(high) * 0.1 || 1; high += pad; if (low !== 0) low -= pad; }
       const ticksY = niceTicks(low, high, Math.max(2, Math.floor(height / 45)), unit === "bytes" ? 1024 : 10);

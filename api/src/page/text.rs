@@ -24,6 +24,14 @@ pub(crate) fn risk_class(probability: f64) -> &'static str {
     }
 }
 
+/// How urgent a score looks: one that alerts is never shown as calm, however low the threshold is.
+pub(crate) fn score_class(probability: f64, alerts: bool) -> &'static str {
+    match risk_class(probability) {
+        "r0" | "r1" if alerts => "r2",
+        class => class,
+    }
+}
+
 /// A duration in one unit, rounded: `45 s`, `12 min`, `5 h`, `3 d`.
 pub(crate) fn duration(seconds: f64) -> String {
     match seconds.max(0.0) {
@@ -65,16 +73,16 @@ pub(crate) fn number(value: f64) -> String {
 /// A value with its unit (UCUM, as OpenTelemetry writes units).
 pub(crate) fn quantity(value: f64, unit: &str) -> String {
     match unit {
-        "1" | "ratio" => format!("{} %", number(value * 100.0)),
+        "1" | "ratio" => format!("{}\u{a0}%", number(value * 100.0)),
         "By" | "bytes" => scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"]),
         "By/s" | "bytes/s" => scaled(value, 1000.0, &["B/s", "kB/s", "MB/s", "GB/s", "TB/s"]),
-        "s" | "seconds" if value.abs() < 1.0 => format!("{} ms", number(value * 1000.0)),
-        "s" | "seconds" => format!("{} s", number(value)),
-        "Cel" | "celsius" => format!("{} °C", number(value)),
-        "W" | "watts" => format!("{} W", number(value)),
+        "s" | "seconds" if value.abs() < 1.0 => format!("{}\u{a0}ms", number(value * 1000.0)),
+        "s" | "seconds" => format!("{}\u{a0}s", number(value)),
+        "Cel" | "celsius" => format!("{}\u{a0}°C", number(value)),
+        "W" | "watts" => format!("{}\u{a0}W", number(value)),
         // Annotations in braces name what is counted and are no unit.
         unit if unit.is_empty() || unit.starts_with('{') => number(value),
-        unit => format!("{} {unit}", number(value)),
+        unit => format!("{}\u{a0}{unit}", number(value)),
     }
 }
 
@@ -85,7 +93,7 @@ fn scaled(value: f64, base: f64, units: &[&str]) -> String {
         value /= base;
         at += 1;
     }
-    format!("{} {}", number(value), units[at])
+    format!("{}\u{a0}{}", number(value), units[at])
 }
 
 /// A moment: UTC from the server, the viewer's own zone once the script has run, UTC in the tooltip always.

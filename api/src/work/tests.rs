@@ -37,5 +37,5 @@ async fn late_work_is_given_up_and_keeps_its_slot_until_it_ends() {
         wait: Duration::from_secs(60),
         ..slots
     };
-    patient.take().await.expect("free once the work has ended");
+    drop(patient.take().await.expect("free once the work has ended"));
 }

@@ -25,7 +25,8 @@ fn durations_have_one_unit() {
 
 #[test]
 fn quantities_have_their_unit() {
-    let check = |value: f64, unit: &str, expected: &str| assert_eq!(quantity(value, unit), expected);
+    let check =
+        |value: f64, unit: &str, expected: &str| assert_eq!(quantity(value, unit).replace('\u{a0}', " "), expected);
     check(0.873, "1", "87.3 %");
     check(3.5 * 1024.0 * 1024.0 * 1024.0, "By", "3.5 GiB");
     check(0.25, "s", "250 ms");
