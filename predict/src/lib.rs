@@ -42,6 +42,7 @@ pub mod window;
 
 mod bits;
 mod explain;
+mod instruments;
 mod rules;
 #[cfg(test)]
 mod testing;

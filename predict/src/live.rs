@@ -14,6 +14,7 @@ use crate::explain;
 use crate::features::{Aggregate, FeatureSet, HostColumns, Inventory, Origin, Prepared, build, median_f64};
 use crate::forecast::forecasts;
 use crate::incident::Incidents;
+use crate::instruments;
 use crate::model::Model;
 use crate::rules::findings;
 use crate::telemetry::{SeriesRef, Telemetry, TelemetryError};
@@ -182,12 +183,13 @@ impl Scorer {
         let result = self.score_all(telemetry, &set, at);
         self.set = Some(set);
         let scores = result?;
-        let forecasts = forecasts(telemetry, self.options, now_ms)?;
-        Ok(Round {
+        let round = Round {
             at_ms: end,
             scores,
-            forecasts,
-        })
+            forecasts: forecasts(telemetry, self.options, now_ms)?,
+        };
+        instruments::count_round(&round);
+        Ok(round)
     }
 
     /// Sorts the series by host again when there are others than last time.

@@ -83,7 +83,7 @@ impl Estimator {
                 let columns = columns.as_standard_layout();
                 let columns = columns.as_slice().ok_or("columns do not lie one behind the other")?;
                 let size = ForestSize {
-                    trees: 60,
+                    trees: 50,
                     depth: 12,
                     leaf: 5,
                 };

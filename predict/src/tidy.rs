@@ -57,6 +57,9 @@ impl TidyError {
     }
 }
 
+/// Host and device, times, and for each metric one value a time.
+type DeviceRows = ((String, String), Vec<i64>, Vec<Vec<f64>>);
+
 /// A data set in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Tidy {
@@ -70,8 +73,11 @@ pub struct Tidy {
     pub step_ms: i64,
 }
 
+/// A column: its name, the metric that it is, the factor to the metric's unit, and a label that the metric wants.
+type Known = (&'static str, &'static str, f64, Option<(&'static str, &'static str)>);
+
 /// Columns of the synthetic fleet and of common exporters: metric, factor, label.
-const KNOWN: [(&str, &str, f64, Option<(&str, &str)>); 24] = [
+const KNOWN: [Known; 24] = [
     ("cpu_util", "system_cpu_utilization_ratio", 0.01, None),
     ("load1", "system_cpu_load_average_1m", 1.0, None),
     ("mem_used_pct", "system_memory_utilization_ratio", 0.01, None),
@@ -193,13 +199,13 @@ impl Tidy {
             source,
         })?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| wrong(e.to_string()))?;
-        let schema = builder.schema().clone();
+        let schema = std::sync::Arc::clone(builder.schema());
         let special = |name: &str| name == "host" || name == "timestamp" || Some(name) == device;
         let metrics: Vec<usize> = (0..schema.fields().len())
             .filter(|i| !special(schema.field(*i).name()))
             .collect();
         // Rows of one host and device by column, in the order in which hosts appear.
-        let mut rows: Vec<((String, String), Vec<i64>, Vec<Vec<f64>>)> = Vec::new();
+        let mut rows: Vec<DeviceRows> = Vec::new();
         let mut index = std::collections::HashMap::new();
         for batch in builder
             .with_batch_size(65_536)

@@ -42,8 +42,8 @@ fn leaks_are_warned_of_and_sudden_failures_are_called_unforeseeable() {
     assert!(e.warned as f64 > e.chance_warned + 1.0, "{e}");
     assert!(e.warns());
     let (challenger, judged) = trained.challenger.expect("a challenger");
-    assert_eq!(challenger.family(), Family::ExtraTrees);
-    assert!(judged.pr_auc > 5.0 * judged.base_rate, "{judged}");
+    assert_ne!(challenger.family(), trained.model.family());
+    assert!(judged.pr_auc > 3.0 * judged.base_rate, "{judged}");
 }
 
 #[test]

@@ -58,10 +58,14 @@ fn play(stage: &Stage, fault: &Fault) -> Result<()> {
     }
     // What the alert must name: a host may have troubles of its own.
     let ready = running.ready();
-    let subject = [ready.cgroup.clone(), ready.url.clone(), ready.pid.map(|pid| pid.to_string())]
-        .into_iter()
-        .flatten()
-        .next();
+    let subject = [
+        ready.cgroup.clone(),
+        ready.url.clone(),
+        ready.pid.map(|pid| pid.to_string()),
+    ]
+    .into_iter()
+    .flatten()
+    .next();
     let mut warned: Option<i64> = None;
     let ended = loop {
         if begun.elapsed() > PATIENCE {
