@@ -7,7 +7,7 @@
 //! rule ► alerts ► notify ► receivers
 //! ```
 //! Handlers wait on sockets only: whatever reads samples or state runs on a blocking thread, in one of a bounded number of
-//! slots, until its deadline or until its caller goes away ([`work`]). Everything answers from one snapshot. Each error
+//! slots, until its deadline or until its caller goes away (`work`). Everything answers from one snapshot. Each error
 //! becomes a status in one place ([`problem`]) and says what its reader can do.
 //!
 //! ```

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::telemetry::{self, Protocol};
 
-/// The header that names the tenant; without it the tenant is [`DEFAULT_TENANT`].
+/// The header that names the tenant; without it the tenant is `default`.
 pub const TENANT_HEADER: &str = "x-scope-orgid";
 /// The tenant of requests that name none.
 const DEFAULT_TENANT: &str = "default";

@@ -84,7 +84,7 @@ impl RuleHealth {
     }
 }
 
-/// A tick that could not keep or write what it found. A rule that cannot be evaluated is no such failure: see [`RuleHealth`].
+/// A tick that could not keep or write what it found. A rule that cannot be evaluated is no such failure: see `RuleHealth`.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
     /// The state of alerts.
