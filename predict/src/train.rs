@@ -255,7 +255,7 @@ fn train_all(input: &TrainInput<'_>, progress: &mut dyn FnMut(Progress)) -> Resu
 }
 
 /// How many times the validated PR-AUC of the model in charge another one needs, lest noise chooses.
-const BETTER_BY: f64 = 1.15;
+const BETTER_BY: f64 = 1.5;
 
 /// What a model did on the blocks before the newest one.
 #[derive(Clone, Copy, Debug)]
@@ -271,7 +271,7 @@ impl Validated {
     /// at the same budget; incidents are what counts, so both must speak for the change.
     fn beats(self, other: Self) -> bool {
         let ranks_better = self.pr_auc > BETTER_BY * other.pr_auc || (other.pr_auc.is_nan() && !self.pr_auc.is_nan());
-        ranks_better && (self.warned > other.warned || other.pr_auc.is_nan())
+        ranks_better && (self.warned >= other.warned + 2 || other.pr_auc.is_nan())
     }
 }
 
