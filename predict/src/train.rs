@@ -234,10 +234,13 @@ fn train_all(input: &TrainInput<'_>, progress: &mut dyn FnMut(Progress)) -> Resu
     for family in families {
         candidates.push(fit_family(input, &incidents, &prepared, *family, progress)?);
     }
-    // The first is in charge unless another one was clearly better on the blocks before the newest one, which nobody chose by.
+    // The logistic model is in charge unless what needs no incidents was clearly better on the blocks before the newest one, which
+    // nobody chose by. Trees stay in the shadow until they are promoted by hand: on simulated fleets they rank rows better and
+    // still warn of fewer incidents at the same budget, in validation as well as after it.
     let mut best = 0;
     for i in 1..candidates.len() {
-        if candidates[i].validated.beats(candidates[best].validated) {
+        let eligible = candidates[i].model.family() != Family::ExtraTrees || candidates[best].validated.pr_auc.is_nan();
+        if eligible && candidates[i].validated.beats(candidates[best].validated) {
             best = i;
         }
     }
@@ -267,8 +270,7 @@ struct Validated {
 }
 
 impl Validated {
-    /// Whether this is clearly better. Trees often rank rows a little better than the logistic model and yet warn of fewer incidents
-    /// at the same budget; incidents are what counts, so both must speak for the change.
+    /// Whether this is clearly better: in rows and in incidents, which are what counts.
     fn beats(self, other: Self) -> bool {
         let ranks_better = self.pr_auc > BETTER_BY * other.pr_auc || (other.pr_auc.is_nan() && !self.pr_auc.is_nan());
         ranks_better && (self.warned >= other.warned + 2 || other.pr_auc.is_nan())
