@@ -134,7 +134,7 @@ impl Server {
         let app = App::new(AppParts {
             tenants: Arc::clone(&tenants),
             engine,
-            sql: Arc::new(SqlEngine::new(SqlOptions::default()).context("cannot set up SQL")?),
+            sql: Arc::new(sql_engine()?),
             board,
             clock: Clock::new(now_ms),
             metrics: Arc::new(move || own.text()),
@@ -251,6 +251,12 @@ async fn bind(address: SocketAddr) -> Result<Port> {
     Port::bind(address).await.with_context(|| {
         format!("cannot listen on {address}; is another foreshock or OpenTelemetry Collector there? (--listen, --otlp-http off)")
     })
+}
+
+/// SQL over samples, with the tables that lie in a tenant's state beside them.
+fn sql_engine() -> Result<SqlEngine> {
+    let engine = SqlEngine::new(SqlOptions::default()).context("cannot set up SQL")?;
+    api::tables::register(engine).context("cannot set up the tables of SQL")
 }
 
 fn store_options(config: &Config) -> StoreOptions {
