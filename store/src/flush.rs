@@ -1,10 +1,10 @@
 //! From head to parts, and from parts to larger parts: everything that changes the manifest of an open store.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::Arc;
 
 use crate::compaction::{self, Plan};
+use crate::disk;
 use crate::error::StoreError;
 use crate::head::Memtable;
 use crate::identity::host_of;
@@ -89,7 +89,7 @@ impl Shared {
         let released = self.wal.lock().release_before(frozen.wal_from_segment);
         for path in released {
             // What stays is removed at the next start: the manifest says that it is not needed.
-            if let Err(error) = fs::remove_file(&path) {
+            if let Err(error) = disk::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove a WAL segment");
             }
         }

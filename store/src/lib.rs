@@ -48,6 +48,7 @@ mod background;
 mod chunk;
 mod codec;
 mod compaction;
+mod disk;
 mod error;
 mod flush;
 mod head;

@@ -30,10 +30,3 @@ impl DirLock {
         }
     }
 }
-
-/// Makes the names in `dir` durable: a created, renamed or removed file is safe only after this.
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(|e| StoreError::io("sync", dir, e))
-}

@@ -14,14 +14,15 @@
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
-use crate::part::{Part, PartError, PartId, PartMeta, id_of_file, parts_dir, sync_dir};
+use crate::disk;
+use crate::part::{Part, PartError, PartId, PartMeta, id_of_file, parts_dir};
 
 /// Version of the file's format.
 pub(crate) const MANIFEST_VERSION: u32 = 1;
@@ -140,7 +141,7 @@ impl Manifest {
             Found::Missing => {}
             Found::Damaged => {
                 let aside = dir.join(DAMAGED);
-                fs::rename(&path, &aside).map_err(|source| ManifestError::io("move aside", &path, source))?;
+                disk::rename(&path, &aside).map_err(|source| ManifestError::io("move aside", &path, source))?;
                 tracing::error!(manifest = %path.display(), moved_to = %aside.display(), "the manifest is damaged");
             }
         }
@@ -209,14 +210,14 @@ impl Manifest {
     pub(crate) fn commit(&self, dir: &Path) -> Result<(), ManifestError> {
         let (path, temporary) = (dir.join(FILE), dir.join(TEMPORARY));
         let write = |temporary: &Path| {
-            let mut file = File::create(temporary)?;
+            let mut file = disk::create(temporary)?;
             file.write_all(self.text().as_bytes())?;
             // Before the rename, or a crash could leave the name on an empty file.
             file.sync_all()
         };
         write(&temporary).map_err(|source| ManifestError::io("write", &temporary, source))?;
-        fs::rename(&temporary, &path).map_err(|source| ManifestError::io("replace", &path, source))?;
-        sync_dir(dir).map_err(|source| ManifestError::io("sync", dir, source))
+        disk::rename(&temporary, &path).map_err(|source| ManifestError::io("replace", &path, source))?;
+        disk::sync_dir(dir).map_err(|source| ManifestError::io("sync", dir, source))
     }
 
     /// Hands out the number of a new part. It counts once a commit follows.
@@ -276,7 +277,7 @@ pub(crate) fn sweep(dir: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, Man
     garbage.push(dir.join(TEMPORARY));
     let mut removed = Vec::new();
     for path in garbage {
-        match fs::remove_file(&path) {
+        match disk::remove_file(&path) {
             Ok(()) => removed.push(path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(ManifestError::io("remove", &path, source)),
@@ -294,7 +295,7 @@ pub(crate) fn remove_part_files(dir: &Path, ids: &[PartId]) -> Result<(), Manife
         .iter()
         .flat_map(|&id| [crate::part::chunks_path(dir, id), crate::part::series_path(dir, id)])
     {
-        match fs::remove_file(&path) {
+        match disk::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(ManifestError::io("remove", &path, source));
             }

@@ -21,13 +21,13 @@ mod golden;
 mod tests;
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::ChunkError;
+use crate::disk;
 use crate::{ErrorKind, Labels, host_of};
 
 pub(crate) use reader::Part;
@@ -254,19 +254,14 @@ pub(crate) fn quarantine(dir: &Path, id: PartId) -> Result<Vec<PathBuf>, PartErr
         let mut name = path.clone().into_os_string();
         name.push(".quarantined");
         let aside = PathBuf::from(name);
-        match fs::rename(&path, &aside) {
+        match disk::rename(&path, &aside) {
             Ok(()) => moved.push(aside),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(PartError::io("move aside", &path, source)),
         }
     }
-    sync_dir(&parts_dir(dir)).map_err(|source| PartError::io("sync", &parts_dir(dir), source))?;
+    disk::sync_dir(&parts_dir(dir)).map_err(|source| PartError::io("sync", &parts_dir(dir), source))?;
     Ok(moved)
-}
-
-/// Makes names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    fs::File::open(dir)?.sync_all()
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -1,7 +1,6 @@
 //! One tenant's samples and state, opened.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +10,10 @@ use parking_lot::Mutex;
 
 use crate::append::{Appended, Batch, Buffers, GroupCommit};
 use crate::background::Background;
+use crate::disk;
 use crate::error::StoreError;
 use crate::head::{Epochs, Memtable};
-use crate::lock::{DirLock, sync_dir};
+use crate::lock::DirLock;
 use crate::manifest::{Manifest, sweep};
 use crate::metadata::{self, Metadata, MetadataBook};
 use crate::options::StoreOptions;
@@ -170,12 +170,13 @@ impl Store {
     /// parts are no error: they are reported by [`Store::open_report`] and in the log.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Arc<Self>, StoreError> {
         let wal_dir = dir.join("wal");
-        fs::create_dir_all(&wal_dir).map_err(|e| StoreError::io("create", &wal_dir, e))?;
+        disk::create_dir_all(&wal_dir).map_err(|e| StoreError::io("create", &wal_dir, e))?;
         let lock = DirLock::acquire(dir)?;
         // The directories' own names are durable before anything in them is acknowledged.
-        sync_dir(dir)?;
+        let sync = |dir: &Path| disk::sync_dir(dir).map_err(|e| StoreError::io("sync", dir, e));
+        sync(dir)?;
         if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            sync_dir(parent)?;
+            sync(parent)?;
         }
         let state = State::open(&dir.join("state.sqlite"))?;
         let mut metadata = MetadataBook::new(metadata::load(&state)?);
@@ -351,6 +352,12 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.shared.commit.queue.lock().closed = true;
         self.background.stop()
+    }
+
+    /// What the store's thread would do now.
+    #[cfg(test)]
+    pub(crate) fn work(&self) -> Result<(), StoreError> {
+        crate::background::work(&self.shared)
     }
 
     /// Sizes.

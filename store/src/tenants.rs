@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::Store;
+use crate::disk;
 use crate::error::StoreError;
 use crate::lock::DirLock;
 use crate::options::StoreOptions;
@@ -36,7 +37,7 @@ impl Tenants {
     /// [`StoreError::Locked`] when another process holds the directory, and whatever keeps one of the stores from opening.
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         let dir = root.join("tenants");
-        fs::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
+        disk::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
         let lock = DirLock::acquire(root)?;
         let mut found = Vec::new();
         for entry in fs::read_dir(&dir).map_err(|e| StoreError::io("list", &dir, e))? {
@@ -116,8 +117,8 @@ impl Tenants {
             .find(|p| !p.exists())
             .unwrap_or_else(|| self.dir.join(DELETED));
         // Renamed first, so that a crash halfway leaves no tenant with half of its parts.
-        fs::rename(&path, &aside).map_err(|e| StoreError::io("rename", &path, e))?;
-        crate::lock::sync_dir(&self.dir)?;
+        disk::rename(&path, &aside).map_err(|e| StoreError::io("rename", &path, e))?;
+        disk::sync_dir(&self.dir).map_err(|e| StoreError::io("sync", &self.dir, e))?;
         stores.remove(name);
         drop(stores);
         if let Err(error) = closed {

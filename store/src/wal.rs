@@ -10,12 +10,11 @@
 //! A writer never continues a segment that it did not begin: after a start, a failed write or a failed sync the next record goes
 //! to a new one.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::disk::{self, File};
 use crate::error::StoreError;
-use crate::lock::sync_dir;
 use crate::metadata::Metadata;
 use crate::series::SeriesId;
 use record::{Columns, Decoder, Encoder, FRAME_BYTES, RECORD_BYTES_MAX, Sink, unframe};
@@ -145,13 +144,13 @@ impl Wal {
         let number = self.next_number;
         let path = segment_path(&self.dir, number);
         let create = || {
-            let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+            let file = disk::create(&path)?;
             file.write_all_at(&header(number), 0)?;
             Ok(file)
         };
         let file = create().map_err(|e| StoreError::io("create", &path, e))?;
         // The name must be durable before the first record in it is acknowledged.
-        sync_dir(&self.dir)?;
+        disk::sync_dir(&self.dir).map_err(|e| StoreError::io("sync", &self.dir, e))?;
         self.next_number += 1;
         self.segments.push((number, HEADER_BYTES as u64));
         self.open = Some(file);
@@ -225,7 +224,7 @@ pub(crate) fn replay(dir: &Path, from: u64, sink: &mut impl Sink) -> Result<Repl
             .and_then(|n| n.parse::<u64>().ok());
         match number {
             Some(number) if number >= from => numbers.push(number),
-            Some(_) => fs::remove_file(entry.path()).map_err(|e| StoreError::io("remove", &entry.path(), e))?,
+            Some(_) => disk::remove_file(&entry.path()).map_err(|e| StoreError::io("remove", &entry.path(), e))?,
             None => tracing::warn!(path = %entry.path().display(), "not a WAL segment, left alone"),
         }
     }
@@ -241,7 +240,7 @@ pub(crate) fn replay(dir: &Path, from: u64, sink: &mut impl Sink) -> Result<Repl
             if last && !more {
                 tracing::warn!(path = %path.display(), offset = at, "WAL segment ends within a record: cut there");
                 size = at as u64;
-                cut(&path, size)?;
+                disk::cut(&path, size).map_err(|e| StoreError::io("cut", &path, e))?;
                 replayed.torn_tail = Some((path.clone(), size));
             } else {
                 tracing::error!(path = %path.display(), offset = at, "WAL segment is damaged: what follows in it is lost");
@@ -250,21 +249,12 @@ pub(crate) fn replay(dir: &Path, from: u64, sink: &mut impl Sink) -> Result<Repl
         }
         if size <= HEADER_BYTES as u64 {
             // Begun, but nothing in it was ever acknowledged.
-            fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e))?;
+            disk::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e))?;
         } else {
             replayed.segments.push((number, size));
         }
     }
     Ok(replayed)
-}
-
-fn cut(path: &Path, size: u64) -> Result<(), StoreError> {
-    let cut = || {
-        let file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(size)?;
-        file.sync_all()
-    };
-    cut().map_err(|e| StoreError::io("cut", path, e))
 }
 
 /// How a segment ends.

@@ -1,6 +1,5 @@
 //! The table of a part's series: its Parquet file, written and read.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +20,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::file::{PartFile, guarded};
 use super::{PartError, PartId, series_path};
+use crate::disk::{self, File};
 use crate::{Labels, METRIC_NAME, SeriesKey, device_of, host_of};
 
 /// Series a batch, while writing and while reading.
@@ -71,7 +71,7 @@ struct Rows {
 impl TableWriter {
     pub(super) fn create(dir: &Path, id: PartId) -> Result<Self, PartError> {
         let path = series_path(dir, id);
-        let file = File::create_new(&path).map_err(|source| PartError::io("create", &path, source))?;
+        let file = disk::create_new(&path).map_err(|source| PartError::io("create", &path, source))?;
         let writer = ArrowWriter::try_new(file, schema(), Some(properties())).map_err(|source| PartError::Parquet {
             action: "start",
             path: path.clone(),

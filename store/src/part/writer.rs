@@ -1,7 +1,6 @@
 //! Writes a part, series after series, chunk after chunk.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,10 +17,11 @@ use parquet::schema::types::ColumnPath;
 use super::cut::cuts;
 use super::table::TableWriter;
 use super::{
-    FORMAT_VERSION, Level, PartError, PartId, PartMeta, chunks_path, parts_dir, series_order, series_path, sync_dir,
+    FORMAT_VERSION, Level, PartError, PartId, PartMeta, chunks_path, parts_dir, series_order, series_path,
 };
 use crate::chunk::{Chunk, encode_with};
 use crate::codec::{timestamps, values};
+use crate::disk::{self, File};
 use crate::{Labels, Samples, SeriesKey};
 
 pub(super) const CREATED_BY: &str = concat!("foreshock ", env!("CARGO_PKG_VERSION"));
@@ -114,7 +114,7 @@ impl PartWriter {
         tenant: &str,
     ) -> Result<Self, PartError> {
         let parts = parts_dir(dir);
-        fs::create_dir_all(&parts).map_err(|source| PartError::io("create", &parts, source))?;
+        disk::create_dir_all(&parts).map_err(|source| PartError::io("create", &parts, source))?;
         let chunks = ChunkWriter::create(chunks_path(dir, id))?;
         let mut files = Unfinished(vec![chunks_path(dir, id)]);
         let table = TableWriter::create(dir, id)?;
@@ -206,12 +206,11 @@ impl PartWriter {
         for (path, file) in [self.chunks.finish(&metadata)?, self.table.finish(&metadata)?] {
             file.sync_all().map_err(|source| PartError::io("sync", &path, source))?;
             self.meta.bytes += file
-                .metadata()
-                .map_err(|source| PartError::io("inspect", &path, source))?
-                .len();
+                .len()
+                .map_err(|source| PartError::io("inspect", &path, source))?;
         }
         let parts = parts_dir(&self.dir);
-        sync_dir(&parts).map_err(|source| PartError::io("sync", &parts, source))?;
+        disk::sync_dir(&parts).map_err(|source| PartError::io("sync", &parts, source))?;
         self.files.0.clear();
         Ok(self.meta)
     }
@@ -330,7 +329,7 @@ struct ChunkRows {
 
 impl ChunkWriter {
     fn create(path: PathBuf) -> Result<Self, PartError> {
-        let file = File::create_new(&path).map_err(|source| PartError::io("create", &path, source))?;
+        let file = disk::create_new(&path).map_err(|source| PartError::io("create", &path, source))?;
         match ArrowWriter::try_new(file, schema(), Some(properties())) {
             Ok(writer) => Ok(Self {
                 path,
@@ -514,7 +513,7 @@ struct Unfinished(Vec<PathBuf>);
 impl Drop for Unfinished {
     fn drop(&mut self) {
         for path in &self.0 {
-            if let Err(error) = fs::remove_file(path) {
+            if let Err(error) = disk::remove_file(path) {
                 tracing::debug!(path = %path.display(), %error, "an unfinished part file stays until the store opens again");
             }
         }
