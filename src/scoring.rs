@@ -2,21 +2,9 @@
 
 use predict::incident::Incident;
 use predict::live::{HostScore, Round, ScoreState};
+use predict::series::{ANOMALY, INCIDENT, PROBABILITY, SHADOW, THRESHOLD, TIME_TO_LIMIT};
 use predict::{Horizon, Model};
 use store::{LabelsBuf, METRIC_NAME, Store, StoreError};
-
-/// Probability of an incident within the horizon; labels host, device, horizon, model.
-pub(crate) const PROBABILITY: &str = "foreshock_failure_probability";
-/// The same by a challenger, which alerts nobody.
-pub(crate) const SHADOW: &str = "foreshock_shadow_probability";
-/// The probability from which on the false-alarm budget is kept; labels horizon, model.
-pub(crate) const THRESHOLD: &str = "foreshock_alert_threshold";
-/// How unusual a host is against its own past, in usual spreads; label host.
-pub(crate) const ANOMALY: &str = "foreshock_anomaly_score";
-/// Seconds until a resource is used up; labels host, resource, device.
-pub(crate) const TIME_TO_LIMIT: &str = "foreshock_time_to_limit_seconds";
-/// 1 while an incident is open; labels host, device, kind.
-pub(crate) const INCIDENT: &str = "foreshock_incident_active";
 
 /// Series gathered for one append.
 pub(crate) struct Writer<'s> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use predict::live::{Forecast, HostScore, ScoreState};
+use predict::series::WRITTEN;
 use serde_json::{Value, json};
 use store::promql::{Deadline, QueryOptions, Value as Answered};
 use store::{HOST_LABELS, METRIC_NAME, MatchOp, Matcher, Samples, Snapshot, Store, TimeRange, host_of};
@@ -233,12 +234,8 @@ fn names(snapshot: &Snapshot, now: i64) -> Result<BTreeMap<String, &'static str>
 
 /// Leaves out scores, alerts and descriptions: they go on for a while after a host has gone silent.
 fn observed() -> Result<Matcher, Problem> {
-    Matcher::new(
-        MatchOp::Nre,
-        METRIC_NAME,
-        "foreshock_(failure|anomaly|time_to|incident).*|ALERTS.*|target_info",
-    )
-    .map_err(|error| Problem::from_error(Kind::Internal, &error))
+    let names = format!("{}|ALERTS|ALERTS_FOR_STATE|target_info", WRITTEN.join("|"));
+    Matcher::new(MatchOp::Nre, METRIC_NAME, &names).map_err(|error| Problem::from_error(Kind::Internal, &error))
 }
 
 /// What picks the series of a host that `label` names.

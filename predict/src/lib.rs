@@ -35,6 +35,7 @@ pub mod model;
 pub mod performance;
 pub mod rate;
 pub mod registry;
+pub mod series;
 pub mod telemetry;
 pub mod tidy;
 pub mod train;
