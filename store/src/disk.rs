@@ -58,6 +58,17 @@ pub(crate) fn cut(path: &Path, size: u64) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Makes durable what a file holds, whoever wrote it.
+pub(crate) fn sync(path: &Path) -> io::Result<()> {
+    let file = File {
+        file: OpenOptions::new().write(true).open(path)?,
+        position: 0,
+        #[cfg(test)]
+        watched: faults::open(path),
+    };
+    file.sync_all()
+}
+
 /// Gives a file another name, in place of the file that had it.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(test)]

@@ -188,7 +188,13 @@ impl Manifest {
         {
             manifest.next_part = manifest.next_part.max(id.0 + 1);
             match Part::read_meta(dir, id) {
-                Ok(meta) => manifest.parts.push(meta),
+                Ok(meta) => {
+                    // A process that was killed may have left them whole and not synced. The next commit relies on them.
+                    for path in [crate::part::chunks_path(dir, id), crate::part::series_path(dir, id)] {
+                        disk::sync(&path).map_err(|source| ManifestError::io("sync", &path, source))?;
+                    }
+                    manifest.parts.push(meta);
+                }
                 Err(PartError::Newer { path, version }) => return Err(ManifestError::Newer { path, version }),
                 // The sweep that follows must not take what may be all that is left of it.
                 Err(error) => {
@@ -200,6 +206,10 @@ impl Manifest {
             }
         }
         manifest.parts.sort_by_key(|part| (part.rank, part.id));
+        if !manifest.parts.is_empty() {
+            let parts = parts_dir(dir);
+            disk::sync_dir(&parts).map_err(|source| ManifestError::io("sync", &parts, source))?;
+        }
         Ok(manifest)
     }
 

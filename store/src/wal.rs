@@ -252,6 +252,11 @@ pub(crate) fn replay(dir: &Path, from: u64, sink: &mut impl Sink) -> Result<Repl
             disk::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e))?;
         } else {
             replayed.segments.push((number, size));
+            if i + 1 == numbers.len() {
+                // A process that was killed may have left its last record written and not synced. It is about to be seen, so it
+                // has to last.
+                disk::sync(&path).map_err(|e| StoreError::io("sync", &path, e))?;
+            }
         }
     }
     Ok(replayed)

@@ -246,58 +246,61 @@ impl Renaming {
 
 impl Bytes {
     fn sync(&mut self, random: &mut Random) {
-        for change in std::mem::take(&mut self.since) {
-            if change.forgotten {
-                change.apply_in_part(&mut self.durable, random, 500);
-            } else {
-                change.apply(&mut self.durable);
-            }
-        }
+        // What a failed sync forgot may be there or not; what came after it is.
+        let forgotten = self
+            .since
+            .iter()
+            .rposition(|change| change.forgotten)
+            .map_or(0, |last| last + 1);
+        let later = self.since.split_off(forgotten);
+        self.durable = self.after_power_cut(random, 500);
+        self.since.clear();
+        later
+            .iter()
+            .for_each(|change| change.apply(&mut self.durable, |_| true));
     }
 
+    /// What was durable, and of the writes since then, sector by sector, the first few: a sector that the disk has written holds
+    /// all that came before.
     fn after_power_cut(&self, random: &mut Random, chance: u64) -> Vec<u8> {
         let mut bytes = self.durable.clone();
-        for change in &self.since {
-            change.apply_in_part(&mut bytes, random, chance);
+        let mut written: BTreeMap<usize, usize> = BTreeMap::new();
+        for (number, change) in self.since.iter().enumerate() {
+            let all = random.chance(chance);
+            change.apply(&mut bytes, |sector| {
+                let upto = || {
+                    if random.chance(chance) {
+                        usize::MAX
+                    } else {
+                        random.below(number as u64 + 1) as usize
+                    }
+                };
+                sector.map_or(all, |sector| number < *written.entry(sector).or_insert_with(upto))
+            });
         }
         bytes
     }
 }
 
 impl Change {
-    fn apply(&self, to: &mut Vec<u8>) {
+    /// Applies those sectors of it that `happens` says, or its length, for which it is asked without a sector.
+    fn apply(&self, to: &mut Vec<u8>, mut happens: impl FnMut(Option<usize>) -> bool) {
         match &self.what {
-            What::Length(length) => to.resize(*length, 0),
-            What::Write { offset, bytes } => {
-                if to.len() < offset + bytes.len() {
-                    to.resize(offset + bytes.len(), 0);
-                }
-                to[*offset..offset + bytes.len()].copy_from_slice(bytes);
-            }
-        }
-    }
-
-    fn apply_in_part(&self, to: &mut Vec<u8>, random: &mut Random, chance: u64) {
-        match &self.what {
-            What::Length(_) => {
-                if random.chance(chance) {
-                    self.apply(to);
+            What::Length(length) => {
+                if happens(None) {
+                    to.resize(*length, 0);
                 }
             }
             What::Write { offset, bytes } => {
                 let mut at = 0;
                 while at < bytes.len() {
-                    let end = ((offset + at) / SECTOR * SECTOR + SECTOR - offset).min(bytes.len());
-                    if random.chance(chance) {
-                        let piece = What::Write {
-                            offset: offset + at,
-                            bytes: bytes[at..end].to_vec(),
-                        };
-                        Self {
-                            what: piece,
-                            forgotten: false,
+                    let sector = (offset + at) / SECTOR;
+                    let end = ((sector + 1) * SECTOR - offset).min(bytes.len());
+                    if happens(Some(sector)) {
+                        if to.len() < offset + end {
+                            to.resize(offset + end, 0);
                         }
-                        .apply(to);
+                        to[offset + at..offset + end].copy_from_slice(&bytes[at..end]);
                     }
                     at = end;
                 }
@@ -315,7 +318,8 @@ impl Watched {
             // Some of it may be there all the same.
             Err(_) => disk.random.below(bytes.len() as u64 + 1) as usize,
         };
-        let was_dead = admitted.is_err() && disk.dead && disk.schedule.dies_after.is_none_or(|n| disk.operations > n + 1);
+        let was_dead =
+            admitted.is_err() && disk.dead && disk.schedule.dies_after.is_none_or(|n| disk.operations > n + 1);
         if done > 0 && !was_dead {
             to.write_all_at(&bytes[..done], offset)?;
             let bytes = bytes[..done].to_vec();
@@ -335,10 +339,14 @@ impl Watched {
     pub(super) fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.disk.lock();
         let admitted = disk.admit(true, true);
-        let Disk { files, random, .. } = &mut *disk;
+        let Disk {
+            files, random, dead, ..
+        } = &mut *disk;
         let file = &mut files[self.file];
         match admitted {
             Ok(()) => file.sync(random),
+            // The dead ask for nothing.
+            Err(_) if *dead => {}
             Err(_) => file.since.iter_mut().for_each(|change| change.forgotten = true),
         }
         admitted

@@ -39,11 +39,20 @@ impl Expected {
     fn check(&self, store: &Store, when: &str) {
         let found = contents(&store.snapshot());
         for (key, value) in &found {
-            let allowed = self.0.get(key).unwrap_or_else(|| panic!("{when}: {key:?} was never written"));
-            assert!(allowed.values.contains(value), "{when}: {key:?} has {value:x}, not {allowed:x?}");
+            let allowed = self
+                .0
+                .get(key)
+                .unwrap_or_else(|| panic!("{when}: {key:?} was never written"));
+            assert!(
+                allowed.values.contains(value),
+                "{when}: {key:?} has {value:x}, not {allowed:x?}"
+            );
         }
         for (key, allowed) in &self.0 {
-            assert!(allowed.absent || found.contains_key(key), "{when}: {key:?} was acknowledged and is gone");
+            assert!(
+                allowed.absent || found.contains_key(key),
+                "{when}: {key:?} was acknowledged and is gone"
+            );
         }
     }
 }
@@ -94,7 +103,11 @@ impl Life {
         for _ in 0..=self.random.below(30) {
             let name = format!("m{} host=h", self.random.below(SERIES));
             // Mostly new; sometimes late, sometimes sent again with another value.
-            let back = if self.random.chance(200) { self.random.below(300) } else { 0 };
+            let back = if self.random.chance(200) {
+                self.random.below(300)
+            } else {
+                0
+            };
             let at = NOW + (self.minute - back as i64) * MINUTE + self.random.below(3) as i64;
             let value = match self.random.below(4) {
                 0 => f64::from_bits(self.random.next()),
@@ -142,7 +155,11 @@ impl Life {
 /// In memory where the system has such a place: SQLite's own syncs would take most of the time.
 fn folder() -> tempfile::TempDir {
     let shared = Path::new("/dev/shm");
-    let made = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
+    let made = if shared.is_dir() {
+        tempfile::tempdir_in(shared)
+    } else {
+        tempfile::tempdir()
+    };
     made.or_else(|_| tempfile::tempdir()).expect("a folder")
 }
 
@@ -170,7 +187,11 @@ fn run(seed: u64) -> (u64, u64) {
         }
         // A start may fail on a bad disk, and dying within it is like dying at any other time.
         let dies_after = life.random.chance(300).then(|| life.random.below(30));
-        life.disk.schedule(Schedule { io: 20, full: 20, dies_after });
+        life.disk.schedule(Schedule {
+            io: 20,
+            full: 20,
+            dies_after,
+        });
         drop(life.open());
         if life.random.chance(300) {
             life.disk.cut_power();
@@ -180,7 +201,12 @@ fn run(seed: u64) -> (u64, u64) {
         let when = if power { "after a power cut" } else { "after a kill" };
         life.expected.check(&store, when);
         let report = store.open_report();
-        assert!(report.damaged_parts.is_empty(), "{when}: a part that was committed is damaged: {report:?}");
+        let tenant = life.dir.path().join("tenant");
+        assert!(
+            report.damaged_parts.is_empty(),
+            "{when}: a part that was committed is damaged: {report:?}\n{}",
+            std::fs::read_to_string(tenant.join("manifest.json")).unwrap_or_default()
+        );
         // A segment that could neither be written nor cut keeps a torn record, which nobody was told is there.
         let excused = life.disk.failed() > 0;
         assert!(excused || report.damaged_segments.is_empty(), "{when}: {report:?}");
@@ -194,7 +220,11 @@ fn run_all(seeds: std::ops::Range<u64>) {
         let done = std::panic::catch_unwind(|| run(seed));
         done.unwrap_or_else(|_| panic!("schedule {seed} failed"))
     };
-    let (acknowledged, failed) = seeds.clone().into_par_iter().map(one).reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let (acknowledged, failed) = seeds
+        .clone()
+        .into_par_iter()
+        .map(one)
+        .reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     let count = seeds.end - seeds.start;
     // Or the schedules would be testing an idle store on a good disk.
     assert!(acknowledged > 200 * count, "{acknowledged} samples were acknowledged");
@@ -209,7 +239,10 @@ fn nothing_acknowledged_is_lost_on_a_disk_that_fails() {
 /// For a longer look: `FORESHOCK_SCHEDULES=100000..200000 cargo test -p foreshock-store -- --ignored schedules_of_choice`.
 #[test]
 #[ignore = "as long as one likes"]
-#[expect(clippy::disallowed_methods, reason = "the range of seeds is asked for on the command line")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the range of seeds is asked for on the command line"
+)]
 fn schedules_of_choice() {
     let text = std::env::var("FORESHOCK_SCHEDULES").expect("FORESHOCK_SCHEDULES=FROM..TO");
     let (from, to) = text.split_once("..").expect("FROM..TO");
@@ -237,13 +270,22 @@ fn a_power_cut_takes_what_was_not_synced() {
         torn += u64::from(bytes.len() > 3000 && bytes[3000..].contains(&0));
         unnamed += u64::from(!path.exists());
     }
-    assert!(lost > 20 && torn > 20 && unnamed > 50, "{lost} lost, {torn} torn, {unnamed} without their name");
+    assert!(
+        lost > 20 && torn > 20 && unnamed > 50,
+        "{lost} lost, {torn} torn, {unnamed} without their name"
+    );
 }
 
 /// Only this module changes files: whatever went past it would not be tested.
 #[test]
 fn no_other_module_changes_files() {
-    let changes = ["fs::write(", "fs::rename(", "fs::remove_file(", "File::create", "OpenOptions"];
+    let changes = [
+        "fs::write(",
+        "fs::rename(",
+        "fs::remove_file(",
+        "File::create",
+        "OpenOptions",
+    ];
     let allowed = ["disk.rs", "disk/faults.rs", "disk/tests.rs", "lock.rs", "testing.rs"];
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let (mut seen, mut wrong) = (0, Vec::new());
@@ -253,7 +295,10 @@ fn no_other_module_changes_files() {
             let name = path.to_string_lossy().into_owned();
             if path.is_dir() {
                 folders.push(path);
-            } else if !name.ends_with("tests.rs") && !name.contains("/tests/") && !allowed.iter().any(|a| name.ends_with(a)) {
+            } else if !name.ends_with("tests.rs")
+                && !name.contains("/tests/")
+                && !allowed.iter().any(|a| name.ends_with(a))
+            {
                 let text = std::fs::read_to_string(&path).expect("a source file");
                 seen += 1;
                 let lines = text.lines().filter(|line| changes.iter().any(|c| line.contains(c)));

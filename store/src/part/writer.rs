@@ -16,9 +16,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::cut::cuts;
 use super::table::TableWriter;
-use super::{
-    FORMAT_VERSION, Level, PartError, PartId, PartMeta, chunks_path, parts_dir, series_order, series_path,
-};
+use super::{FORMAT_VERSION, Level, PartError, PartId, PartMeta, chunks_path, parts_dir, series_order, series_path};
 use crate::chunk::{Chunk, encode_with};
 use crate::codec::{timestamps, values};
 use crate::disk::{self, File};
@@ -205,9 +203,7 @@ impl PartWriter {
         // Synced before the manifest commit, or a crash could list a part whose bytes are not there.
         for (path, file) in [self.chunks.finish(&metadata)?, self.table.finish(&metadata)?] {
             file.sync_all().map_err(|source| PartError::io("sync", &path, source))?;
-            self.meta.bytes += file
-                .len()
-                .map_err(|source| PartError::io("inspect", &path, source))?;
+            self.meta.bytes += file.len().map_err(|source| PartError::io("inspect", &path, source))?;
         }
         let parts = parts_dir(&self.dir);
         disk::sync_dir(&parts).map_err(|source| PartError::io("sync", &parts, source))?;
