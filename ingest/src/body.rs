@@ -18,6 +18,9 @@ const SNAPPY_EXPANSION_MAX: usize = 32;
 /// zstd's window: 8 MiB is what the format asks every decoder to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
+/// Room that is made for a body before any of it has come.
+const EXPECTED_BYTES_MAX: usize = 256 << 10;
+
 /// How much is decompressed between two looks at the bounds.
 const STEP: usize = 64 << 10;
 
@@ -113,8 +116,9 @@ pub(crate) async fn read(
         return Err(too_large());
     }
     let reading = async {
-        // Grown by what arrives, never by what is announced.
-        let mut bytes = Vec::new();
+        // Grown by what arrives; what is announced is believed for a small body only.
+        let expected = announced.map_or(0, |length| (length as usize).min(EXPECTED_BYTES_MAX));
+        let mut bytes = Vec::with_capacity(expected);
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| {

@@ -79,6 +79,13 @@ impl<'a> Intake<'a> {
         xxh3_128_with_seed(bytes, self.seed)
     }
 
+    /// As [`Intake::hash`], of remote write's labels as they came: never the key of anything else.
+    #[inline]
+    pub(crate) fn hash_encoded(&self, labels: &[u8]) -> Key {
+        const ENCODED: u64 = 0x7265_6d6f_7465_7772;
+        xxh3_128_with_seed(labels, self.seed ^ ENCODED)
+    }
+
     /// The series whose points have this key, if one was met before.
     #[inline]
     pub(crate) fn known(&self, key: Key) -> Option<SeriesId> {

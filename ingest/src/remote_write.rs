@@ -125,16 +125,19 @@ fn append(
     labels: &mut LabelsBuf,
     scratch: &mut Vec<u8>,
 ) -> Result<(), Stop> {
-    scratch.clear();
-    scratch.extend_from_slice(DOMAIN);
-    let mut count = 0;
-    for raw in series.raw_labels() {
-        let raw = raw?;
-        scratch.extend_from_slice(&(raw.len() as u64).to_le_bytes());
-        scratch.extend_from_slice(raw);
-        count += 1;
-    }
-    let key = intake.hash(scratch);
+    let key = match series.encoded_labels() {
+        Some(encoded) => intake.hash_encoded(encoded),
+        None => {
+            scratch.clear();
+            scratch.extend_from_slice(DOMAIN);
+            for raw in series.raw_labels() {
+                let raw = raw?;
+                scratch.extend_from_slice(&(raw.len() as u64).to_le_bytes());
+                scratch.extend_from_slice(raw);
+            }
+            intake.hash(scratch)
+        }
+    };
     let known = intake.known(key);
     if known.is_none() || series.histograms > 0 {
         labels.clear();
@@ -156,6 +159,7 @@ fn append(
         Some(id) => Some(id),
         None => {
             let n = series.samples().try_fold(0, |n, sample| sample.map(|_| n + 1))?;
+            let count = series.raw_labels().count();
             if count > intake.limits().labels_max {
                 intake.refusals.add(Reason::TooManyLabels, n, || {
                     format!("{count} labels: {}", describe(labels))

@@ -125,6 +125,11 @@ impl<'a> Fields<'a> {
         Self { message, rest: bytes }
     }
 
+    /// How many bytes are yet to be read.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     fn truncated(&self) -> DecodeError {
         DecodeError::Truncated { message: self.message }
     }
@@ -133,7 +138,19 @@ impl<'a> Fields<'a> {
         DecodeError::Malformed { message: self.message }
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Nearly all keys and lengths are of one byte.
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         for (i, &byte) in self.rest.iter().take(10).enumerate() {
             // The tenth byte holds the 64th bit alone.
@@ -153,6 +170,7 @@ impl<'a> Fields<'a> {
         })
     }
 
+    #[inline]
     fn take(&mut self, length: u64) -> Result<&'a [u8], DecodeError> {
         let length = usize::try_from(length).map_err(|_| self.truncated())?;
         let (head, tail) = self.rest.split_at_checked(length).ok_or_else(|| self.truncated())?;
@@ -160,6 +178,7 @@ impl<'a> Fields<'a> {
         Ok(head)
     }
 
+    #[inline]
     fn key(&mut self) -> Result<(u32, u8), DecodeError> {
         let key = u32::try_from(self.varint()?).map_err(|_| self.malformed())?;
         let number = key >> 3;
@@ -169,6 +188,7 @@ impl<'a> Fields<'a> {
         Ok((number, (key & 7) as u8))
     }
 
+    #[inline]
     fn value(&mut self, number: u32, wire_type: u8, depth: u8) -> Result<Value<'a>, DecodeError> {
         Ok(match wire_type {
             0 => Value::Varint(self.varint()?),
@@ -181,30 +201,34 @@ impl<'a> Fields<'a> {
                 let length = self.varint()?;
                 Value::Bytes(self.take(length)?)
             }
-            3 => {
-                if depth >= GROUP_DEPTH {
-                    return Err(DecodeError::TooDeep {
-                        message: self.message,
-                        limit: GROUP_DEPTH,
-                    });
-                }
-                loop {
-                    let (inner, wire_type) = self.key()?;
-                    if wire_type == 4 {
-                        if inner != number {
-                            return Err(self.malformed());
-                        }
-                        break Value::Group;
-                    }
-                    self.value(inner, wire_type, depth + 1)?;
-                }
-            }
+            3 => self.group(number, depth)?,
             5 => {
                 self.take(4)?;
                 Value::Fixed32
             }
             _ => return Err(self.malformed()),
         })
+    }
+
+    #[cold]
+    fn group(&mut self, number: u32, depth: u8) -> Result<Value<'a>, DecodeError> {
+        if depth >= GROUP_DEPTH {
+            return Err(DecodeError::TooDeep {
+                message: self.message,
+                limit: GROUP_DEPTH,
+            });
+        }
+        loop {
+            let (inner, wire_type) = self.key()?;
+            if wire_type == 4 {
+                return if inner == number {
+                    Ok(Value::Group)
+                } else {
+                    Err(self.malformed())
+                };
+            }
+            self.value(inner, wire_type, depth + 1)?;
+        }
     }
 }
 

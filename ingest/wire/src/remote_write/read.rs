@@ -48,6 +48,9 @@ impl<'a> Iterator for Items<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Series<'a> {
     bytes: &'a [u8],
+    // How many bytes the labels at the start take, and whether there are others further on.
+    labels_end: usize,
+    scattered: bool,
     /// How many exemplars it carries; their content is not read.
     pub exemplars: u32,
     /// How many native histograms it carries; their content is not read.
@@ -60,11 +63,21 @@ impl<'a> Series<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut series = Self {
             bytes,
+            labels_end: 0,
+            scattered: false,
             exemplars: 0,
             histograms: 0,
         };
-        for field in Fields::new(Self::NAME, bytes) {
-            match field?.number {
+        let mut fields = Fields::new(Self::NAME, bytes);
+        let mut in_labels = true;
+        while let Some(field) = fields.next() {
+            let number = field?.number;
+            in_labels &= number == 1;
+            if in_labels {
+                series.labels_end = bytes.len() - fields.left();
+            }
+            match number {
+                1 => series.scattered |= !in_labels,
                 3 => series.exemplars += 1,
                 4 => series.histograms += 1,
                 _ => {}
@@ -89,14 +102,21 @@ impl<'a> Series<'a> {
         })
     }
 
-    /// The encoded labels, for a hash over them; nothing inside them is checked.
+    /// All labels as the sender encoded them, one after the other, for a hash over them; nothing inside them is checked. `None`
+    /// where something else stands between them, which no sender does.
+    #[must_use]
+    pub fn encoded_labels(&self) -> Option<&'a [u8]> {
+        (!self.scattered).then(|| &self.bytes[..self.labels_end])
+    }
+
+    /// The encoded labels one by one, as [`Series::encoded_labels`].
     pub fn raw_labels(&self) -> impl Iterator<Item = Result<&'a [u8], DecodeError>> + use<'a> {
         submessages(Self::NAME, self.bytes, 1)
     }
 
     /// Timestamp in milliseconds and value of each sample, in the sender's order.
     pub fn samples(&self) -> impl Iterator<Item = Result<(i64, f64), DecodeError>> + use<'a> {
-        submessages(Self::NAME, self.bytes, 2).map(|bytes| {
+        submessages(Self::NAME, &self.bytes[self.labels_end..], 2).map(|bytes| {
             let (mut at_ms, mut value) = (0, 0.0);
             for field in Fields::new("Sample", bytes?) {
                 let field = field?;
