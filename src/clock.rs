@@ -23,3 +23,21 @@ pub(crate) fn utc(at_ms: i64) -> String {
         |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
     )
 }
+
+/// Milliseconds of a moment on the command line: RFC 3339, or seconds since 1970 with a fraction.
+pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
+    let seconds = text.parse::<f64>().ok().map(|seconds| (seconds * 1000.0).round());
+    let millis = match seconds {
+        // Beyond this a millisecond is no longer exact, and no clock shows such a time.
+        Some(millis) => (millis.abs() < 9.0e15).then_some(millis as i64),
+        None => text.parse().ok().map(jiff::Timestamp::as_millisecond),
+    };
+    millis.ok_or_else(|| format!("{text:?} is neither RFC 3339, such as 2026-11-22T00:00:00Z, nor seconds since 1970"))
+}
+
+/// A moment as the API takes it: seconds with milliseconds, exact.
+pub(crate) fn seconds(at_ms: i64) -> String {
+    let sign = if at_ms < 0 { "-" } else { "" };
+    let at = at_ms.unsigned_abs();
+    format!("{sign}{}.{:03}", at / 1000, at % 1000)
+}

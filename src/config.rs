@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use store::RetentionRule;
+use store::promql::parse_selector;
 
 /// Everything that `foreshock serve` can be told.
 ///
@@ -17,6 +19,11 @@ use serde::Deserialize;
 /// [store]
 /// max_series = 5000000
 /// retention_days = 90
+/// retention_bytes = 500000000000      # a tenant; 0: no bound
+///
+/// [[store.retention]]                 # series that are kept for a shorter time
+/// match = '{__name__=~"debug_.*"}'
+/// days = 7
 ///
 /// [predict]
 /// budget_per_host_day = 0.02
@@ -65,6 +72,39 @@ pub(crate) struct StoreConfig {
     pub(crate) out_of_order_minutes: u32,
     /// Parts wholly older than this are dropped; 0 keeps everything.
     pub(crate) retention_days: u32,
+    /// Bytes that a tenant's parts may take before its oldest ones are dropped; 0 sets no bound.
+    pub(crate) retention_bytes: u64,
+    /// Series that are kept for a shorter time.
+    pub(crate) retention: Vec<RetentionConfig>,
+}
+
+/// How long some series are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetentionConfig {
+    /// A selector, such as `{__name__=~"debug_.*"}`.
+    #[serde(rename = "match")]
+    pub(crate) selector: String,
+    pub(crate) days: u32,
+}
+
+impl StoreConfig {
+    /// The rules of `retention`, checked.
+    pub(crate) fn rules(&self) -> Result<Vec<RetentionRule>> {
+        self.retention
+            .iter()
+            .map(|rule| {
+                if rule.days == 0 {
+                    bail!("store.retention: days must be at least 1 for {}", rule.selector);
+                }
+                Ok(RetentionRule {
+                    matchers: parse_selector(&rule.selector)
+                        .with_context(|| format!("store.retention: {:?} is no selector", rule.selector))?,
+                    keep_ms: i64::from(rule.days) * 86_400_000,
+                })
+            })
+            .collect()
+    }
 }
 
 /// How hosts are scored.
@@ -146,6 +186,8 @@ impl Default for StoreConfig {
             max_series: 5_000_000,
             out_of_order_minutes: 120,
             retention_days: 90,
+            retention_bytes: 0,
+            retention: Vec::new(),
         }
     }
 }
@@ -188,6 +230,7 @@ impl Config {
                 self.predict.budget_per_host_day
             );
         }
+        self.store.rules()?;
         if self.predict.round_seconds == 0 {
             bail!("predict.round_seconds must be at least 1");
         }

@@ -39,7 +39,7 @@ enum Command {
     Backtest(backtest::Arguments),
     /// Evaluate a PromQL expression on a running server.
     Query(query::Arguments),
-    /// Look into a data directory, or verify it.
+    /// Look into a store, verify it, bring samples in, take them out.
     #[command(subcommand)]
     Store(store::Command),
     /// Check rule files.
@@ -109,7 +109,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let store = cause
             .downcast_ref::<::store::StoreError>()
             .and_then(::store::StoreError::hint);
-        store.map(ToString::to_string)
+        let exchange = || {
+            cause
+                .downcast_ref::<::store::exchange::ExchangeError>()
+                .and_then(::store::exchange::ExchangeError::hint)
+        };
+        store.or_else(exchange).map(ToString::to_string)
     })
 }
 

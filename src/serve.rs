@@ -51,6 +51,12 @@ pub(crate) struct Arguments {
     /// Listen beyond loopback although no access tokens are configured.
     #[arg(long)]
     insecure: bool,
+    /// Drop parts wholly older than this; 0 keeps everything.
+    #[arg(long, value_name = "DAYS")]
+    retention_days: Option<u32>,
+    /// Drop a tenant's oldest parts while all of them take more than this; 0 sets no bound.
+    #[arg(long, value_name = "BYTES")]
+    retention_bytes: Option<u64>,
 }
 
 impl Arguments {
@@ -63,6 +69,8 @@ impl Arguments {
         config.otlp_http = self.otlp_http.unwrap_or(config.otlp_http);
         config.rules.extend(self.rules.iter().cloned());
         config.insecure |= self.insecure;
+        config.store.retention_days = self.retention_days.unwrap_or(config.store.retention_days);
+        config.store.retention_bytes = self.retention_bytes.unwrap_or(config.store.retention_bytes);
         for (flag, value) in [("--otlp-grpc", self.otlp_grpc), ("--flight-sql", self.flight_sql)] {
             if matches!(value, Some(Listen::On(_))) {
                 bail!("{flag} is not available in this version; say `{flag} off`, or leave it out, and use HTTP");
@@ -114,7 +122,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
 
         let tenants = Arc::new(
-            Tenants::open(&config.data, store_options(config))
+            Tenants::open(&config.data, store_options(config)?)
                 .with_context(|| format!("cannot open data directory {}", config.data.display()))?,
         );
         let engine = Arc::new(Engine::new(EngineOptions::default()));
@@ -259,15 +267,17 @@ fn sql_engine() -> Result<SqlEngine> {
     api::tables::register(engine).context("cannot set up the tables of SQL")
 }
 
-fn store_options(config: &Config) -> StoreOptions {
-    let days = i64::from(config.store.retention_days);
-    StoreOptions {
+fn store_options(config: &Config) -> Result<StoreOptions> {
+    let (days, bytes) = (i64::from(config.store.retention_days), config.store.retention_bytes);
+    Ok(StoreOptions {
         max_series: config.store.max_series as usize,
         out_of_order_window_ms: i64::from(config.store.out_of_order_minutes) * 60_000,
         retention_ms: (days > 0).then_some(days * 86_400_000),
+        retention_bytes: (bytes > 0).then_some(bytes),
+        retention_rules: config.store.rules()?,
         clock: Clock::new(now_ms),
         ..StoreOptions::default()
-    }
+    })
 }
 
 fn settings(config: &Config) -> Result<Settings> {

@@ -6,10 +6,12 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use store::Backup;
 
 use crate::app::App;
 use crate::params::DEFAULT_TENANT;
 use crate::problem::{Kind, Problem};
+use crate::prometheus::{Data, envelope};
 use crate::work::blocking;
 
 /// `POST /api/v1/admin/store/flush`: when it answers, all acknowledged samples of all tenants are in parts.
@@ -33,6 +35,40 @@ pub(crate) async fn compact(State(app): State<App>) -> Result<StatusCode, Proble
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+/// `POST /api/v1/admin/store/backup`: when it answers, `<data>/backups/<name>` holds all tenants as they were when it was asked.
+pub(crate) async fn backup(State(app): State<App>) -> Result<Response, Problem> {
+    let made = make_backup(&app).await?;
+    Ok(axum::Json(json!({
+        "name": name_of(&made),
+        "path": made.path,
+        "tenants": made.tenants,
+        "files": made.files,
+        "bytes": made.bytes,
+    }))
+    .into_response())
+}
+
+/// `POST /api/v1/admin/tsdb/snapshot`: the same, as Prometheus answers it.
+pub(crate) async fn snapshot(State(app): State<App>) -> Response {
+    let made = make_backup(&app).await;
+    envelope(made.map(|made| Data::from(json!({ "name": name_of(&made) }))))
+}
+
+async fn make_backup(app: &App) -> Result<Backup, Problem> {
+    let now_ms = app.now();
+    let name = jiff::Timestamp::from_millisecond(now_ms)
+        .map_err(|error| Problem::internal(format!("the clock stands at {now_ms} ms: {error}")))?
+        .strftime("%Y%m%dT%H%M%SZ")
+        .to_string();
+    let tenants = Arc::clone(app.tenants());
+    blocking(move || Ok(tenants.backup(&tenants.backups_dir().join(name), &[], now_ms, &mut |_, _| {})?)).await
+}
+
+fn name_of(backup: &Backup) -> String {
+    let name = backup.path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// `GET /api/v1/tenants`

@@ -50,6 +50,10 @@ pub fn router(app: App) -> Router {
             get(prometheus::series::names).post(prometheus::series::names),
         )
         .route("/api/v1/label/{name}/values", get(prometheus::series::values))
+        .route(
+            "/api/v1/export",
+            get(prometheus::export::samples).post(prometheus::export::samples),
+        )
         .route("/api/v1/metadata", get(prometheus::series::metadata))
         .route("/api/v1/rules", get(prometheus::rules::rules))
         .route("/api/v1/alerts", get(prometheus::rules::alerts))
@@ -84,6 +88,19 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/tenants/{name}", delete(admin::delete_tenant))
         .route("/api/v1/admin/store/flush", post(admin::flush))
         .route("/api/v1/admin/store/compact", post(admin::compact))
+        .route("/api/v1/admin/store/backup", post(admin::backup))
+        .route(
+            "/api/v1/admin/tsdb/snapshot",
+            post(admin::snapshot).put(admin::snapshot),
+        )
+        .route(
+            "/api/v1/admin/tsdb/delete_series",
+            post(prometheus::delete::series).put(prometheus::delete::series),
+        )
+        .route(
+            "/api/v1/admin/tsdb/clean_tombstones",
+            post(prometheus::delete::clean).put(prometheus::delete::clean),
+        )
         // Pages.
         .route("/", get(page::hosts::show))
         .route("/hosts/{host}", get(page::host::show))

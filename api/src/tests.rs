@@ -3,6 +3,7 @@
 mod foreshock;
 mod page;
 mod prometheus;
+mod store_routes;
 
 use std::sync::Arc;
 

@@ -117,6 +117,11 @@ impl<'a> Intake<'a> {
         }
     }
 
+    /// Takes samples of any age: history that is brought in later.
+    pub(crate) fn take_any_age(&mut self) {
+        self.batch.take_any_age();
+    }
+
     /// Adds a sample, unless its timestamp is out of all bounds.
     #[inline]
     pub(crate) fn push(&mut self, id: SeriesId, at_ms: i64, value: f64) -> Result<(), Stop> {

@@ -4,7 +4,8 @@
 //! POST /v1/metrics  ─► body ─► otlp         ─► normalize ─┐
 //! (gzip, zstd)          │      (or JSON)                  ├─► intake ─► store.append ─► 2xx
 //! POST /api/v1/write ─► body ─► remote_write ─────────────┘   (limits,   (WAL synced)
-//! (snappy)                                                     series cache)
+//! (snappy)                                           │         series cache)
+//! POST /api/v1/import ► body ► import (JSON lines) ──┘
 //! ```
 //!
 //! Invariants:
@@ -27,6 +28,7 @@
 
 mod body;
 mod cache;
+mod import;
 mod intake;
 mod limits;
 mod normalize;
@@ -51,6 +53,9 @@ pub const OTLP_METRICS_PATH: &str = "/v1/metrics";
 /// Where Prometheus remote write arrives.
 pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
+/// Where history arrives as JSON lines.
+pub const IMPORT_PATH: &str = "/api/v1/import";
+
 /// The write endpoints. Prometheus' own path for OTLP is served as well.
 pub fn router(state: IngestState) -> Router {
     let otlp = || post(otlp::metrics).fallback(problem::only_post);
@@ -61,6 +66,7 @@ pub fn router(state: IngestState) -> Router {
             REMOTE_WRITE_PATH,
             post(remote_write::write).fallback(problem::only_post),
         )
+        .route(IMPORT_PATH, post(import::import).fallback(problem::only_post))
         .with_state(Arc::new(state))
 }
 

@@ -19,6 +19,7 @@ pub(crate) enum Reason {
     SeriesLimit,
     TooFarAhead,
     TooOld,
+    BadLine,
 }
 
 impl Reason {
@@ -39,6 +40,7 @@ impl Reason {
             Self::SeriesLimit => "series_limit",
             Self::TooFarAhead => RefuseReason::TooFarAhead.as_str(),
             Self::TooOld => RefuseReason::TooOld.as_str(),
+            Self::BadLine => "bad_line",
         }
     }
 
@@ -58,6 +60,7 @@ impl Reason {
             Self::SeriesLimit => "the tenant has as many series as it may",
             Self::TooFarAhead => "the timestamp is too far ahead of the server's clock",
             Self::TooOld => "the timestamp is too old for its series",
+            Self::BadLine => "a line is no series",
         }
     }
 
@@ -77,6 +80,9 @@ impl Reason {
             Self::SeriesLimit => "drop labels with many values at the sender, or raise the tenant's limit of series",
             Self::TooFarAhead => "set the sender's clock (NTP); timestamps are milliseconds in remote write",
             Self::TooOld => "send older samples first, or raise the out-of-order window",
+            Self::BadLine => {
+                r#"write each line as {"metric":{"__name__":"up"},"values":[1],"timestamps":[1795305600000]}"#
+            }
         }
     }
 

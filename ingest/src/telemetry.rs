@@ -14,6 +14,7 @@ use crate::refusal::Refusals;
 pub(crate) enum Protocol {
     Otlp,
     RemoteWrite,
+    Import,
 }
 
 impl Protocol {
@@ -21,6 +22,7 @@ impl Protocol {
         match self {
             Self::Otlp => "otlp",
             Self::RemoteWrite => "remote_write",
+            Self::Import => "import",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The endpoints over a real store in a temporary directory.
 
 mod body;
+mod import;
 mod otlp;
 mod remote_write;
 
@@ -13,7 +14,7 @@ use store::{Clock, Samples, Store, StoreOptions, Tenants, TimeRange};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::{IngestState, Limits, OTLP_METRICS_PATH, REMOTE_WRITE_PATH, router};
+use crate::{IMPORT_PATH, IngestState, Limits, OTLP_METRICS_PATH, REMOTE_WRITE_PATH, router};
 
 /// The server's clock stands at 2026-01-01T00:00:00Z.
 const NOW_MS: i64 = 1_767_225_600_000;

@@ -12,6 +12,15 @@ pub(crate) struct Client {
     tenant: String,
 }
 
+/// What became of a body.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    /// The answer.
+    Taken(serde_json::Value),
+    /// The server wants it again after this time, and says why.
+    Later(Duration, String),
+}
+
 /// Where commands find the server.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ServerArguments {
@@ -91,6 +100,58 @@ impl Client {
         } else {
             json(path, answer).map(drop)
         }
+    }
+
+    /// Sends a body that the server may be too busy for.
+    pub(crate) fn send(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Sent> {
+        let answer = self
+            .agent
+            .post(self.url(path))
+            .header("X-Scope-OrgID", &self.tenant)
+            .header("Content-Type", content_type)
+            .send(body)
+            .with_context(|| self.unreachable(path))?;
+        let retry_after = answer.headers().get("retry-after");
+        let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        if let (429 | 503, Some(seconds)) = (answer.status().as_u16(), seconds) {
+            let why = match json(path, answer) {
+                Ok(_) => String::new(),
+                Err(problem) => problem.to_string(),
+            };
+            // However long it asks for, somebody sits in front of this.
+            return Ok(Sent::Later(Duration::from_secs(u64::min(seconds, 30)), why));
+        }
+        json(path, answer).map(Sent::Taken)
+    }
+
+    /// Posts parameters as a form.
+    pub(crate) fn form(&self, path: &str, form: &[(&str, String)]) -> Result<serde_json::Value> {
+        let answer = self
+            .agent
+            .post(self.url(path))
+            .header("X-Scope-OrgID", &self.tenant)
+            .send_form(form.iter().map(|(name, value)| (*name, value.as_str())))
+            .with_context(|| self.unreachable(path))?;
+        json(path, answer)
+    }
+
+    /// A body of any length, as it comes.
+    pub(crate) fn stream(&self, path: &str, query: &[(&str, String)]) -> Result<impl std::io::Read + use<>> {
+        let mut request = self.agent.get(self.url(path)).header("X-Scope-OrgID", &self.tenant);
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        let answer = request
+            .config()
+            .timeout_global(None)
+            .build()
+            .call()
+            .with_context(|| self.unreachable(path))?;
+        if !answer.status().is_success() {
+            json(path, answer)?;
+            bail!("{path} did not answer with samples");
+        }
+        Ok(answer.into_body().into_reader())
     }
 
     fn url(&self, path: &str) -> String {

@@ -1,4 +1,10 @@
-//! `foreshock store`: what lies in a data directory, and whether it is whole. Reads only; a server may run meanwhile.
+//! `foreshock store`: what lies in a data directory, whether it is whole, and how samples get in and out in bulk.
+
+mod backup;
+mod delete;
+mod export;
+mod import;
+mod place;
 
 use std::path::PathBuf;
 
@@ -6,7 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::clock::utc;
 
-/// Look into a data directory, or verify it.
+/// Look into a store, verify it, bring samples in, take them out.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Parts, levels, bytes per sample and WAL segments of each tenant.
@@ -23,13 +29,32 @@ pub(crate) enum Command {
         /// Data directory.
         #[arg(long, value_name = "DIR", default_value_os_t = crate::default_data())]
         data: PathBuf,
+        /// Move damaged parts aside, save what can be read of them, cut a torn WAL tail; no server may run meanwhile.
+        #[arg(long)]
+        repair: bool,
     },
+    /// Bring in samples that VictoriaMetrics, Prometheus or others have exported.
+    Import(import::Arguments),
+    /// Write samples into a file that other tools read.
+    Export(export::Arguments),
+    /// Delete samples by series and time.
+    Delete(delete::Arguments),
+    /// Make a consistent copy of all tenants; a server may run and be written to meanwhile.
+    Backup(backup::BackupArguments),
+    /// Bring a backup into a data directory, every byte checked.
+    Restore(backup::RestoreArguments),
 }
 
 pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Inspect { data, parts } => inspect(data, *parts),
-        Command::Verify { data } => verify(data),
+        Command::Verify { data, repair: true } => repair(data),
+        Command::Verify { data, repair: false } => verify(data),
+        Command::Import(arguments) => import::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Delete(arguments) => delete::run(arguments),
+        Command::Backup(arguments) => backup::backup(arguments),
+        Command::Restore(arguments) => backup::restore(arguments),
     }
 }
 
@@ -99,6 +124,47 @@ fn verify(data: &std::path::Path) -> Result<()> {
     }
     if damaged > 0 {
         bail!("{damaged} problems were found");
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer is what was asked for")]
+fn repair(data: &std::path::Path) -> Result<()> {
+    for (tenant, dir) in tenants(data)? {
+        let done = store::repair(&dir)?;
+        if done.is_clean() {
+            println!("tenant {tenant}: nothing is wrong");
+            continue;
+        }
+        println!("tenant {tenant}:");
+        if done.manifest_made_again {
+            println!("  the manifest was lost; it was made again from the parts");
+        }
+        for part in &done.parts {
+            println!(
+                "  {}; {} of its {} samples are saved in a new part, moved aside: {}",
+                part.what,
+                part.saved,
+                part.samples,
+                part.files
+                    .iter()
+                    .map(|file| file.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            );
+        }
+        if let Some((path, at)) = &done.torn_tail {
+            println!(
+                "  {} ended within a record, cut at byte {at}: nothing acknowledged is lost",
+                path.display()
+            );
+        }
+        for (path, at) in &done.damaged_segments {
+            println!(
+                "  {} is damaged at byte {at}: what follows in it is lost",
+                path.display()
+            );
+        }
     }
     Ok(())
 }

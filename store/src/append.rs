@@ -36,6 +36,8 @@ pub(crate) struct Buffers {
     ids: Vec<SeriesId>,
     timestamps: Vec<i64>,
     values: Vec<f64>,
+    // Whether samples are taken however old they are.
+    any_age: bool,
 }
 
 impl Batch {
@@ -51,6 +53,11 @@ impl Batch {
     #[inline]
     pub fn push(&mut self, id: SeriesId, t_ms: i64, value: f64) {
         self.samples.push(id, t_ms, value);
+    }
+
+    /// Takes samples however much older they are than the newest of their series: for history that is brought in later.
+    pub fn take_any_age(&mut self) {
+        self.samples.any_age = true;
     }
 
     /// How many samples were pushed.
@@ -93,6 +100,7 @@ impl Buffers {
     }
 
     fn clear(&mut self) {
+        self.any_age = false;
         self.ids.clear();
         self.timestamps.clear();
         self.values.clear();
@@ -268,7 +276,11 @@ impl Shared {
     /// Takes out the samples that are refused, and widens the bounds of the series of all others.
     fn judge(&self, samples: &mut Buffers, now: i64) -> Vec<Refused> {
         let latest = now.saturating_add(self.options.max_future_ms);
-        let window = self.options.out_of_order_window_ms;
+        let window = if samples.any_age {
+            i64::MAX
+        } else {
+            self.options.out_of_order_window_ms
+        };
         let mut refused: Vec<Refused> = Vec::new();
         let mut kept = 0;
         for i in 0..samples.ids.len() {

@@ -15,6 +15,7 @@ use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::deletion::Deleted;
 use crate::manifest::Manifest;
 use crate::part::{Level, Part, PartError, PartId, PartMeta, PartWriter, series_order};
 use crate::{Labels, Samples, SeriesKey, TimeRange};
@@ -68,8 +69,19 @@ pub(crate) fn plan_settled(manifest: &Manifest, now: i64) -> Option<Plan> {
     day.or_else(|| plan(manifest, now))
 }
 
+/// What a merge made.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    /// The new part; none where nothing was left.
+    pub(crate) part: Option<PartMeta>,
+    /// Samples of the inputs that were deleted.
+    pub(crate) deleted: u64,
+    /// Samples of the inputs that retention's rules drop.
+    pub(crate) expired: u64,
+}
+
 /// Merges parts into one of `level` with number `id`, series by series; where two hold a sample, the one of higher rank wins.
-/// Memory: one series of one window, and one row group of the new part.
+/// What was deleted and what rules drop is left out. Memory: one series of one window, and one row group of the new part.
 ///
 /// # Errors
 /// [`PartError`] where one cannot be read or the new one cannot be written, whose files are then gone.
@@ -79,11 +91,13 @@ pub(crate) fn merge(
     level: Level,
     parts: &[Arc<Part>],
     id: PartId,
-) -> Result<PartMeta, PartError> {
+    deleted: &Deleted,
+) -> Result<Merged, PartError> {
     let mut parts: Vec<&Part> = parts.iter().map(Arc::as_ref).collect();
     parts.sort_by_key(|part| (part.meta().rank, part.meta().id));
     let rank = parts.last().map_or(id.0, |part| part.meta().rank);
-    let mut writer = PartWriter::create_ranked(dir, id, rank, level, tenant)?;
+    let mut writer = None;
+    let (mut gone, mut expired) = (0, 0);
 
     let mut heads = Vec::with_capacity(parts.len());
     for part in &parts {
@@ -97,16 +111,28 @@ pub(crate) fn merge(
             if let Some((row, _, _)) = head.take_if(|(_, head, _)| *head == key) {
                 one.clear();
                 part.read(row, TimeRange::ALL, &mut one)?;
+                let all = one.len();
+                deleted.take_out(key, part.meta().id, 0, &mut one);
+                gone += (all - one.len()) as u64;
+                expired += deleted.take_out_old(key, &mut one) as u64;
                 overlay(&mut merged, &one);
                 *head = series.next().transpose()?;
             }
         }
         if !merged.is_empty() {
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                None => writer.insert(PartWriter::create_ranked(dir, id, rank, level, tenant)?),
+            };
             let row = writer.series(key, &labels)?;
             writer.samples(row, &merged.timestamps, &merged.values)?;
         }
     }
-    writer.finish()
+    Ok(Merged {
+        part: writer.map(PartWriter::finish).transpose()?,
+        deleted: gone,
+        expired,
+    })
 }
 
 /// Merges `newer` into `older`; where both have a timestamp, `newer` wins. Both ascend.

@@ -78,6 +78,44 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// A tenant that does not exist.
+    #[error("{} holds no tenant {name:?}", root.display())]
+    NoTenant {
+        /// The name.
+        name: String,
+        /// The data directory.
+        root: PathBuf,
+    },
+    /// A tenant that a backup would overwrite.
+    #[error("{} holds a tenant {name:?} already", root.display())]
+    TenantExists {
+        /// The name.
+        name: String,
+        /// The data directory.
+        root: PathBuf,
+    },
+    /// A backup that another one would overwrite.
+    #[error("{} exists already", path.display())]
+    BackupExists {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// A backup whose files are not those that were written.
+    #[error("backup file {}: {what}", path.display())]
+    BackupDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A deletion that names more series than can be kept in mind until parts are rewritten.
+    #[error("{series} series are meant, all deletions together may name {limit} until parts are rewritten")]
+    TooManyDeleted {
+        /// Series that it means.
+        series: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A tenant's name that is not allowed.
     #[error("invalid tenant name {name:?}")]
     TenantName {
@@ -143,8 +181,11 @@ impl StoreError {
             Self::StorageFull { .. } | Self::HeadFull { .. } | Self::TooManySeries { .. } | Self::Closed => {
                 ErrorKind::Unavailable
             }
-            Self::Locked { .. } => ErrorKind::Conflict,
-            Self::Label(_) | Self::TenantName { .. } => ErrorKind::Invalid,
+            Self::Locked { .. } | Self::TenantExists { .. } | Self::BackupExists { .. } => ErrorKind::Conflict,
+            Self::BackupDamaged { .. } => ErrorKind::Corrupt,
+            Self::TooManyDeleted { .. } | Self::Label(_) | Self::TenantName { .. } | Self::NoTenant { .. } => {
+                ErrorKind::Invalid
+            }
             Self::State(error) => error.kind(),
             Self::Parts { kind, .. } => *kind,
             Self::Io { .. }
@@ -172,6 +213,15 @@ impl StoreError {
             Self::TooManySeries { .. } => {
                 Some("drop labels with many values at the sender, or raise the tenant's limit of series")
             }
+            Self::TooManyDeleted { .. } => Some(
+                "clean first (POST /api/v1/admin/tsdb/clean_tombstones), then delete in several steps; or delete the tenant",
+            ),
+            Self::TenantExists { .. } => Some("nothing is overwritten: restore into another directory with --data"),
+            Self::BackupExists { .. } => Some("nothing is overwritten: name another directory"),
+            Self::BackupDamaged { .. } => {
+                Some("restore from another backup; tenants that are whole can be restored with --tenant")
+            }
+            Self::NoTenant { .. } => Some("`foreshock store inspect` lists the tenants of a data directory"),
             Self::TenantName { .. } => Some("use 1 to 64 of the characters a-z, 0-9, '_' and '-'"),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("give the user that runs foreshock the right to write the data directory")

@@ -11,7 +11,6 @@ use crate::identity::host_of;
 use crate::manifest::{Manifest, remove_part_files};
 use crate::metadata;
 use crate::part::{Level, Part, PartId, PartMeta, PartWriter};
-use crate::retention;
 use crate::series::{Labels, Samples, SeriesId, TimeRange};
 use crate::store::{Frozen, Shared, View};
 use crate::telemetry::Telemetry;
@@ -32,6 +31,11 @@ impl Shared {
     /// Writes all acknowledged samples into parts.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         let _flushing = self.flushing.lock();
+        self.flush_held()
+    }
+
+    /// As [`Shared::flush`], with `flushing` held.
+    pub(crate) fn flush_held(&self) -> Result<(), StoreError> {
         // Left by a flush that failed: it comes first, so that there is never more than one.
         if let Some(frozen) = self.view().frozen.clone() {
             self.flush_frozen(&frozen)?;
@@ -62,6 +66,7 @@ impl Shared {
         let parts = gate.view.parts.clone();
         gate.view = Arc::new(View {
             parts,
+            deleted: Arc::clone(&gate.view.deleted),
             frozen: Some(frozen.clone()),
             active,
             active_since_ms,
@@ -195,14 +200,7 @@ impl Shared {
     pub(crate) fn maintain(&self, now_ms: i64) -> Result<(), StoreError> {
         let _compacting = self.compacting.lock();
         // First, so that nothing is merged that goes, and a part that cannot be merged holds up nothing else.
-        if let Some(keep_ms) = self.options.retention_ms {
-            let gone = retention::expired(&self.manifest.lock(), now_ms, keep_ms);
-            if !gone.is_empty() {
-                self.commit_manifest(&gone, &[], None)?;
-                self.publish(&gone, Vec::new(), false);
-                self.remove_parts(&gone);
-            }
-        }
+        self.drop_parts_due(now_ms)?;
         // A store that closes waits for one merge at most.
         while !self.commit.queue.lock().closed {
             let plan = compaction::plan(&self.manifest.lock(), now_ms);
@@ -211,10 +209,11 @@ impl Shared {
                 None => break,
             }
         }
-        Ok(())
+        self.clean_deleted_due(now_ms)?;
+        self.apply_rules(now_ms)
     }
 
-    fn merge(&self, plan: &Plan) -> Result<(), StoreError> {
+    pub(crate) fn merge(&self, plan: &Plan) -> Result<(), StoreError> {
         let inputs: Vec<Arc<Part>> = self
             .view()
             .parts
@@ -222,17 +221,23 @@ impl Shared {
             .filter(|p| plan.inputs.contains(&p.meta().id))
             .map(Arc::clone)
             .collect();
-        let id = self.manifest.lock().take_id();
-        let meta = match compaction::merge(&self.dir, &self.tenant, plan.level, &inputs, id) {
-            Ok(meta) => meta,
+        // Together: a deletion speaks of the parts that have their numbers by then, and of later ones nothing must be in them.
+        let (id, deleted) = {
+            let mut manifest = self.manifest.lock();
+            (manifest.take_id(), self.left_out(&manifest))
+        };
+        let merged = match compaction::merge(&self.dir, &self.tenant, plan.level, &inputs, id, &deleted) {
+            Ok(merged) => merged,
             Err(error) => {
                 self.remove_parts(&[id]);
                 return Err(error.into());
             }
         };
-        self.counters.part_written(meta.bytes);
-        Telemetry::get().part_written(&self.tenant_label, meta.bytes);
-        let metas = [meta];
+        let metas: Vec<PartMeta> = merged.part.into_iter().collect();
+        for meta in &metas {
+            self.counters.part_written(meta.bytes);
+            Telemetry::get().part_written(&self.tenant_label, meta.bytes);
+        }
         let parts = match self.open_all(&metas) {
             Ok(parts) => parts,
             Err(error) => {
@@ -243,6 +248,8 @@ impl Shared {
         self.commit_manifest(&plan.inputs, &metas, None)?;
         self.publish(&plan.inputs, parts, false);
         self.remove_parts(&plan.inputs);
+        self.count_dropped(merged.deleted, "deleted");
+        self.count_dropped(merged.expired, "rule");
         Ok(())
     }
 
@@ -255,7 +262,7 @@ impl Shared {
     }
 
     /// Takes parts out of the manifest and puts `new` in. After an error nothing of it counts, and `new` is gone where it can be.
-    fn commit_manifest(
+    pub(crate) fn commit_manifest(
         &self,
         gone: &[PartId],
         new: &[PartMeta],
@@ -277,7 +284,7 @@ impl Shared {
     }
 
     /// Shows readers what the manifest says.
-    fn publish(&self, gone: &[PartId], new: Vec<Arc<Part>>, flushed: bool) {
+    pub(crate) fn publish(&self, gone: &[PartId], new: Vec<Arc<Part>>, flushed: bool) {
         let mut gate = self.gate.lock();
         let mut view = View::clone(&gate.view);
         view.parts.retain(|part| !gone.contains(&part.meta().id));
@@ -295,7 +302,7 @@ impl Shared {
     }
 
     /// Snapshots that hold one of the parts have its files open and go on reading.
-    fn remove_parts(&self, ids: &[PartId]) {
+    pub(crate) fn remove_parts(&self, ids: &[PartId]) {
         if let Err(error) = remove_part_files(&self.dir, ids) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

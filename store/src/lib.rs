@@ -45,11 +45,14 @@
 
 mod append;
 mod background;
+mod backup;
 mod chunk;
 mod codec;
 mod compaction;
+mod deletion;
 mod disk;
 mod error;
+pub mod exchange;
 mod flush;
 mod head;
 mod identity;
@@ -61,6 +64,7 @@ mod options;
 mod part;
 pub mod promql;
 mod reader;
+mod repair;
 mod retention;
 mod segmented;
 mod series;
@@ -76,11 +80,14 @@ mod verify;
 mod wal;
 
 pub use append::{Appended, Batch, RefuseReason, Refused};
+pub use backup::{Backup, restore};
 pub use error::{ErrorKind, StoreError};
 pub use identity::{DEVICE_LABELS, HOST_LABELS, device_of, host_of};
 pub use metadata::{Metadata, MetricKind};
 pub use options::{Clock, StoreOptions};
 pub use reader::Snapshot;
+pub use repair::{Repair, RepairedPart, repair};
+pub use retention::RetentionRule;
 pub use series::*;
 pub use state::{State, StateError};
 pub use store::{OpenReport, Store, StoreStats};

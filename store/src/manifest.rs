@@ -21,11 +21,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
+use crate::deletion::Deletion;
 use crate::disk;
 use crate::part::{Part, PartError, PartId, PartMeta, id_of_file, parts_dir};
 
-/// Version of the file's format.
-pub(crate) const MANIFEST_VERSION: u32 = 1;
+/// Newest version of the file's format. Without deletions version 1 is written, which says all there is to say.
+pub(crate) const MANIFEST_VERSION: u32 = 2;
 
 const FILE: &str = "manifest.json";
 const TEMPORARY: &str = "manifest.json.new";
@@ -46,6 +47,9 @@ pub(crate) struct Manifest {
     pub(crate) wal_from_segment: u64,
     /// Live parts by ascending rank: where two hold a sample of one series and timestamp, the later one in this list wins.
     pub(crate) parts: Vec<PartMeta>,
+    /// What was deleted and may lie in parts still.
+    #[serde(default)]
+    pub(crate) deletions: Vec<Deletion>,
 }
 
 /// Why the manifest could not be read or replaced.
@@ -108,10 +112,11 @@ impl ManifestError {
 impl Default for Manifest {
     fn default() -> Self {
         Self {
-            version: MANIFEST_VERSION,
+            version: 1,
             next_part: 1,
             wal_from_segment: 0,
             parts: Vec::new(),
+            deletions: Vec::new(),
         }
     }
 }
@@ -251,9 +256,15 @@ impl Manifest {
             .iter()
             .map(|part| serde_json::to_string(part).unwrap_or_default())
             .collect();
+        let (version, deletions) = if self.deletions.is_empty() {
+            (1, String::new())
+        } else {
+            // A version that does not know of deletions must not show what was deleted.
+            let deletions = serde_json::to_string(&self.deletions).unwrap_or_default();
+            (2, format!("\"deletions\":{deletions},"))
+        };
         let body = format!(
-            "{{\"version\":{},\"next_part\":{},\"wal_from_segment\":{},\"parts\":[\n{}\n]}}",
-            self.version,
+            "{{\"version\":{version},\"next_part\":{},\"wal_from_segment\":{},{deletions}\"parts\":[\n{}\n]}}",
             self.next_part,
             self.wal_from_segment,
             parts.join(",\n")

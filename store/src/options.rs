@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::retention::RetentionRule;
+
 /// The bounds of one tenant's store.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -20,6 +22,10 @@ pub struct StoreOptions {
     pub wal_segment_bytes: u64,
     /// Parts whose newest sample is older than this are dropped; `None` keeps everything.
     pub retention_ms: Option<i64>,
+    /// Parts are dropped, those that end first, while all of them take more than this; `None` sets no bound.
+    pub retention_bytes: Option<u64>,
+    /// Series that are kept for a shorter time than the others; of several rules about a series the shortest counts.
+    pub retention_rules: Vec<RetentionRule>,
     /// Whether a thread of the store flushes, merges and drops parts by itself.
     pub background: bool,
     /// Where the time comes from.
@@ -36,6 +42,8 @@ impl Default for StoreOptions {
             head_bytes_max: 1 << 30,
             wal_segment_bytes: 64 << 20,
             retention_ms: None,
+            retention_bytes: None,
+            retention_rules: Vec::new(),
             background: true,
             clock: Clock::system(),
         }

@@ -114,11 +114,14 @@ impl Snapshot {
             let mut newer = Samples::default();
             for part in parts {
                 let Some(row) = part.row_of(key) else { continue };
+                let id = part.meta().id;
                 if out.len() == base {
                     part.read(row, range, out)?;
+                    view.deleted.take_out(key, id, base, out);
                 } else {
                     newer.clear();
                     part.read(row, range, &mut newer)?;
+                    view.deleted.take_out(key, id, 0, &mut newer);
                     merge(out, base, &newer);
                 }
             }

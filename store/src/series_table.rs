@@ -123,8 +123,19 @@ impl Entry {
         self.part_bound.store(i64::MIN, Ordering::Relaxed);
     }
 
+    /// Takes note that nothing within `range` is left, where that is all there is.
+    pub(crate) fn forget_within(&self, range: TimeRange) {
+        if range.start.0 <= self.t_min.load(Ordering::Relaxed) && self.newest_at_most() <= range.end.0 {
+            self.t_min.store(i64::MAX, Ordering::Relaxed);
+            self.t_max.store(i64::MIN, Ordering::Relaxed);
+            self.part_bound.store(i64::MIN, Ordering::Relaxed);
+        }
+    }
+
     fn overlaps(&self, range: TimeRange) -> bool {
-        range.overlaps(self.t_min.load(Ordering::Relaxed), self.newest_at_most())
+        let (t_min, t_max) = (self.t_min.load(Ordering::Relaxed), self.newest_at_most());
+        // Without samples the bounds stand the wrong way round, and all of time would reach them.
+        t_min <= t_max && range.overlaps(t_min, t_max)
     }
 }
 

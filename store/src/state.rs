@@ -118,6 +118,18 @@ impl State {
         }
     }
 
+    /// Writes a copy, as of now and consistent, into the new file `to`; the caller syncs it.
+    ///
+    /// # Errors
+    /// [`StateError`] when it cannot be read or written.
+    pub(crate) fn copy_to(&self, to: &Path) -> Result<(), StateError> {
+        self.with(|connection| {
+            let to = to.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(to.to_owned()))?;
+            // In one read transaction, as SQLite's backup interface does, and without holding up writers.
+            connection.execute("VACUUM INTO ?1", [to]).map(drop)
+        })
+    }
+
     /// Where the file is.
     #[must_use]
     pub fn path(&self) -> &Path {

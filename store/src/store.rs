@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use opentelemetry::KeyValue;
 use parking_lot::Mutex;
 
 use crate::append::{Appended, Batch, Buffers, GroupCommit};
 use crate::background::Background;
+use crate::deletion::Deleted;
 use crate::disk;
 use crate::error::StoreError;
 use crate::head::{Epochs, Memtable};
@@ -19,7 +20,7 @@ use crate::metadata::{self, Metadata, MetadataBook};
 use crate::options::StoreOptions;
 use crate::part::{Part, quarantine};
 use crate::reader::Snapshot;
-use crate::series::SeriesId;
+use crate::series::{Matcher, SeriesId, TimeRange};
 use crate::series_table::SeriesTable;
 use crate::state::State;
 use crate::wal::{self, Wal};
@@ -32,7 +33,7 @@ mod tests;
 /// All calls may come from any thread. Those that write block until the disk has answered.
 #[derive(Debug)]
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     background: Background,
     // Held until the store is dropped; snapshots that live longer read parts that never change.
     _lock: DirLock,
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) metadata: Mutex<MetadataBook>,
     pub(crate) pool: Mutex<Vec<Buffers>>,
     pub(crate) counters: Counters,
+    /// When retention's rules were applied last, by the clock.
+    pub(crate) rules_applied_ms: AtomicI64,
     pub(crate) state: State,
     report: OpenReport,
 }
@@ -78,6 +81,8 @@ pub(crate) struct Gate {
 pub(crate) struct View {
     /// By rank: later ones win.
     pub(crate) parts: Vec<Arc<Part>>,
+    /// What of them was deleted.
+    pub(crate) deleted: Arc<Deleted>,
     /// Being flushed; wins over parts.
     pub(crate) frozen: Option<Frozen>,
     /// Being written; wins over all.
@@ -100,6 +105,7 @@ pub(crate) struct Counters {
     appended: AtomicU64,
     refused: AtomicU64,
     part_bytes: AtomicU64,
+    dropped: AtomicU64,
 }
 
 impl Counters {
@@ -109,6 +115,10 @@ impl Counters {
 
     pub(crate) fn refused(&self, samples: u64) {
         self.refused.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, samples: u64) {
+        self.dropped.fetch_add(samples, Ordering::Relaxed);
     }
 
     pub(crate) fn part_written(&self, bytes: u64) {
@@ -160,6 +170,8 @@ pub struct StoreStats {
     pub wal_written_bytes: u64,
     /// Bytes written into parts since the store was opened, by flushes and by merges.
     pub part_written_bytes: u64,
+    /// Samples that retention dropped and deleted ones that left the disk since the store was opened.
+    pub dropped_samples: u64,
 }
 
 impl Store {
@@ -187,6 +199,7 @@ impl Store {
         for part in &parts {
             table.register_part(part)?;
         }
+        Shared::forget_deleted(&table, &manifest.deletions, &parts);
         let active = Arc::new(Memtable::new(options.max_series));
         let mut replay = Replay {
             table: &table,
@@ -215,6 +228,7 @@ impl Store {
             .unwrap_or_default();
         let view = View {
             parts,
+            deleted: Arc::new(Deleted::new(&manifest.deletions)),
             frozen: None,
             active,
             active_since_ms: options.clock.now_ms(),
@@ -238,6 +252,7 @@ impl Store {
             metadata: Mutex::new(metadata),
             pool: Mutex::default(),
             counters: Counters::default(),
+            rules_applied_ms: AtomicI64::new(i64::MIN),
             state,
             report,
             options,
@@ -336,12 +351,43 @@ impl Store {
         self.shared.flush()
     }
 
+    /// As [`Store::flush`], where the head has grown to the size at which the store's own thread would.
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    pub fn flush_if_large(&self) -> Result<(), StoreError> {
+        if self.shared.head_bytes() > self.shared.options.flush_head_bytes {
+            self.shared.flush()?;
+        }
+        Ok(())
+    }
+
     /// Merges parts until there is nothing left to merge.
     ///
     /// # Errors
     /// When a part cannot be read or written; the parts stay as they were.
     pub fn compact(&self) -> Result<(), StoreError> {
         self.shared.compact()
+    }
+
+    /// Deletes the samples within `range` of all series that meet all matchers of any of `sets`; answers how many series those are.
+    /// When it returns, no reader finds them any more, and no crash brings them back. They leave the disk when their parts are
+    /// rewritten: by a merge, by the store's thread after an hour, or by [`Store::clean_deleted`]. Samples that are appended
+    /// meanwhile or later are not meant.
+    ///
+    /// # Errors
+    /// [`StoreError::TooManyDeleted`], and what keeps the head from being flushed or the manifest from being written; then nothing is
+    /// deleted.
+    pub fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64, StoreError> {
+        self.shared.delete(sets, range)
+    }
+
+    /// Rewrites all parts that hold deleted samples; when it returns, those are not on the disk any more.
+    ///
+    /// # Errors
+    /// When a part cannot be read or written; what was rewritten before stays so.
+    pub fn clean_deleted(&self) -> Result<(), StoreError> {
+        self.shared.clean_deleted()
     }
 
     /// Stops the store's thread and refuses appends from then on. What was acknowledged is durable already, so nothing is
@@ -422,6 +468,7 @@ impl Shared {
             refused_samples: self.counters.refused.load(Ordering::Relaxed),
             wal_written_bytes,
             part_written_bytes: self.counters.part_bytes.load(Ordering::Relaxed),
+            dropped_samples: self.counters.dropped.load(Ordering::Relaxed),
         }
     }
 }

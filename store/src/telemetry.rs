@@ -13,6 +13,7 @@ pub(crate) struct Telemetry {
     wal_bytes: Counter<u64>,
     wal_sync: Histogram<f64>,
     part_bytes: Counter<u64>,
+    dropped: Counter<u64>,
     head_samples: Gauge<u64>,
     head_bytes: Gauge<u64>,
     series: Gauge<u64>,
@@ -53,6 +54,12 @@ impl Telemetry {
                 .u64_counter("foreshock_store_part_written_bytes")
                 .with_description("Bytes written into parts, by flushes and by merges.")
                 .build(),
+            dropped: meter
+                .u64_counter("foreshock_store_dropped_samples")
+                .with_description(
+                    "Samples that left the disk, by reason: too old (time), too much (size), a retention rule (rule), deleted (deleted).",
+                )
+                .build(),
             head_samples: meter
                 .u64_gauge("foreshock_store_head_samples")
                 .with_description("Samples that are not in parts yet.")
@@ -88,6 +95,11 @@ impl Telemetry {
 
     pub(crate) fn part_written(&self, tenant: &KeyValue, bytes: u64) {
         self.part_bytes.add(bytes, std::slice::from_ref(tenant));
+    }
+
+    pub(crate) fn dropped(&self, tenant: &KeyValue, reason: &'static str, samples: u64) {
+        self.dropped
+            .add(samples, &[tenant.clone(), KeyValue::new("reason", reason)]);
     }
 
     pub(crate) fn sizes(&self, tenant: &KeyValue, stats: &crate::StoreStats) {

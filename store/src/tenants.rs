@@ -39,6 +39,7 @@ impl Tenants {
         let dir = root.join("tenants");
         disk::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
         let lock = DirLock::acquire(root)?;
+        crate::backup::sweep(root)?;
         let mut found = Vec::new();
         for entry in fs::read_dir(&dir).map_err(|e| StoreError::io("list", &dir, e))? {
             let entry = entry.map_err(|e| StoreError::io("list", &dir, e))?;
@@ -61,6 +62,41 @@ impl Tenants {
             stores: Mutex::new(stores),
             _lock: lock,
         })
+    }
+
+    /// Opens one tenant below `root` and no other: for tools that run while no server does. Without `create` it must be there.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process holds the directory, [`StoreError::NoTenant`], [`StoreError::TenantName`], and
+    /// whatever keeps the store from opening.
+    pub fn open_one(root: &Path, name: &str, create: bool, options: StoreOptions) -> Result<Self, StoreError> {
+        if !is_tenant_name(name) {
+            return Err(StoreError::TenantName {
+                name: name.chars().take(80).collect(),
+            });
+        }
+        let dir = root.join("tenants");
+        let path = dir.join(name);
+        if !create && !path.is_dir() {
+            return Err(StoreError::NoTenant {
+                name: name.to_owned(),
+                root: root.to_owned(),
+            });
+        }
+        fs::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
+        let lock = DirLock::acquire(root)?;
+        let store = Store::open(&path, options.clone())?;
+        Ok(Self {
+            dir,
+            options,
+            stores: Mutex::new([(name.to_owned(), store)].into()),
+            _lock: lock,
+        })
+    }
+
+    /// The data directory.
+    pub(crate) fn root(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
     }
 
     /// The store of tenant `name`, if there is one.

@@ -403,7 +403,7 @@ const TORN: &str = "at the end of the last segment this is what a crash leaves, 
 
 /// Counts what records hold.
 #[derive(Debug, Default)]
-struct Count {
+pub(crate) struct Count {
     series: u32,
     samples: u64,
 }
@@ -465,7 +465,7 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -198,6 +198,23 @@ fn header(number: u64) -> [u8; HEADER_BYTES] {
     header
 }
 
+/// The segments in `dir` with numbers from `from` on and below `end`.
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub(crate) fn segment_paths(dir: &Path, from: u64, end: u64) -> Result<Vec<PathBuf>, StoreError> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| StoreError::io("list", dir, e))? {
+        let path = entry.map_err(|e| StoreError::io("list", dir, e))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.strip_suffix(".wal")?.parse::<u64>().ok());
+        if number.is_some_and(|number| (from..end).contains(&number)) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
 /// What replaying found beside the records.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replayed {

@@ -6,3 +6,4 @@ mod bad_input;
 mod crash_recovery;
 mod docs;
 mod server;
+mod store_tools;

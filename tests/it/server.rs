@@ -15,6 +15,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server on `data` and waits until it listens.
     pub(crate) fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// As [`Server::start`], with more arguments.
+    pub(crate) fn start_with(data: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_foreshock"))
             .args([
                 "--log",
@@ -27,6 +32,7 @@ impl Server {
                 "--data",
             ])
             .arg(data)
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary under test runs");

@@ -1,6 +1,8 @@
 //! Prometheus' HTTP API, so that Grafana and every other client of it works unchanged: the same parameters, the same JSON,
 //! the same errors (Prometheus 3, `web/api/v1/api.go`).
 
+pub(crate) mod delete;
+pub(crate) mod export;
 pub(crate) mod query;
 pub(crate) mod rules;
 pub(crate) mod series;

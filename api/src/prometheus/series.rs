@@ -112,14 +112,14 @@ pub(crate) async fn metadata(State(app): State<App>, request: Request) -> Respon
 
 const TRUNCATED: &str = "results truncated due to limit";
 
-struct Asked {
-    sets: Vec<Vec<Matcher>>,
-    range: TimeRange,
+pub(super) struct Asked {
+    pub(super) sets: Vec<Vec<Matcher>>,
+    pub(super) range: TimeRange,
     limit: Option<usize>,
 }
 
 impl Asked {
-    fn read(params: &Params) -> Result<Self, Problem> {
+    pub(super) fn read(params: &Params) -> Result<Self, Problem> {
         let (start_ms, end_ms) = (params.time("start", i64::MIN)?, params.time("end", i64::MAX)?);
         if end_ms < start_ms {
             return Err(parameter("end", "end timestamp must not be before start time"));

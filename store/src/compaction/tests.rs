@@ -182,6 +182,11 @@ fn parts_are_not_merged_around_one_that_overwrote_them() {
     );
 }
 
+fn merge(dir: &Path, tenant: &str, level: Level, parts: &[Arc<Part>], id: PartId) -> Result<PartMeta, PartError> {
+    let merged = super::merge(dir, tenant, level, parts, id, &Deleted::default())?;
+    Ok(merged.part.expect("samples are left"))
+}
+
 #[test]
 fn a_merge_of_merges_keeps_the_newest_value() {
     let dir = tempfile::tempdir().unwrap();

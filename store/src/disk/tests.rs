@@ -286,7 +286,15 @@ fn no_other_module_changes_files() {
         "File::create",
         "OpenOptions",
     ];
-    let allowed = ["disk.rs", "disk/faults.rs", "disk/tests.rs", "lock.rs", "testing.rs"];
+    // A backup is a copy elsewhere, whole only once it has its name.
+    let allowed = [
+        "disk.rs",
+        "disk/faults.rs",
+        "disk/tests.rs",
+        "lock.rs",
+        "testing.rs",
+        "backup.rs",
+    ];
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let (mut seen, mut wrong) = (0, Vec::new());
     while let Some(folder) = folders.pop() {

@@ -1,6 +1,11 @@
-use super::expired;
-use crate::manifest::Manifest;
-use crate::part::{Level, PartId, PartMeta};
+use std::sync::atomic::AtomicI64;
+
+use super::*;
+use crate::part::{Level, PartMeta};
+use crate::testing::{NOW, append, shown};
+use crate::{Clock, Store, StoreOptions};
+
+const HOUR: i64 = 3_600_000;
 
 #[test]
 fn a_part_goes_once_its_newest_sample_is_too_old() {
@@ -23,4 +28,112 @@ fn a_part_goes_once_its_newest_sample_is_too_old() {
     assert_eq!(expired(&manifest, 1100, 1000), [PartId(1)]);
     assert_eq!(expired(&manifest, 1101, 1000), [PartId(1), PartId(2)]);
     assert_eq!(expired(&manifest, i64::MIN, 1000), []);
+}
+
+#[test]
+fn the_oldest_parts_go_until_the_others_fit() {
+    let check = |bytes_max: u64, expected: &[u64]| {
+        let manifest = Manifest {
+            parts: [(1, 30, 100), (2, 10, 100), (3, 20, 100)]
+                .into_iter()
+                .map(|(id, t_max, bytes)| PartMeta {
+                    id: PartId(id),
+                    rank: id,
+                    level: Level::Day,
+                    t_min: 0,
+                    t_max,
+                    series: 1,
+                    chunks: 1,
+                    samples: 1,
+                    bytes,
+                })
+                .collect(),
+            ..Manifest::default()
+        };
+        let gone: Vec<u64> = oversized(&manifest, bytes_max).into_iter().map(|id| id.0).collect();
+        assert_eq!(gone, expected, "at most {bytes_max}");
+    };
+    check(300, &[]);
+    check(299, &[2]);
+    check(200, &[2]);
+    check(199, &[2, 3]);
+    // The one that ends last stays.
+    check(0, &[2, 3]);
+}
+
+/// A store of which the clock is moved.
+fn store(dir: &std::path::Path, options: StoreOptions) -> (Arc<Store>, Arc<AtomicI64>) {
+    let now = Arc::new(AtomicI64::new(NOW));
+    let clock = Arc::clone(&now);
+    let options = StoreOptions {
+        clock: Clock::new(move || clock.load(Ordering::Relaxed)),
+        background: false,
+        max_series: 1000,
+        ..options
+    };
+    (Store::open(dir, options).unwrap(), now)
+}
+
+#[test]
+fn a_store_over_its_size_drops_its_oldest_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        retention_bytes: Some(1),
+        ..StoreOptions::default()
+    };
+    let (store, _) = store(dir.path(), options);
+    append(
+        &store,
+        &[("m", NOW - 5 * HOUR, 1.0), ("m", NOW - 3 * HOUR, 2.0), ("m", NOW, 3.0)],
+    );
+    store.flush().unwrap();
+    assert_eq!(store.stats().parts, 3);
+    crate::background::work(&store.shared).unwrap();
+    assert_eq!((store.stats().parts, store.stats().dropped_samples), (1, 2));
+    assert_eq!(shown(&store.snapshot(), "m", TimeRange::ALL), format!("{NOW}=3"));
+}
+
+#[test]
+fn a_rule_drops_its_series_earlier_than_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let matchers = |name: &str| vec![Matcher::new(crate::MatchOp::Re, "__name__", name).unwrap()];
+    let rule = |name: &str, hours: i64| RetentionRule {
+        matchers: matchers(name),
+        keep_ms: hours * HOUR,
+    };
+    let options = StoreOptions {
+        retention_rules: vec![rule("debug_.*", 48), rule("debug_short", 24)],
+        ..StoreOptions::default()
+    };
+    let (store, now) = store(dir.path(), options.clone());
+    append(
+        &store,
+        &[("debug_a", NOW, 1.0), ("debug_short", NOW, 2.0), ("kept", NOW, 3.0)],
+    );
+    store.flush().unwrap();
+    let left = |store: &Store| -> Vec<String> {
+        let snapshot = store.snapshot();
+        let with_samples = |name: &&str| !shown(&snapshot, name, TimeRange::ALL).is_empty();
+        ["debug_a", "debug_short", "kept"]
+            .iter()
+            .filter(|name| with_samples(name))
+            .map(|name| (*name).to_owned())
+            .collect()
+    };
+    for (hours, expected, dropped) in [
+        (24, &["debug_a", "debug_short", "kept"][..], 0),
+        (25, &["debug_a", "kept"], 1),
+        (48, &["debug_a", "kept"], 1),
+        (49, &["kept"], 2),
+        (5000, &["kept"], 2),
+    ] {
+        now.store(NOW + hours * HOUR, Ordering::Relaxed);
+        crate::background::work(&store.shared).unwrap();
+        assert_eq!(left(&store), expected, "{hours} h later");
+        assert_eq!(store.stats().dropped_samples, dropped, "{hours} h later");
+    }
+    // In a part of both old and young samples, a merge drops the old ones.
+    append(&store, &[("debug_a", NOW + 5000 * HOUR, 1.0)]);
+    store.flush().unwrap();
+    assert_eq!(left(&store), ["debug_a", "kept"]);
 }

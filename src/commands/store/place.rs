@@ -1,0 +1,70 @@
+//! Which store a command is about: one in a data directory that no server holds, or one behind a running server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use store::{Clock, Store, StoreError, StoreOptions, Tenants};
+
+use crate::clock::now_ms;
+use crate::commands::client::Client;
+
+/// Where the samples are.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Place {
+    /// Data directory; no server may run on it.
+    #[arg(long, value_name = "DIR", default_value_os_t = crate::default_data())]
+    data: PathBuf,
+    /// A running server's address, instead of a data directory.
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    server: Option<String>,
+    /// The tenant that is meant.
+    #[arg(long, default_value = "default")]
+    tenant: String,
+}
+
+/// One tenant's store in a data directory, held until dropped.
+#[derive(Debug)]
+pub(super) struct Opened {
+    tenants: Tenants,
+    pub(super) store: Arc<Store>,
+}
+
+impl Place {
+    /// The server that is meant, if one is.
+    pub(super) fn client(&self) -> Option<Client> {
+        self.server.as_deref().map(|url| Client::new(url, &self.tenant))
+    }
+
+    /// Opens the store in the data directory; with `create` it is made where there is none.
+    pub(super) fn open(&self, create: bool) -> Result<Opened> {
+        let options = StoreOptions {
+            // What the command does is all that happens.
+            background: false,
+            clock: Clock::new(now_ms),
+            ..StoreOptions::default()
+        };
+        let tenants = Tenants::open_one(&self.data, &self.tenant, create, options).map_err(|error| {
+            let held = matches!(error, StoreError::Locked { .. });
+            let error = anyhow::Error::new(error);
+            if held {
+                error.context(
+                    "a server holds the data directory: stop it, or ask it with --server http://127.0.0.1:9750",
+                )
+            } else {
+                error
+            }
+        })?;
+        let store = tenants
+            .get(&self.tenant)
+            .with_context(|| format!("tenant {:?} did not open", self.tenant))?;
+        Ok(Opened { tenants, store })
+    }
+}
+
+impl Opened {
+    /// Closes the store; what was done to it is durable.
+    pub(super) fn close(self) -> Result<()> {
+        self.tenants.close().context("the store did not close cleanly")
+    }
+}
