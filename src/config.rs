@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use ingest::OtlpOptions;
 use serde::Deserialize;
 use store::RetentionRule;
 use store::promql::parse_selector;
+use wire::prometheus::Translation;
 
 /// Everything that `foreshock serve` can be told.
 ///
@@ -14,7 +16,10 @@ use store::promql::parse_selector;
 /// data = "/var/lib/foreshock"
 /// listen = "127.0.0.1:9750"
 /// otlp_http = "127.0.0.1:4318"        # or "off"
+/// otlp_grpc = "127.0.0.1:4317"        # or "off"
+/// cors_origins = ["https://grafana.example"]
 /// rules = ["/etc/foreshock/rules/*.yml"]
+/// scrape_config = "/etc/foreshock/prometheus.yml"
 ///
 /// [store]
 /// max_series = 5000000
@@ -29,6 +34,10 @@ use store::promql::parse_selector;
 /// budget_per_host_day = 0.02
 /// round_seconds = 60
 ///
+/// [otlp]
+/// translation_strategy = "UnderscoreEscapingWithSuffixes"
+/// promote_resource_attributes = ["k8s.namespace.name"]
+///
 /// [[receiver]]
 /// name = "oncall"
 /// webhook = "https://chat.example/hook"
@@ -42,14 +51,35 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// OTLP/HTTP on its customary port as well, or `off`.
     pub(crate) otlp_http: Listen,
+    /// OTLP over gRPC on its customary port, or `off`.
+    pub(crate) otlp_grpc: Listen,
+    /// Origins whose pages may read and query here from a browser; none by default.
+    pub(crate) cors_origins: Vec<String>,
     /// Listen beyond loopback although no tokens are configured.
     pub(crate) insecure: bool,
+    /// A Prometheus configuration whose `scrape_configs` are scraped.
+    pub(crate) scrape_config: Option<PathBuf>,
     /// Prometheus rule files, as glob patterns; the built-in rules are always loaded.
     pub(crate) rules: Vec<String>,
+    pub(crate) otlp: OtlpConfig,
     pub(crate) store: StoreConfig,
     pub(crate) predict: PredictConfig,
     pub(crate) notify: NotifyConfig,
     pub(crate) receiver: Vec<ReceiverConfig>,
+}
+
+/// How OTLP becomes series; the keys are those of Prometheus' section `otlp`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct OtlpConfig {
+    /// `UnderscoreEscapingWithSuffixes` where it is not said.
+    pub(crate) translation_strategy: Option<String>,
+    /// Attributes of the resource that stand on each of its series.
+    pub(crate) promote_resource_attributes: Vec<String>,
+    /// Whether `target_info` repeats what `job` and `instance` are made of.
+    pub(crate) keep_identifying_resource_attributes: bool,
+    /// Whether the scope stands on each series.
+    pub(crate) promote_scope_metadata: bool,
 }
 
 /// How alerts are gathered into messages.
@@ -161,8 +191,12 @@ impl Default for Config {
             data: PathBuf::from("foreshock-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 9750)),
             otlp_http: Listen::On(SocketAddr::from(([127, 0, 0, 1], 4318))),
+            otlp_grpc: Listen::On(SocketAddr::from(([127, 0, 0, 1], 4317))),
+            cors_origins: Vec::new(),
             insecure: false,
+            scrape_config: None,
             rules: Vec::new(),
+            otlp: OtlpConfig::default(),
             store: StoreConfig::default(),
             predict: PredictConfig::default(),
             notify: NotifyConfig::default(),
@@ -212,7 +246,8 @@ impl Config {
 
     /// What no single key can say.
     pub(crate) fn check(&self) -> Result<()> {
-        let outside = [Some(self.listen), self.otlp_http.address()]
+        self.otlp.options()?;
+        let outside = [Some(self.listen), self.otlp_http.address(), self.otlp_grpc.address()]
             .into_iter()
             .flatten()
             .find(|a| !a.ip().is_loopback());
@@ -235,6 +270,27 @@ impl Config {
             bail!("predict.round_seconds must be at least 1");
         }
         Ok(())
+    }
+}
+
+impl OtlpConfig {
+    pub(crate) fn options(&self) -> Result<OtlpOptions> {
+        let translation = match &self.translation_strategy {
+            None => Translation::default(),
+            Some(word) => Translation::of_str(word).with_context(|| {
+                let words: Vec<&str> = Translation::words().collect();
+                format!(
+                    "otlp.translation_strategy {word:?} is not known; say one of {}",
+                    words.join(", ")
+                )
+            })?,
+        };
+        Ok(OtlpOptions {
+            translation,
+            promote_resource_attributes: self.promote_resource_attributes.clone(),
+            keep_identifying_resource_attributes: self.keep_identifying_resource_attributes,
+            promote_scope_metadata: self.promote_scope_metadata,
+        })
     }
 }
 

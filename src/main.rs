@@ -7,6 +7,7 @@ mod own_metrics;
 mod runtime;
 mod scoring;
 mod serve;
+mod targets;
 mod training;
 
 use std::path::PathBuf;

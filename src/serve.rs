@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use api::notify::Receiver;
 use api::serve::{Connections, Port};
 use api::{App, AppParts, Board, Build};
+use ingest::scrape::{ScrapeConfig, Scraper};
 use predict::live::ForecastOptions;
 use sql::{SqlEngine, SqlOptions};
 use store::promql::{Engine, EngineOptions};
@@ -20,6 +21,7 @@ use crate::clock::now_ms;
 use crate::config::{Config, Listen};
 use crate::own_metrics::OwnMetrics;
 use crate::runtime::{Runtimes, Settings};
+use crate::targets;
 
 /// How long requests in flight may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -39,12 +41,15 @@ pub(crate) struct Arguments {
     /// OTLP/HTTP on its customary port as well.
     #[arg(long, value_name = "HOST:PORT|off")]
     otlp_http: Option<Listen>,
-    /// OTLP over gRPC; this version has none, so only `off` is understood.
-    #[arg(long, value_name = "off")]
+    /// OTLP over gRPC on its customary port; it is taken at the other ports as well.
+    #[arg(long, value_name = "HOST:PORT|off")]
     otlp_grpc: Option<Listen>,
     /// Arrow Flight SQL; this version has none, so only `off` is understood.
     #[arg(long, value_name = "off")]
     flight_sql: Option<Listen>,
+    /// A Prometheus configuration whose `scrape_configs` are scraped: static targets and files of targets.
+    #[arg(long, value_name = "FILE")]
+    scrape_config: Option<PathBuf>,
     /// Prometheus rule files to load beside the built-in rules, for example '/etc/foreshock/rules/*.yml'.
     #[arg(long, value_name = "GLOB")]
     rules: Vec<String>,
@@ -67,11 +72,15 @@ impl Arguments {
         }
         config.listen = self.listen.unwrap_or(config.listen);
         config.otlp_http = self.otlp_http.unwrap_or(config.otlp_http);
+        config.otlp_grpc = self.otlp_grpc.unwrap_or(config.otlp_grpc);
+        if let Some(path) = &self.scrape_config {
+            config.scrape_config = Some(path.clone());
+        }
         config.rules.extend(self.rules.iter().cloned());
         config.insecure |= self.insecure;
         config.store.retention_days = self.retention_days.unwrap_or(config.store.retention_days);
         config.store.retention_bytes = self.retention_bytes.unwrap_or(config.store.retention_bytes);
-        for (flag, value) in [("--otlp-grpc", self.otlp_grpc), ("--flight-sql", self.flight_sql)] {
+        for (flag, value) in [("--flight-sql", self.flight_sql)] {
             if matches!(value, Some(Listen::On(_))) {
                 bail!("{flag} is not available in this version; say `{flag} off`, or leave it out, and use HTTP");
             }
@@ -117,6 +126,8 @@ impl Server {
         let tokio = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .thread_name("foreshock-io")
+            // Expressions may nest 1000 levels deep; room that is not used is not taken either.
+            .thread_stack_size(8 << 20)
             .build()
             .context("cannot start the I/O threads")?;
         let (stop, stopping) = watch::channel(false);
@@ -135,10 +146,17 @@ impl Server {
             settings(config)?,
         )?);
 
-        let write = ingest::router(ingest::IngestState::new(
-            Arc::clone(&tenants),
-            ingest::Limits::default(),
-        ));
+        let intake = ingest::IngestState::new(Arc::clone(&tenants), ingest::Limits::default());
+        let intake = Arc::new(intake.with_otlp(config.otlp.options()?));
+        let write = ingest::router(Arc::clone(&intake));
+        let scraper = match &config.scrape_config {
+            None => None,
+            Some(path) => {
+                let scraped = ScrapeConfig::read(path)?;
+                let client = api::notify::client().context("cannot set up scraping")?;
+                Some(Arc::new(Scraper::new(intake, scraped, client)))
+            }
+        };
         let app = App::new(AppParts {
             tenants: Arc::clone(&tenants),
             engine,
@@ -153,15 +171,26 @@ impl Server {
             },
             banner: None,
             limits: api::Limits::default(),
+            cors_origins: config.cors_origins.clone(),
+            scraped: {
+                let scraper = scraper.clone();
+                Arc::new(move || scraper.as_deref().map(targets::scraped).unwrap_or_default())
+            },
         });
         let router = api::router(app).merge(write.clone());
         let mut tasks = Vec::new();
         let port = tokio.block_on(bind(config.listen))?;
         let address = port.address();
         tasks.push(tokio.spawn(port.serve(router, Connections::default(), stopping.clone())));
-        if let Some(otlp) = config.otlp_http.address() {
+        for otlp in [config.otlp_http, config.otlp_grpc]
+            .into_iter()
+            .filter_map(Listen::address)
+        {
             let port = tokio.block_on(bind(otlp))?;
-            tasks.push(tokio.spawn(port.serve(write, Connections::default(), stopping.clone())));
+            tasks.push(tokio.spawn(port.serve(write.clone(), Connections::default(), stopping.clone())));
+        }
+        if let Some(scraper) = scraper {
+            tasks.push(tokio.spawn(scraper.run(stopping.clone())));
         }
         tasks.push(tokio.spawn(Arc::clone(&runtimes).deliver(stopping.clone())));
         let rounds = {
@@ -257,7 +286,7 @@ pub(crate) fn wait_for_stop(server: &Server) -> Result<()> {
 
 async fn bind(address: SocketAddr) -> Result<Port> {
     Port::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; is another foreshock or OpenTelemetry Collector there? (--listen, --otlp-http off)")
+        format!("cannot listen on {address}; is another foreshock or OpenTelemetry Collector there? (--listen, --otlp-http off, --otlp-grpc off)")
     })
 }
 

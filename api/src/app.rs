@@ -1,5 +1,6 @@
 //! What every handler shares.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,46 @@ pub struct AppParts {
     pub banner: Option<String>,
     /// Bounds.
     pub limits: Limits,
+    /// Origins whose pages may read and query from a browser, such as `https://grafana.example`.
+    pub cors_origins: Vec<String>,
+    /// What is scraped; nothing where there is no scraper.
+    pub scraped: Arc<dyn Fn() -> Scraped + Send + Sync>,
+}
+
+/// What is scraped, as Prometheus' API lists it.
+#[derive(Clone, Debug, Default)]
+pub struct Scraped {
+    /// The names of the jobs.
+    pub jobs: Vec<String>,
+    /// The targets that are scraped.
+    pub targets: Vec<ScrapedTarget>,
+    /// How many targets relabelling has dropped, by job.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// A target and its last scrape.
+#[derive(Clone, Debug)]
+pub struct ScrapedTarget {
+    /// The job that it belongs to.
+    pub job: String,
+    /// Where it is scraped.
+    pub url: String,
+    /// The labels of its series.
+    pub labels: Vec<(String, String)>,
+    /// What it was before relabelling.
+    pub discovered: Vec<(String, String)>,
+    /// `up`, `down` or `unknown`.
+    pub health: &'static str,
+    /// Why the last scrape failed; empty where it did not.
+    pub last_error: String,
+    /// When it was scraped last, milliseconds since 1970; 0 before the first time.
+    pub last_scrape_ms: i64,
+    /// How long that took.
+    pub last_duration: Duration,
+    /// Between two scrapes.
+    pub interval: Duration,
+    /// How long a scrape may take.
+    pub timeout: Duration,
 }
 
 impl fmt::Debug for AppParts {
@@ -146,6 +187,14 @@ impl App {
 
     pub(crate) fn ready(&self) -> Result<(), String> {
         (self.0.parts.ready)()
+    }
+
+    pub(crate) fn scraped(&self) -> Scraped {
+        (self.0.parts.scraped)()
+    }
+
+    pub(crate) fn cors_origins(&self) -> &[String] {
+        &self.0.parts.cors_origins
     }
 
     pub(crate) fn banner(&self) -> Option<&str> {

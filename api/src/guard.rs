@@ -8,13 +8,18 @@ use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram};
 
+use crate::app::App;
 use crate::problem::{Kind, Problem};
 
 /// Turns a panic of a handler into a 500, so that it ends that request alone.
@@ -42,16 +47,66 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Refuses what changes something on behalf of another site's page. A browser sends such requests to loopback without a
-/// question, and there is no password here that would stop them.
-pub(crate) async fn same_site(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+/// question, and there is no password here that would stop them. Origins that are configured may ask queries by POST.
+pub(crate) async fn same_site(State(app): State<App>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        || (QUERIES.contains(&request.uri().path()) && allowed_origin(&app, request.headers()).is_some());
     let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
     if !reads && matches!(site, Some(b"cross-site" | b"same-site")) {
         return Problem::new(Kind::Forbidden, "a page of another site may not change anything here")
-            .hint("use this server's own page, or a client that is no browser")
+            .hint("use this server's own page, a client that is no browser, or name the origin in `cors_origins`")
             .into_response();
     }
     next.run(request).await
+}
+
+/// What Grafana asks by POST, which changes nothing.
+const QUERIES: [&str; 7] = [
+    "/api/v1/query",
+    "/api/v1/query_range",
+    "/api/v1/query_exemplars",
+    "/api/v1/format_query",
+    "/api/v1/parse_query",
+    "/api/v1/series",
+    "/api/v1/labels",
+];
+
+/// The origin of a request, where its pages may read here.
+fn allowed_origin(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(ORIGIN)?;
+    let allowed = app.cors_origins();
+    (allowed.iter().any(|known| known.as_bytes() == origin.as_bytes())).then(|| origin.clone())
+}
+
+/// Lets pages of the configured origins read answers, and answers their preflights. Prometheus lets any page in; here any page
+/// in a browser on this machine could then read every host's telemetry.
+pub(crate) async fn cors(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Some(origin) = allowed_origin(&app, request.headers()) else {
+        return next.run(request).await;
+    };
+    let preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if preflight {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    if preflight {
+        for (name, value) in [
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+            (
+                ACCESS_CONTROL_ALLOW_HEADERS,
+                "accept, authorization, content-type, origin, x-scope-orgid",
+            ),
+            (ACCESS_CONTROL_MAX_AGE, "600"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
 }
 
 /// Says what browsers may do with our answers: nothing from elsewhere is loaded, nothing inline runs.

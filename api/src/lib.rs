@@ -20,6 +20,7 @@
 mod admin;
 pub mod app;
 pub mod board;
+mod compress;
 mod deliveries;
 mod guard;
 mod hosts;
@@ -41,7 +42,7 @@ mod sql;
 pub mod tables;
 mod work;
 
-pub use app::{App, AppParts, Build, Limits};
+pub use app::{App, AppParts, Build, Limits, Scraped, ScrapedTarget};
 pub use board::Board;
 pub use params::{DEFAULT_TENANT, TENANT_HEADER};
 pub use router::router;

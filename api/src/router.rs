@@ -4,13 +4,13 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::problem::{Kind, Problem};
-use crate::{admin, deliveries, guard, hosts, incidents, models, page, prometheus, scores, silences, sql};
+use crate::{admin, compress, deliveries, guard, hosts, incidents, models, page, prometheus, scores, silences, sql};
 
 /// All routes over `app`. Whoever merges it with other routers leaves the fallback to this one.
 pub fn router(app: App) -> Router {
@@ -20,6 +20,7 @@ pub fn router(app: App) -> Router {
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/federate", get(prometheus::federate::federate))
         // Prometheus' API.
         .route(
             "/api/v1/query",
@@ -57,9 +58,9 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/metadata", get(prometheus::series::metadata))
         .route("/api/v1/rules", get(prometheus::rules::rules))
         .route("/api/v1/alerts", get(prometheus::rules::alerts))
-        .route("/api/v1/targets", get(prometheus::status::targets))
+        .route("/api/v1/targets", get(prometheus::targets::targets))
         .route("/api/v1/targets/metadata", get(prometheus::status::none))
-        .route("/api/v1/scrape_pools", get(prometheus::status::none))
+        .route("/api/v1/scrape_pools", get(prometheus::targets::pools))
         .route("/api/v1/notifications", get(prometheus::status::none))
         .route("/api/v1/features", get(prometheus::status::features))
         .route("/api/v1/alertmanagers", get(prometheus::status::alertmanagers))
@@ -113,8 +114,10 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(body_bytes))
-        .layer(from_fn(guard::same_site))
+        .layer(from_fn_with_state(app.clone(), guard::same_site))
+        .layer(from_fn_with_state(app.clone(), guard::cors))
         .layer(from_fn(guard::headers))
+        .layer(from_fn(compress::answer))
         .layer(from_fn(guard::catch_panic))
         .layer(from_fn(guard::count))
         .with_state(app)

@@ -102,6 +102,8 @@ impl Server {
             },
             banner: Some("a <banner>".to_owned()),
             limits: Limits::default(),
+            cors_origins: vec!["https://grafana.example".to_owned()],
+            scraped: Arc::new(scraped),
         });
         Self {
             router: router(app),
@@ -140,6 +142,27 @@ impl Server {
             .header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).expect("a request"))
             .await
+    }
+}
+
+/// One target that is up, and one that was never asked.
+fn scraped() -> crate::Scraped {
+    let target = |host: &str, health: &'static str, last_scrape_ms| crate::ScrapedTarget {
+        job: "node".to_owned(),
+        url: format!("http://{host}:9100/metrics"),
+        labels: vec![("instance".to_owned(), host.to_owned())],
+        discovered: vec![("__address__".to_owned(), format!("{host}:9100"))],
+        health,
+        last_error: String::new(),
+        last_scrape_ms,
+        last_duration: std::time::Duration::from_millis(250),
+        interval: std::time::Duration::from_secs(15),
+        timeout: std::time::Duration::from_secs(10),
+    };
+    crate::Scraped {
+        jobs: vec!["gpu".to_owned(), "node".to_owned()],
+        targets: vec![target("a", "up", NOW), target("b", "unknown", 0)],
+        dropped: [("node".to_owned(), 3)].into(),
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
         let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         if before.saturating_add(bytes) > self.budget.max {
@@ -81,6 +81,16 @@ pub(crate) enum Encoding {
     Zstd,
     /// Snappy's block format, which remote write uses.
     SnappyBlock,
+}
+
+/// How the bytes of a body become a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coding {
+    pub(crate) encoding: Encoding,
+    /// Whether the message stands in a frame of gRPC.
+    pub(crate) framed: bool,
+    /// Most bytes of the message.
+    pub(crate) bytes_max: usize,
 }
 
 impl Encoding {
@@ -136,6 +146,31 @@ pub(crate) async fn read(
     tokio::time::timeout(limits.body_time_max, reading)
         .await
         .unwrap_or_else(|_| Err(Problem::too_slow()))
+}
+
+/// The message of a body, decompressed.
+pub(crate) fn decode(coding: Coding, mut raw: Vec<u8>, reservation: &mut Reservation) -> Result<Vec<u8>, Problem> {
+    let mut encoding = coding.encoding;
+    if coding.framed {
+        // One message: a byte that says whether it is compressed, its length, its bytes.
+        let hint = "send one message in one gRPC frame";
+        let Some((&[compressed, l0, l1, l2, l3], message)) = raw.split_first_chunk::<5>() else {
+            return Err(Problem::malformed("the body ends inside a gRPC frame", hint));
+        };
+        if u32::from_be_bytes([l0, l1, l2, l3]) as usize != message.len() {
+            return Err(Problem::malformed("the body is not one gRPC frame", hint));
+        }
+        if compressed == 0 {
+            encoding = Encoding::Identity;
+        } else if encoding == Encoding::Identity {
+            return Err(Problem::malformed(
+                "the gRPC frame is compressed and grpc-encoding does not say how",
+                "send grpc-encoding: gzip or zstd with compressed messages",
+            ));
+        }
+        raw.drain(..5);
+    }
+    decompress(encoding, raw, coding.bytes_max, reservation)
 }
 
 /// Decompresses a body to at most `max` bytes; a body that claims or turns out to be larger costs no more than that.

@@ -6,6 +6,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use parking_lot::RwLock;
 use store::SeriesId;
 
+use crate::delta::DeltaSums;
+
 /// Hash over everything that decides to which series a point belongs. It is 128 bits wide and seeded per process, so that
 /// two different points do not meet by chance (at 10⁹ series once in 10²⁰ tries) nor by design.
 pub(crate) type Key = u128;
@@ -30,7 +32,7 @@ impl Hasher for AsItIs {
     }
 }
 
-type Build = BuildHasherDefault<AsItIs>;
+pub(crate) type Build = BuildHasherDefault<AsItIs>;
 pub(crate) type Known = HashMap<Key, SeriesId, Build>;
 
 /// What the requests of one tenant have met so far.
@@ -38,6 +40,7 @@ pub(crate) type Known = HashMap<Key, SeriesId, Build>;
 pub(crate) struct SeriesCache {
     series: RwLock<Known>,
     described: RwLock<HashSet<Key, Build>>,
+    pub(crate) deltas: DeltaSums,
 }
 
 impl SeriesCache {

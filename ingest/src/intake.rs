@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
-use store::{Batch, ErrorKind, LabelsBuf, METRIC_NAME, Metadata, SeriesId, Store, StoreError};
+use store::{Batch, ErrorKind, Exemplar, Labels, LabelsBuf, METRIC_NAME, Metadata, SeriesId, Store, StoreError};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::cache::{Key, Known, SeriesCache};
+use crate::delta::{Added, Changes};
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::refusal::{Reason, Refusals};
@@ -14,10 +15,17 @@ use crate::refusal::{Reason, Refusals};
 /// The last millisecond of the year 9999.
 const LATEST_MS: i64 = 253_402_300_799_999;
 
+/// Characters that the labels of an exemplar may have together, as OpenMetrics bounds them.
+const EXEMPLAR_CHARS_MAX: usize = 128;
+
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) accepted: u64,
+    /// Exemplars that are kept.
+    pub(crate) exemplars: u64,
+    /// Exemplars that are not: too long, too many, or older than what their series has.
+    pub(crate) exemplars_skipped: u64,
     pub(crate) refusals: Refusals,
 }
 
@@ -53,6 +61,9 @@ pub(crate) struct Intake<'a> {
     new: Known,
     batch: Batch,
     metadata: Vec<(Key, String, Metadata)>,
+    exemplars: Vec<(SeriesId, Exemplar)>,
+    exemplars_seen: u64,
+    deltas: Changes<'a>,
     pub(crate) refusals: Refusals,
 }
 
@@ -67,12 +78,20 @@ impl<'a> Intake<'a> {
             new: Known::default(),
             batch: store.batch(),
             metadata: Vec::new(),
+            exemplars: Vec::new(),
+            exemplars_seen: 0,
+            deltas: cache.deltas.changes(limits.delta_series_max),
             refusals: Refusals::default(),
         }
     }
 
     pub(crate) fn limits(&self) -> &'a Limits {
         self.limits
+    }
+
+    /// Now, by the clock of the store.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.store.now_ms()
     }
 
     pub(crate) fn hash(&self, bytes: &[u8]) -> Key {
@@ -139,6 +158,45 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
+    /// The sum that a series has come to with `value` added at `at_ms`; `None`, counted, where it cannot be added.
+    pub(crate) fn accumulate(&mut self, key: Key, at_ms: i64, value: f64) -> Option<f64> {
+        let reason = match self.deltas.add(key, at_ms, value) {
+            Added::Total(total) => return Some(total),
+            Added::Late => Reason::LateDelta,
+            Added::Full => Reason::DeltaLimit,
+        };
+        self.refusals.add(reason, 1, || format!("{at_ms} ms"));
+        None
+    }
+
+    /// Adds an exemplar, unless its labels are too long or the request has too many. Exemplars are extras: what is wrong with
+    /// one is counted and does not speak against the request.
+    pub(crate) fn exemplar<'l>(
+        &mut self,
+        id: SeriesId,
+        at_ms: i64,
+        value: f64,
+        labels: impl IntoIterator<Item = Result<(&'l str, &'l str), wire::DecodeError>>,
+    ) -> Result<(), Stop> {
+        self.exemplars_seen += 1;
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        let mut chars = 0;
+        for label in labels {
+            let (name, value) = label?;
+            chars += name.chars().count() + value.chars().count();
+            if chars > EXEMPLAR_CHARS_MAX || name.is_empty() || pairs.iter().any(|(n, _)| *n == name) {
+                return Ok(());
+            }
+            pairs.push((name, value));
+        }
+        let wanted = self.exemplars.len() < self.limits.exemplars_per_request_max;
+        if wanted && (0..=LATEST_MS).contains(&at_ms) {
+            let labels = Labels::from_pairs(pairs);
+            self.exemplars.push((id, Exemplar { labels, at_ms, value }));
+        }
+        Ok(())
+    }
+
     /// Whether [`Intake::describe`] was called with this key in a request that was stored.
     pub(crate) fn is_described(&self, key: Key) -> bool {
         self.cache.is_described(key)
@@ -159,6 +217,9 @@ impl<'a> Intake<'a> {
             new,
             batch,
             metadata,
+            exemplars,
+            exemplars_seen,
+            deltas,
             mut refusals,
             ..
         } = self;
@@ -173,12 +234,19 @@ impl<'a> Intake<'a> {
             accepted = appended.accepted;
             refusals.add_stored(appended.refused);
         }
+        deltas.keep();
+        let exemplars = store.add_exemplars(exemplars);
         // Only now: a series whose registration was not synced must be registered again.
         cache.learn(&new, limits.cached_series_max);
         if !metadata.is_empty() {
             cache.described(metadata.iter().map(|(key, ..)| *key), limits.cached_series_max);
         }
-        Ok(Outcome { accepted, refusals })
+        Ok(Outcome {
+            accepted,
+            exemplars,
+            exemplars_skipped: exemplars_seen - exemplars,
+            refusals,
+        })
     }
 }
 

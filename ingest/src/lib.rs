@@ -1,11 +1,13 @@
 //! Telemetry in: OTLP and Prometheus remote write, decoded, checked, appended, acknowledged.
 //!
 //! ```text
-//! POST /v1/metrics  ─► body ─► otlp         ─► normalize ─┐
-//! (gzip, zstd)          │      (or JSON)                  ├─► intake ─► store.append ─► 2xx
-//! POST /api/v1/write ─► body ─► remote_write ─────────────┘   (limits,   (WAL synced)
-//! (snappy)                                           │         series cache)
-//! POST /api/v1/import ► body ► import (JSON lines) ──┘
+//! POST /v1/metrics  ─► body ─► otlp, otlp_grpc ─► normalize ─┐
+//! gRPC (gzip, zstd)             (or JSON)                     ├─► intake ─► store.append ─► 2xx
+//! POST /api/v1/write ─► body ─► remote_write (1.0, 2.0) ──────┤   (limits,   (WAL synced)
+//! (snappy, zstd)                                              │    series cache, delta sums)
+//! POST /api/v1/import ─► body ─► import (JSON lines) ─────────┤
+//! POST /api/v1/import/prometheus ─► body ─► text ─────────────┤
+//! scrape ─► GET of each target   ─────────► text ─────────────┘
 //! ```
 //!
 //! Invariants:
@@ -28,17 +30,21 @@
 
 mod body;
 mod cache;
+mod delta;
 mod import;
 mod intake;
 mod limits;
 mod normalize;
 mod otlp;
+mod otlp_grpc;
 mod otlp_json;
 mod problem;
 mod refusal;
 mod remote_write;
+pub mod scrape;
 mod state;
 mod telemetry;
+mod text;
 
 use std::sync::Arc;
 
@@ -46,10 +52,15 @@ use axum::Router;
 use axum::routing::post;
 
 pub use limits::Limits;
+pub use normalize::OtlpOptions;
 pub use state::{IngestState, TENANT_HEADER};
 
 /// Where OTLP metrics arrive.
 pub const OTLP_METRICS_PATH: &str = "/v1/metrics";
+/// Where OTLP metrics arrive over gRPC.
+pub const OTLP_GRPC_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+/// Where Prometheus' text format is pushed.
+pub const TEXT_PATH: &str = "/api/v1/import/prometheus";
 /// Where Prometheus remote write arrives.
 pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
@@ -57,17 +68,23 @@ pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 pub const IMPORT_PATH: &str = "/api/v1/import";
 
 /// The write endpoints. Prometheus' own path for OTLP is served as well.
-pub fn router(state: IngestState) -> Router {
+pub fn router(state: impl Into<Arc<IngestState>>) -> Router {
     let otlp = || post(otlp::metrics).fallback(problem::only_post);
     Router::new()
         .route(OTLP_METRICS_PATH, otlp())
         .route("/api/v1/otlp/v1/metrics", otlp())
+        .route(OTLP_GRPC_PATH, post(otlp_grpc::export).fallback(problem::only_post))
         .route(
             REMOTE_WRITE_PATH,
             post(remote_write::write).fallback(problem::only_post),
         )
         .route(IMPORT_PATH, post(import::import).fallback(problem::only_post))
-        .with_state(Arc::new(state))
+        .route(TEXT_PATH, post(text::import).fallback(problem::only_post))
+        .route(
+            "/metrics/job/{*labels}",
+            post(text::push).put(text::push).fallback(problem::only_post),
+        )
+        .with_state(state.into())
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub struct Limits {
     pub body_time_max: Duration,
     /// Most samples of a request.
     pub samples_per_request_max: usize,
+    /// Most exemplars of a request that are kept.
+    pub exemplars_per_request_max: usize,
+    /// Most series of a tenant whose delta points are summed up; a new one beyond it is refused.
+    pub delta_series_max: usize,
     /// Most labels of a series, its name among them.
     pub labels_max: usize,
     /// Most bytes of a label's name.
@@ -44,6 +48,9 @@ impl Default for Limits {
             appends_max: 64,
             body_time_max: Duration::from_secs(30),
             samples_per_request_max: 500_000,
+            exemplars_per_request_max: 10_000,
+            // Some 50 bytes each: 25 MiB.
+            delta_series_max: 500_000,
             labels_max: 64,
             label_name_bytes_max: 1024,
             label_value_bytes_max: 4096,

@@ -3,6 +3,9 @@
 //! - Names and labels by [`wire::prometheus`]; attributes whose labels meet are joined with `;` in the order of their keys.
 //! - `service.namespace/service.name` becomes `job`, `service.instance.id` becomes `instance`, `host.name` becomes `host_name`
 //!   on every series that has no such label of its own; all other attributes of the resource stand on `target_info`.
+//! - How names are translated, which attributes of the resource are copied to its series, and whether the scope is told, is
+//!   chosen by [`OtlpOptions`].
+//! - Delta points are summed up ([`crate::delta`]), so that what is stored is cumulative.
 //! - An explicit histogram becomes `_bucket` with `le`, `_sum` and `_count`; a summary its quantiles, `_sum` and `_count`.
 //! - "No recorded value" becomes the staleness marker.
 
@@ -12,9 +15,10 @@ use store::{LabelsBuf, METRIC_NAME, Metadata, MetricKind, SeriesId, stale_nan};
 use wire::metric::Kind;
 use wire::otlp::Temporality;
 use wire::otlp::read::{
-    self, Attributes, Data, HistogramPoint, Metric, NumberPoint, Points, ResourceMetrics, SummaryPoint,
+    self, Attributes, Data, Exemplar, HistogramPoint, Metric, NumberPoint, Points, ResourceMetrics, ScopeMetrics,
+    SummaryPoint,
 };
-use wire::prometheus::{unit_name, write_label_name, write_metric_name};
+use wire::prometheus::{Translation, unit_name};
 
 use crate::cache::Key;
 use crate::intake::{Intake, Stop};
@@ -25,12 +29,28 @@ const TARGET_INFO_STEP_MS: i64 = 150_000;
 /// A request whose resource spans more steps than this (some 40 hours) gets `target_info` at its ends only.
 const TARGET_INFO_STEPS_MAX: i64 = 1000;
 
+/// What a resource says of itself.
+const TARGET_INFO: &str = "target_info";
+
 /// Longest help text that is kept.
 const HELP_CHARS_MAX: usize = 1024;
 
+/// How OTLP becomes series; the names are those of Prometheus' section `otlp`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtlpOptions {
+    /// How names of metrics and labels are made.
+    pub translation: Translation,
+    /// Attributes of the resource that stand on each of its series, beside `host.name`, which always does as `host_name`.
+    pub promote_resource_attributes: Vec<String>,
+    /// Whether `target_info` repeats what `job` and `instance` are made of.
+    pub keep_identifying_resource_attributes: bool,
+    /// Whether the scope stands on each series, as `otel_scope_name` and so on.
+    pub promote_scope_metadata: bool,
+}
+
 /// Reads a whole OTLP request into `intake`.
-pub(crate) fn request(body: &[u8], intake: &mut Intake<'_>) -> Result<(), Stop> {
-    let mut normalizer = Normalizer::default();
+pub(crate) fn request(body: &[u8], options: &OtlpOptions, intake: &mut Intake<'_>) -> Result<(), Stop> {
+    let mut normalizer = Normalizer::new(options);
     for resource in read::request(body) {
         normalizer.resource(&resource?, intake)?;
     }
@@ -86,6 +106,8 @@ struct Resource {
     job: String,
     instance: String,
     host: String,
+    /// Labels of the attributes that are promoted.
+    promoted: Vec<(String, String)>,
     /// Whether it has attributes that stand on `target_info` alone.
     describes: bool,
     first_ms: i64,
@@ -99,12 +121,17 @@ struct Open<'a> {
     name: &'a str,
     unit: &'a str,
     kind: Kind,
+    /// Whether points count since the one before.
+    delta: bool,
 }
 
 /// Memory that is used again from point to point.
-#[derive(Default)]
-struct Normalizer {
+struct Normalizer<'o> {
+    options: &'o OtlpOptions,
     resource: Resource,
+    /// The scope as bytes of a key and as labels; empty where it is not told.
+    scope_bytes: Vec<u8>,
+    scope: Vec<(String, String)>,
     labels: LabelsBuf,
     bytes: Vec<u8>,
     text: String,
@@ -112,11 +139,29 @@ struct Normalizer {
     bounds: Vec<f64>,
 }
 
-impl Normalizer {
+impl<'o> Normalizer<'o> {
+    fn new(options: &'o OtlpOptions) -> Self {
+        Self {
+            options,
+            resource: Resource::default(),
+            scope_bytes: Vec::new(),
+            scope: Vec::new(),
+            labels: LabelsBuf::default(),
+            bytes: Vec::new(),
+            text: String::new(),
+            counts: Vec::new(),
+            bounds: Vec::new(),
+        }
+    }
+
     fn resource(&mut self, resource: &ResourceMetrics<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
         self.read_resource(&resource.resource, intake)?;
         for scope in resource.scopes() {
-            for metric in scope?.metrics() {
+            let scope = scope?;
+            if self.options.promote_scope_metadata {
+                self.read_scope(&scope)?;
+            }
+            for metric in scope.metrics() {
                 self.metric(&metric?, intake)?;
             }
         }
@@ -147,6 +192,12 @@ impl Normalizer {
                     }
                 }
             }
+            if self.options.promote_resource_attributes.iter().any(|name| name == key) {
+                let mut label = String::new();
+                if self.options.translation.write_label_name(key, &mut label) {
+                    resource.promoted.push((label, value.to_owned()));
+                }
+            }
         }
         if let Some(name) = name {
             resource.job = if namespace.is_empty() {
@@ -156,6 +207,35 @@ impl Normalizer {
             };
         }
         self.resource = resource;
+        Ok(())
+    }
+
+    fn read_scope(&mut self, scope: &ScopeMetrics<'_>) -> Result<(), Stop> {
+        self.scope_bytes.clear();
+        self.scope.clear();
+        for (label, text) in [
+            ("otel_scope_name", scope.name),
+            ("otel_scope_version", scope.version),
+            ("otel_scope_schema_url", scope.schema_url),
+        ] {
+            self.scope_bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.scope_bytes.extend_from_slice(text.as_bytes());
+            if !text.is_empty() {
+                self.scope.push((label.to_owned(), text.to_owned()));
+            }
+        }
+        put_attributes(&mut self.scope_bytes, &scope.attributes)?;
+        for attribute in &scope.attributes {
+            let (key, value) = attribute?;
+            let mut label = String::new();
+            if self
+                .options
+                .translation
+                .write_label_name(&format!("otel_scope_{key}"), &mut label)
+            {
+                self.scope.push((label, value.text(&mut self.text)?.to_owned()));
+            }
+        }
         Ok(())
     }
 
@@ -173,6 +253,7 @@ impl Normalizer {
         };
         self.bytes.clear();
         self.bytes.extend_from_slice(&self.resource.key.to_le_bytes());
+        self.bytes.extend_from_slice(&self.scope_bytes);
         self.bytes.extend_from_slice(&[kind as u8, described as u8]);
         for text in [metric.name, metric.unit] {
             self.bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
@@ -183,6 +264,16 @@ impl Normalizer {
             name: metric.name,
             unit: metric.unit,
             kind,
+            delta: matches!(
+                data,
+                Data::Sum {
+                    temporality: Temporality::Delta,
+                    ..
+                } | Data::Histogram {
+                    temporality: Temporality::Delta,
+                    ..
+                }
+            ),
         };
         let refuse = |reason, points: &Points<'_>, intake: &mut Intake<'_>| -> Result<(), Stop> {
             let count = points.count()?;
@@ -194,9 +285,9 @@ impl Normalizer {
                 points, temporality, ..
             }
             | Data::Histogram { points, temporality }
-                if *temporality != Temporality::Cumulative =>
+                if *temporality == Temporality::Unspecified =>
             {
-                return refuse(Reason::Delta, points, intake);
+                return refuse(Reason::Temporality, points, intake);
             }
             Data::ExponentialHistogram { points, .. } => return refuse(Reason::Exponential, points, intake),
             Data::Gauge(points) | Data::Sum { points, .. } => {
@@ -233,7 +324,34 @@ impl Normalizer {
             return Ok(());
         };
         let base = self.point_key(metric, &point.attributes, intake)?;
-        self.sample(metric, base, Role::Value, &point.attributes, at_ms, value, intake)
+        let id = self.sample(metric, base, Role::Value, &point.attributes, at_ms, value, intake)?;
+        if let Some(id) = id.filter(|_| point.has_exemplars) {
+            for exemplar in point.exemplars() {
+                self.exemplar(id, &exemplar?, intake)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn exemplar(&mut self, id: SeriesId, exemplar: &Exemplar<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
+        let Some(value) = exemplar.value else { return Ok(()) };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut labels = vec![
+            ("trace_id".to_owned(), hex(exemplar.trace_id)),
+            ("span_id".to_owned(), hex(exemplar.span_id)),
+        ];
+        labels.retain(|(_, value)| !value.is_empty());
+        // One attribute too many is enough to leave the exemplar out.
+        for attribute in exemplar.attributes.iter().take(intake.limits().labels_max) {
+            let (key, value) = attribute?;
+            let mut label = String::new();
+            if self.options.translation.write_label_name(key, &mut label) {
+                labels.push((label, value.text(&mut self.text)?.to_owned()));
+            }
+        }
+        let at_ms = (exemplar.time_unix_nano / 1_000_000) as i64;
+        let labels = labels.iter().map(|(name, value)| Ok((name.as_str(), value.as_str())));
+        intake.exemplar(id, at_ms, value, labels)
     }
 
     fn histogram(
@@ -265,9 +383,10 @@ impl Normalizer {
             let count = value(point.count as f64);
             self.sample(metric, base, Role::Count, attributes, at_ms, count, intake)?;
             let mut below = 0_u64;
+            let mut buckets = Vec::new();
             for (bound, n) in bounds.iter().zip(&counts).filter(|(bound, _)| bound.is_finite()) {
                 below = below.saturating_add(*n);
-                self.sample(
+                let id = self.sample(
                     metric,
                     base,
                     Role::Bucket(*bound),
@@ -276,8 +395,11 @@ impl Normalizer {
                     value(below as f64),
                     intake,
                 )?;
+                if point.has_exemplars {
+                    buckets.extend(id.map(|id| (*bound, id)));
+                }
             }
-            self.sample(
+            let id = self.sample(
                 metric,
                 base,
                 Role::Bucket(f64::INFINITY),
@@ -286,6 +408,16 @@ impl Normalizer {
                 count,
                 intake,
             )?;
+            buckets.extend(id.map(|id| (f64::INFINITY, id)));
+            for exemplar in point.exemplars() {
+                let exemplar = exemplar?;
+                let bucket = buckets
+                    .iter()
+                    .find(|(bound, _)| exemplar.value.is_some_and(|v| v <= *bound));
+                if let Some((_, id)) = bucket {
+                    self.exemplar(*id, &exemplar, intake)?;
+                }
+            }
         } else {
             intake.refusals.add(Reason::BadHistogram, 1, || {
                 format!("{}: {} counts, {} bounds", metric.name, counts.len(), bounds.len())
@@ -358,7 +490,7 @@ impl Normalizer {
         at_ms: i64,
         value: f64,
         intake: &mut Intake<'_>,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<SeriesId>, Stop> {
         let mut bytes = [0; 25];
         bytes[..16].copy_from_slice(&base.to_le_bytes());
         bytes[16..].copy_from_slice(&role.bytes());
@@ -367,10 +499,16 @@ impl Normalizer {
             Some(id) => Some(id),
             None => self.resolve(metric, key, role, attributes, intake)?,
         };
-        if let Some(id) = id {
+        let Some(id) = id else { return Ok(None) };
+        if metric.delta && !store::is_stale(value) {
+            let Some(total) = intake.accumulate(key, at_ms, value) else {
+                return Ok(None);
+            };
+            intake.push(id, at_ms, total)?;
+        } else {
             intake.push(id, at_ms, value)?;
         }
-        Ok(())
+        Ok(Some(id))
     }
 
     fn resolve(
@@ -382,7 +520,8 @@ impl Normalizer {
         intake: &mut Intake<'_>,
     ) -> Result<Option<SeriesId>, Stop> {
         let mut name = String::new();
-        if !write_metric_name(metric.name, metric.unit, metric.kind, &mut name) {
+        let translation = self.options.translation;
+        if !translation.write_metric_name(metric.name, metric.unit, metric.kind, &mut name) {
             intake.refusals.add(Reason::NoName, 1, || format!("{:?}", metric.name));
             return Ok(None);
         }
@@ -413,7 +552,11 @@ impl Normalizer {
         max: usize,
     ) -> Result<Result<(), Reason>, Stop> {
         let Resource {
-            job, instance, host, ..
+            job,
+            instance,
+            host,
+            promoted,
+            ..
         } = &self.resource;
         self.labels.clear();
         self.labels.push(METRIC_NAME, name);
@@ -431,7 +574,7 @@ impl Normalizer {
         let mut labels: Vec<(String, String)> = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
             let mut label = String::with_capacity(key.len() + 4);
-            if !write_label_name(key, &mut label) {
+            if !self.options.translation.write_label_name(key, &mut label) {
                 return Ok(Err(Reason::BadLabel));
             }
             let value = value.text(&mut self.text)?;
@@ -441,8 +584,14 @@ impl Normalizer {
                 None => labels.push((label, value.to_owned())),
             }
         }
-        let given = |name: &str| labels.iter().any(|(label, _)| label == name);
-        if !host.is_empty() && !given("host_name") {
+        if name != TARGET_INFO {
+            for (label, value) in promoted.iter().chain(&self.scope) {
+                if !labels.iter().any(|(name, _)| name == label) {
+                    labels.push((label.clone(), value.clone()));
+                }
+            }
+        }
+        if !host.is_empty() && !labels.iter().any(|(label, _)| label == "host_name") {
             self.labels.push("host_name", host);
         }
         // What the resource says of itself wins over attributes of the same name, as does the name of the metric.
@@ -469,6 +618,11 @@ impl Normalizer {
             describes,
             ..
         } = self.resource;
+        let skipped: &[&str] = if self.options.keep_identifying_resource_attributes {
+            &[]
+        } else {
+            &IDENTIFYING
+        };
         let identified = !(self.resource.job.is_empty() && self.resource.instance.is_empty());
         if !describes || !identified || first_ms > last_ms {
             return Ok(());
@@ -478,10 +632,10 @@ impl Normalizer {
         let key = intake.hash(&bytes);
         let id = match intake.known(key) {
             Some(id) => Some(id),
-            None => match self.put_labels("target_info", attributes, &IDENTIFYING, intake.limits().labels_max)? {
+            None => match self.put_labels(TARGET_INFO, attributes, skipped, intake.limits().labels_max)? {
                 Ok(()) => intake.resolve(key, &mut self.labels, 1)?,
                 Err(reason) => {
-                    intake.refusals.add(reason, 1, || "target_info".to_owned());
+                    intake.refusals.add(reason, 1, || TARGET_INFO.to_owned());
                     None
                 }
             },
@@ -509,7 +663,8 @@ impl Normalizer {
             return;
         }
         let mut name = String::new();
-        if write_metric_name(metric.name, metric.unit, open.kind, &mut name)
+        let translation = self.options.translation;
+        if translation.write_metric_name(metric.name, metric.unit, open.kind, &mut name)
             && name.len() <= intake.limits().label_value_bytes_max
         {
             let help = metric.description.chars().take(HELP_CHARS_MAX).collect();

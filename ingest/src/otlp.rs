@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use wire::otlp::response::export_response;
 
-use crate::body::Encoding;
+use crate::body::{Coding, Encoding};
 use crate::intake::{Intake, Outcome, Stop};
 use crate::problem::Problem;
 use crate::state::IngestState;
@@ -53,23 +53,28 @@ async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Resul
         }
     };
     let limits = state.limits();
-    let max = if format == Format::Json {
+    let bytes_max = if format == Format::Json {
         limits.json_bytes_max
     } else {
         limits.decoded_bytes_max
+    };
+    let options = Arc::clone(state.otlp());
+    let coding = Coding {
+        encoding,
+        framed: false,
+        bytes_max,
     };
     let outcome = state
         .take(
             Protocol::Otlp,
             headers,
-            encoding,
-            max,
+            coding,
             body,
             move |body: &[u8], intake: &mut Intake<'_>| match format {
-                Format::Protobuf => normalize::request(body, intake),
+                Format::Protobuf => normalize::request(body, &options, intake),
                 Format::Json => {
                     let body = otlp_json::to_protobuf(body).map_err(Stop::Problem)?;
-                    normalize::request(&body, intake)
+                    normalize::request(&body, &options, intake)
                 }
             },
         )
@@ -87,8 +92,9 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
         "application/x-protobuf" | "application/protobuf" => Ok(Format::Protobuf),
         "application/json" => Ok(Format::Json),
         "application/grpc" => {
-            let hint = "this port speaks OTLP over HTTP: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf at the sender";
-            Err(Problem::unsupported("gRPC is not taken here", hint))
+            let hint =
+                "set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf at the sender, or point it at the port of --otlp-grpc";
+            Err(Problem::unsupported("gRPC is not taken at this path", hint))
         }
         other => {
             let other: String = other.chars().take(80).collect();
@@ -100,24 +106,44 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
-/// 200 where anything was stored, with what was not in the partial success; an error where nothing was.
-fn answer(format: Format, outcome: &Outcome, headers: &HeaderMap) -> Response {
-    let message = match outcome.refusals.main() {
-        None => String::new(),
-        Some(reason) => {
-            let words = outcome.refusals.describe();
-            if outcome.accepted == 0 {
-                let problem = if outcome.refusals.iter().all(|(reason, _)| reason.is_temporary()) {
-                    Problem::limit(words, reason.hint())
-                } else {
-                    Problem::invalid(words, reason.hint())
-                };
-                return problem.otlp_response(headers);
-            }
-            format!("{words}; {}", reason.hint())
+/// What a sender is told of a request that was processed.
+pub(crate) enum Told {
+    /// Stored, all of it or with so many points rejected for the reasons that the message names.
+    Success { rejected: u64, message: String },
+    /// Nothing was stored.
+    Failure(Problem),
+}
+
+impl Told {
+    /// A success where anything was stored, with what was not in the partial success; a failure where nothing was.
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        let refusals = &outcome.refusals;
+        let Some(reason) = refusals.main() else {
+            return Self::Success {
+                rejected: 0,
+                message: String::new(),
+            };
+        };
+        let words = refusals.describe();
+        if outcome.accepted > 0 {
+            return Self::Success {
+                rejected: refusals.total(),
+                message: format!("{words}; {}", reason.hint()),
+            };
         }
+        Self::Failure(if refusals.iter().all(|(reason, _)| reason.is_temporary()) {
+            Problem::limit(words, reason.hint())
+        } else {
+            Problem::invalid(words, reason.hint())
+        })
+    }
+}
+
+fn answer(format: Format, outcome: &Outcome, headers: &HeaderMap) -> Response {
+    let (rejected, message) = match Told::of(outcome) {
+        Told::Success { rejected, message } => (rejected, message),
+        Told::Failure(problem) => return problem.otlp_response(headers),
     };
-    let rejected = outcome.refusals.total();
     match format {
         Format::Protobuf => {
             let body = export_response(rejected, &message);

@@ -16,6 +16,8 @@ enum Type {
     Bool,
     /// Base64.
     Bytes,
+    /// Hexadecimal digits, as OTLP writes identifiers.
+    Hex,
     Double,
     /// `int64`, as a varint.
     Int,
@@ -43,12 +45,21 @@ const ANY_VALUE: &[Field] = &[
     ),
     Field("bytesValue", 7, Type::Bytes),
 ];
+const EXEMPLAR: &[Field] = &[
+    Field("filteredAttributes", 7, Type::Message(KEY_VALUE)),
+    Field("timeUnixNano", 2, Type::Fixed64),
+    Field("asDouble", 3, Type::Double),
+    Field("asInt", 6, Type::Sfixed64),
+    Field("spanId", 4, Type::Hex),
+    Field("traceId", 5, Type::Hex),
+];
 const NUMBER_POINT: &[Field] = &[
     Field("attributes", 7, Type::Message(KEY_VALUE)),
     Field("startTimeUnixNano", 2, Type::Fixed64),
     Field("timeUnixNano", 3, Type::Fixed64),
     Field("asDouble", 4, Type::Double),
     Field("asInt", 6, Type::Sfixed64),
+    Field("exemplars", 5, Type::Message(EXEMPLAR)),
     Field("flags", 8, Type::Uint),
 ];
 const HISTOGRAM_POINT: &[Field] = &[
@@ -59,6 +70,7 @@ const HISTOGRAM_POINT: &[Field] = &[
     Field("sum", 5, Type::Double),
     Field("bucketCounts", 6, Type::Fixed64),
     Field("explicitBounds", 7, Type::Double),
+    Field("exemplars", 8, Type::Message(EXEMPLAR)),
     Field("flags", 10, Type::Uint),
 ];
 const BUCKETS: &[Field] = &[Field("offset", 1, Type::Sint), Field("bucketCounts", 2, Type::Uint)];
@@ -144,9 +156,14 @@ const REQUEST: &[Field] = &[Field(
                 Field(
                     "scope",
                     1,
-                    Type::Message(&[Field("name", 1, Type::Text), Field("version", 2, Type::Text)]),
+                    Type::Message(&[
+                        Field("name", 1, Type::Text),
+                        Field("version", 2, Type::Text),
+                        Field("attributes", 3, Type::Message(KEY_VALUE)),
+                    ]),
                 ),
                 Field("metrics", 2, Type::Message(METRIC)),
+                Field("schemaUrl", 3, Type::Text),
             ]),
         ),
     ]),
@@ -185,6 +202,13 @@ fn put(out: &mut Vec<u8>, name: &str, number: u32, of: &Type, value: &Value) -> 
         ),
         Type::Bytes => {
             let bytes = value.as_str().and_then(base64).ok_or_else(|| wrong(name, "Base64"))?;
+            put_bytes_field(out, number, &bytes);
+        }
+        Type::Hex => {
+            let bytes = value
+                .as_str()
+                .and_then(hex)
+                .ok_or_else(|| wrong(name, "hexadecimal digits"))?;
             put_bytes_field(out, number, &bytes);
         }
         Type::Bool => {
@@ -264,8 +288,19 @@ fn wrong(name: &str, wanted: &str) -> Problem {
     Problem::malformed(format!("{name} is not {wanted}"), HINT)
 }
 
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
+}
+
 /// Standard or URL-safe alphabet, with or without padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut held) = (0_u32, 0);
     for byte in text.trim_end_matches('=').bytes() {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use store::{ErrorKind, StoreError};
 use wire::DecodeError;
@@ -98,38 +98,42 @@ impl Problem {
         self.finish("application/problem+json", body.to_string().into_bytes())
     }
 
-    /// The answer that an OTLP client gets: a `google.rpc.Status` in protobuf where it takes nothing else.
+    /// The answer that an OTLP client gets: a `google.rpc.Status` in the encoding of its request, as the specification wants
+    /// it; problem+json with the same members where it asks for JSON, or sent neither encoding.
     pub(crate) fn otlp_response(&self, request: &HeaderMap) -> Response {
-        let mut accepted = request
-            .get_all(ACCEPT)
-            .iter()
-            .flat_map(|v| v.as_bytes().split(|b| *b == b','))
-            .peekable();
-        let protobuf_only = accepted.peek().is_some()
-            && accepted.all(|range| {
-                range
-                    .trim_ascii()
-                    .to_ascii_lowercase()
-                    .starts_with(b"application/x-protobuf")
-            });
-        if protobuf_only {
-            let body = wire::otlp::response::status(self.grpc_code(), &self.message());
+        let names = |header: &HeaderName, wanted: &[u8]| {
+            let mut values = request
+                .get_all(header)
+                .iter()
+                .flat_map(|v| v.as_bytes().split(|b| *b == b','));
+            values.any(|value| value.trim_ascii().to_ascii_lowercase().starts_with(wanted))
+        };
+        let sent_protobuf =
+            names(&CONTENT_TYPE, b"application/x-protobuf") || names(&CONTENT_TYPE, b"application/protobuf");
+        if sent_protobuf && !names(&ACCEPT, b"application/json") {
+            let body = wire::otlp::response::status(self.grpc_code(), &self.message(), self.retry_after_seconds);
             return self.finish("application/x-protobuf", body);
         }
         self.response(true)
     }
 
-    fn message(&self) -> String {
+    /// Seconds after which the same request may be sent again; `None` where it never may.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u16> {
+        self.retry_after_seconds
+    }
+
+    pub(crate) fn message(&self) -> String {
         format!("{}; {}", self.detail, self.hint)
     }
 
     /// gRPC's number of the status (google/rpc/code.proto).
-    fn grpc_code(&self) -> u32 {
+    pub(crate) fn grpc_code(&self) -> u32 {
         match self.status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => 8,
             StatusCode::SERVICE_UNAVAILABLE => 14,
             StatusCode::REQUEST_TIMEOUT => 4,
             StatusCode::INTERNAL_SERVER_ERROR => 13,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => 12,
             _ => 3,
         }
     }

@@ -12,7 +12,9 @@ pub(crate) enum Reason {
     BadTimestamp,
     NoValue,
     BadHistogram,
-    Delta,
+    Temporality,
+    LateDelta,
+    DeltaLimit,
     Exponential,
     NativeHistogram,
     UnknownKind,
@@ -33,7 +35,9 @@ impl Reason {
             Self::BadTimestamp => "bad_timestamp",
             Self::NoValue => "no_value",
             Self::BadHistogram => "bad_histogram",
-            Self::Delta => "delta_temporality",
+            Self::Temporality => "temporality",
+            Self::LateDelta => "late_delta",
+            Self::DeltaLimit => "delta_limit",
             Self::Exponential => "exponential_histogram",
             Self::NativeHistogram => "native_histogram",
             Self::UnknownKind => "unknown_kind",
@@ -53,7 +57,9 @@ impl Reason {
             Self::BadTimestamp => "the timestamp is missing or lies outside the years 1970 to 9999",
             Self::NoValue => "the point has no value",
             Self::BadHistogram => "the histogram's counts do not fit its bounds",
-            Self::Delta => "the temporality is not cumulative",
+            Self::Temporality => "the temporality is neither cumulative nor delta",
+            Self::LateDelta => "the delta is no number, or not later than the one before it",
+            Self::DeltaLimit => "as many delta series are summed up as may be",
             Self::Exponential => "exponential histograms are not stored by this version",
             Self::NativeHistogram => "native histograms are not stored by this version",
             Self::UnknownKind => "the metric has no data of a known kind",
@@ -73,7 +79,11 @@ impl Reason {
             Self::BadTimestamp => "set the time of each point: nanoseconds in OTLP, milliseconds in remote write",
             Self::NoValue => "set as_double or as_int, or the flag for no recorded value",
             Self::BadHistogram => "send one count more than bounds, and bounds that rise",
-            Self::Delta => "set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative at the sender",
+            Self::Temporality => "set the aggregation temporality of sums and histograms",
+            Self::LateDelta => "send the points of a series in the order of their time, from one sender",
+            Self::DeltaLimit => {
+                "set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative at the sender, or drop attributes"
+            }
             Self::Exponential => "let the sender aggregate into explicit buckets",
             Self::NativeHistogram => "set send_native_histograms: false in remote_write, and scrape classic histograms",
             Self::UnknownKind => "send a gauge, a sum, a histogram or a summary",
@@ -88,7 +98,7 @@ impl Reason {
 
     /// Whether the same sample may be taken when it comes again later.
     pub(crate) const fn is_temporary(self) -> bool {
-        matches!(self, Self::SeriesLimit)
+        matches!(self, Self::SeriesLimit | Self::DeltaLimit)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Prometheus remote write 1.0.
+//! Prometheus remote write 1.0 and 2.0.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,12 +6,14 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use store::{LabelsBuf, METRIC_NAME, Metadata, MetricKind};
+use store::{LabelsBuf, METRIC_NAME, Metadata, MetricKind, SeriesId};
 use wire::remote_write::read::{self, Item, Series};
+use wire::remote_write::v2;
 
-use crate::body::Encoding;
+use crate::body::{Coding, Encoding};
+use crate::cache::Key;
 use crate::intake::{Intake, Outcome, Stop, describe};
 use crate::problem::Problem;
 use crate::refusal::Reason;
@@ -20,27 +22,76 @@ use crate::telemetry::{self, Protocol};
 
 /// Distinguishes the keys of these series from those of OTLP's.
 const DOMAIN: &[u8] = b"remote write";
+/// And those of 2.0, whose labels are hashed as text rather than as they are encoded.
+const DOMAIN_2: &[u8] = b"remote write 2";
+
+/// Which message a request brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// `prometheus.WriteRequest`
+    One,
+    /// `io.prometheus.write.v2.Request`
+    Two,
+}
 
 /// `POST /api/v1/write`
 pub(crate) async fn write(State(state): State<Arc<IngestState>>, headers: HeaderMap, body: Body) -> Response {
     let started = Instant::now();
-    let answer = match take(state, &headers, body).await {
-        Ok(outcome) => answer(&outcome),
+    let (version, taken) = match agree(&headers) {
+        Ok((version, encoding)) => (version, take(state, version, encoding, &headers, body).await),
+        Err(problem) => (Version::One, Err(problem)),
+    };
+    let (mut answer, written) = match taken {
+        Ok(outcome) => (answer(&outcome), (outcome.accepted, outcome.exemplars)),
         Err(problem) => {
             tracing::debug!(reason = problem.reason, detail = problem.detail, "remote write refused");
-            problem.response(false)
+            (problem.response(false), (0, 0))
         }
     };
-    telemetry::answered(Protocol::RemoteWrite, answer.status(), started.elapsed());
+    if version == Version::Two {
+        say_written(answer.headers_mut(), written);
+    }
+    telemetry::answered(version.protocol(), answer.status(), started.elapsed());
     answer
 }
 
-async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Result<Outcome, Problem> {
-    check_headers(headers)?;
-    let max = state.limits().decoded_bytes_max;
-    state
-        .take(Protocol::RemoteWrite, headers, Encoding::SnappyBlock, max, body, decode)
-        .await
+impl Version {
+    const fn protocol(self) -> Protocol {
+        match self {
+            Self::One => Protocol::RemoteWrite,
+            Self::Two => Protocol::RemoteWrite2,
+        }
+    }
+}
+
+/// 2.0 wants to be told what was written, of a request that failed as well: without these headers a sender takes the server for
+/// one that does not know 2.0.
+fn say_written(headers: &mut HeaderMap, (samples, exemplars): (u64, u64)) {
+    for (name, count) in [
+        ("x-prometheus-remote-write-samples-written", samples),
+        ("x-prometheus-remote-write-histograms-written", 0),
+        ("x-prometheus-remote-write-exemplars-written", exemplars),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(count));
+    }
+}
+
+async fn take(
+    state: Arc<IngestState>,
+    version: Version,
+    encoding: Encoding,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Outcome, Problem> {
+    let coding = Coding {
+        encoding,
+        framed: false,
+        bytes_max: state.limits().decoded_bytes_max,
+    };
+    match version {
+        Version::One => state.take(version.protocol(), headers, coding, body, decode).await,
+        Version::Two => state.take(version.protocol(), headers, coding, body, decode_2).await,
+    }
 }
 
 /// By the protocol a request with any invalid sample gets a 400, though its valid samples are stored.
@@ -55,29 +106,40 @@ fn answer(outcome: &Outcome) -> Response {
     Problem::invalid(detail, reason.hint()).response(false)
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
-    const HINT: &str =
-        "send prometheus.WriteRequest as application/x-protobuf, compressed with snappy (remote write 1.0)";
+/// What the headers say of the body. Old senders leave out what goes without saying: 1.0, and snappy.
+fn agree(headers: &HeaderMap) -> Result<(Version, Encoding), Problem> {
+    const HINT: &str = "send prometheus.WriteRequest (remote write 1.0) or io.prometheus.write.v2.Request (2.0) as \
+                        application/x-protobuf, compressed with snappy or zstd";
     let text = |name: &str| {
         headers
             .get(name)
             .map(|v| String::from_utf8_lossy(v.as_bytes()).to_ascii_lowercase())
     };
+    let said = text("x-prometheus-remote-write-version");
+    let mut version = None;
     if let Some(content_type) = text(CONTENT_TYPE.as_str()) {
         let mut parts = content_type.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
         let message = parts
             .find_map(|p| p.strip_prefix("proto="))
-            .unwrap_or("prometheus.writerequest");
-        if media != "application/x-protobuf" || message.trim_matches('"') != "prometheus.writerequest" {
+            .map(|p| p.trim_matches('"'));
+        let known = match message {
+            None | Some("prometheus.writerequest") => Some(Version::One),
+            Some("io.prometheus.write.v2.request") => Some(Version::Two),
+            Some(_) => None,
+        };
+        version = known.filter(|_| media == "application/x-protobuf");
+        if version.is_none() {
             return Err(Problem::unsupported(
                 format!("content type {content_type:?} is not taken here"),
                 HINT,
             ));
         }
     }
-    match Encoding::of(headers) {
-        Ok(None | Some(Encoding::SnappyBlock)) => {}
+    let version = version.unwrap_or(Version::One);
+    let encoding = match Encoding::of(headers) {
+        Ok(None | Some(Encoding::SnappyBlock)) => Encoding::SnappyBlock,
+        Ok(Some(Encoding::Zstd)) => Encoding::Zstd,
         Ok(Some(other)) => {
             return Err(Problem::unsupported(
                 format!("content encoding {other:?} is not taken here"),
@@ -90,32 +152,40 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
                 HINT,
             ));
         }
+    };
+    // The content type decides; the other header must not say otherwise.
+    if let Some(said) = said {
+        let fits = match version {
+            Version::One => said == "0.1" || said.starts_with("0.1.") || said.starts_with("1."),
+            Version::Two => said == "2" || said.starts_with("2."),
+        };
+        if !fits {
+            return Err(Problem::unsupported(
+                format!("remote write version {said:?} does not fit the content type"),
+                HINT,
+            ));
+        }
     }
-    if let Some(version) = text("x-prometheus-remote-write-version")
-        && !(version.starts_with("0.1.") || version.starts_with("1.") || version == "0.1")
-    {
-        return Err(Problem::unsupported(
-            format!("remote write version {version:?} is not taken here"),
-            HINT,
-        ));
-    }
-    Ok(())
+    Ok((version, encoding))
 }
 
 fn decode(body: &[u8], intake: &mut Intake<'_>) -> Result<(), Stop> {
     let mut labels = LabelsBuf::default();
     let mut scratch = Vec::new();
-    let mut exemplars = 0;
     for item in read::request(body) {
         match item? {
             Item::Series(series) => {
-                exemplars += u64::from(series.exemplars);
-                append(&series, intake, &mut labels, &mut scratch)?;
+                let id = append(&series, intake, &mut labels, &mut scratch)?;
+                if let Some(id) = id.filter(|_| series.exemplars > 0) {
+                    for exemplar in series.exemplars() {
+                        let exemplar = exemplar?;
+                        intake.exemplar(id, exemplar.at_ms, exemplar.value, exemplar.labels())?;
+                    }
+                }
             }
             Item::Metadata(metadata) => describe_metric(&metadata, intake, &mut scratch),
         }
     }
-    telemetry::skipped_exemplars(exemplars);
     Ok(())
 }
 
@@ -124,7 +194,7 @@ fn append(
     intake: &mut Intake<'_>,
     labels: &mut LabelsBuf,
     scratch: &mut Vec<u8>,
-) -> Result<(), Stop> {
+) -> Result<Option<SeriesId>, Stop> {
     let key = match series.encoded_labels() {
         Some(encoded) => intake.hash_encoded(encoded),
         None => {
@@ -152,22 +222,15 @@ fn append(
         .refusals
         .add(Reason::NativeHistogram, histograms, || describe(labels));
     let mut samples = series.samples().peekable();
-    if samples.peek().is_none() {
-        return Ok(());
+    if samples.peek().is_none() && series.exemplars == 0 {
+        return Ok(None);
     }
     let id = match known {
         Some(id) => Some(id),
         None => {
             let n = series.samples().try_fold(0, |n, sample| sample.map(|_| n + 1))?;
             let count = series.raw_labels().count();
-            if count > intake.limits().labels_max {
-                intake.refusals.add(Reason::TooManyLabels, n, || {
-                    format!("{count} labels: {}", describe(labels))
-                });
-                None
-            } else {
-                intake.resolve(key, labels, n)?
-            }
+            resolve(intake, key, labels, count, n)?
         }
     };
     for sample in samples {
@@ -176,7 +239,110 @@ fn append(
             intake.push(id, at_ms, value)?;
         }
     }
+    Ok(id)
+}
+
+/// The series with these labels, of which the sender gave `count`; refusals are counted for `samples`.
+fn resolve(
+    intake: &mut Intake<'_>,
+    key: Key,
+    labels: &mut LabelsBuf,
+    count: usize,
+    samples: u64,
+) -> Result<Option<SeriesId>, Stop> {
+    if count > intake.limits().labels_max {
+        intake.refusals.add(Reason::TooManyLabels, samples, || {
+            format!("{count} labels: {}", describe(labels))
+        });
+        return Ok(None);
+    }
+    intake.resolve(key, labels, samples)
+}
+
+fn decode_2(body: &[u8], intake: &mut Intake<'_>) -> Result<(), Stop> {
+    let request = v2::Request::read(body)?;
+    let mut labels = LabelsBuf::default();
+    let mut scratch = Vec::new();
+    for series in request.series() {
+        append_2(&series?, intake, &mut labels, &mut scratch)?;
+    }
     Ok(())
+}
+
+fn append_2(
+    series: &v2::Series<'_>,
+    intake: &mut Intake<'_>,
+    labels: &mut LabelsBuf,
+    scratch: &mut Vec<u8>,
+) -> Result<(), Stop> {
+    scratch.clear();
+    scratch.extend_from_slice(DOMAIN_2);
+    let mut count = 0;
+    let mut metric = "";
+    for label in series.labels() {
+        let (name, value) = label?;
+        for text in [name, value] {
+            scratch.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            scratch.extend_from_slice(text.as_bytes());
+        }
+        if name == METRIC_NAME {
+            metric = value;
+        }
+        count += 1;
+    }
+    let key = intake.hash(scratch);
+    let known = intake.known(key);
+    if known.is_none() || series.histograms > 0 {
+        labels.clear();
+        for label in series.labels().take(intake.limits().labels_max + 1) {
+            let (name, value) = label?;
+            labels.push(name, value);
+        }
+    }
+    let histograms = u64::from(series.histograms);
+    intake
+        .refusals
+        .add(Reason::NativeHistogram, histograms, || describe(labels));
+    let mut samples = series.samples().peekable();
+    if samples.peek().is_some() || series.exemplars > 0 {
+        let id = match known {
+            Some(id) => Some(id),
+            None => {
+                let n = series.samples().try_fold(0, |n, sample| sample.map(|_| n + 1))?;
+                resolve(intake, key, labels, count, n)?
+            }
+        };
+        for sample in samples {
+            let sample = sample?;
+            if let Some(id) = id {
+                intake.push(id, sample.at_ms, sample.value)?;
+            }
+        }
+        if let Some(id) = id {
+            for exemplar in series.exemplars() {
+                let exemplar = exemplar?;
+                intake.exemplar(id, exemplar.at_ms, exemplar.value, exemplar.labels())?;
+            }
+        }
+    }
+    let mut metadata = series.metadata;
+    if metadata != v2::NO_METADATA {
+        // 2.0 describes series; what is kept is about the family, whose series share a name up to these endings.
+        metadata.metric = match metadata.kind {
+            "histogram" | "gaugehistogram" => family(metric, &["_bucket", "_sum", "_count"]),
+            "summary" => family(metric, &["_sum", "_count"]),
+            _ => metric,
+        };
+        describe_metric(&metadata, intake, scratch);
+    }
+    Ok(())
+}
+
+fn family<'a>(metric: &'a str, endings: &[&str]) -> &'a str {
+    endings
+        .iter()
+        .find_map(|ending| metric.strip_suffix(ending))
+        .unwrap_or(metric)
 }
 
 fn describe_metric(metadata: &read::Metadata<'_>, intake: &mut Intake<'_>, scratch: &mut Vec<u8>) {

@@ -10,17 +10,18 @@ use parking_lot::Mutex;
 use store::{Store, Tenants, is_tenant_name};
 use tokio::sync::{Semaphore, TryAcquireError};
 
-use crate::body::{self, Budget, Encoding, Reservation};
+use crate::body::{self, Budget, Coding, Reservation};
 use crate::cache::SeriesCache;
 use crate::intake::{Intake, Outcome, Stop};
 use crate::limits::Limits;
+use crate::normalize::OtlpOptions;
 use crate::problem::Problem;
 use crate::telemetry::{self, Protocol};
 
 /// The header that names the tenant; without it the tenant is `default`.
 pub const TENANT_HEADER: &str = "x-scope-orgid";
 /// The tenant of requests that name none.
-const DEFAULT_TENANT: &str = "default";
+pub(crate) const DEFAULT_TENANT: &str = "default";
 
 /// A store and what is remembered of its series.
 type OneTenant = (Weak<Store>, Arc<SeriesCache>);
@@ -30,6 +31,7 @@ type OneTenant = (Weak<Store>, Arc<SeriesCache>);
 pub struct IngestState {
     tenants: Arc<Tenants>,
     limits: Arc<Limits>,
+    otlp: Arc<OtlpOptions>,
     budget: Arc<Budget>,
     requests: Semaphore,
     appends: Arc<Semaphore>,
@@ -47,10 +49,22 @@ impl IngestState {
             requests: Semaphore::new(limits.requests_max),
             appends: Arc::new(Semaphore::new(limits.appends_max)),
             limits: Arc::new(limits),
+            otlp: Arc::default(),
             // Seeds the keys of the caches, so that nobody can send points whose keys meet.
             seed: RandomState::new().hash_one("foreshock"),
             caches: Mutex::default(),
         }
+    }
+
+    /// The same with OTLP translated as `options` say.
+    #[must_use]
+    pub fn with_otlp(mut self, options: OtlpOptions) -> Self {
+        self.otlp = Arc::new(options);
+        self
+    }
+
+    pub(crate) fn otlp(&self) -> &Arc<OtlpOptions> {
+        &self.otlp
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -62,8 +76,7 @@ impl IngestState {
         self: Arc<Self>,
         protocol: Protocol,
         headers: &HeaderMap,
-        encoding: Encoding,
-        decoded_bytes_max: usize,
+        coding: Coding,
         body: Body,
         decode: impl FnOnce(&[u8], &mut Intake<'_>) -> Result<(), Stop> + Send + 'static,
     ) -> Result<Outcome, Problem> {
@@ -84,37 +97,48 @@ impl IngestState {
         tokio::task::spawn_blocking(move || {
             // Given back by this thread, also when the sender has gone away meanwhile.
             let _append = append;
-            state.append(protocol, &tenant, encoding, decoded_bytes_max, raw, reservation, decode)
+            state.append(protocol, &tenant, coding, raw, reservation, decode)
         })
         .await
         // The panic has been reported by its hook; it ends this request alone.
         .unwrap_or_else(|_| Err(Problem::panicked()))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the request's parts, moved to another thread once"
-    )]
     fn append(
         &self,
         protocol: Protocol,
         tenant: &str,
-        encoding: Encoding,
-        decoded_bytes_max: usize,
+        coding: Coding,
         raw: Vec<u8>,
         mut reservation: Reservation,
         decode: impl FnOnce(&[u8], &mut Intake<'_>) -> Result<(), Stop>,
     ) -> Result<Outcome, Problem> {
         let arrived = raw.len();
-        let body = body::decompress(encoding, raw, decoded_bytes_max, &mut reservation)?;
+        let body = body::decode(coding, raw, &mut reservation)?;
         telemetry::arrived(protocol, arrived, body.len());
+        self.intake(protocol, tenant, |_, intake| decode(&body, intake))
+            .map(|((), outcome)| outcome)
+    }
+
+    /// Appends what `fill` puts into an intake, on the caller's thread, which may block.
+    pub(crate) fn intake<T>(
+        &self,
+        protocol: Protocol,
+        tenant: &str,
+        fill: impl FnOnce(&Arc<Store>, &mut Intake<'_>) -> Result<T, Stop>,
+    ) -> Result<(T, Outcome), Problem> {
         let store = self.store(tenant)?;
         let cache = self.cache(&store);
         let mut intake = Intake::new(&store, &self.limits, &cache, self.seed);
-        decode(&body, &mut intake)?;
+        let filled = fill(&store, &mut intake)?;
         let outcome = intake.finish()?;
-        telemetry::stored(protocol, outcome.accepted, &outcome.refusals);
-        Ok(outcome)
+        telemetry::stored(protocol, &outcome);
+        Ok((filled, outcome))
+    }
+
+    /// A share of the memory for bodies.
+    pub(crate) fn reservation(&self) -> Reservation {
+        self.budget.reservation()
     }
 
     fn store(&self, tenant: &str) -> Result<Arc<Store>, Problem> {

@@ -7,22 +7,30 @@ use axum::http::StatusCode;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram};
 
-use crate::refusal::Refusals;
+use crate::intake::Outcome;
 
 /// Which endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Protocol {
     Otlp,
+    OtlpGrpc,
     RemoteWrite,
     Import,
+    RemoteWrite2,
+    Text,
+    Scrape,
 }
 
 impl Protocol {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Otlp => "otlp",
+            Self::OtlpGrpc => "otlp_grpc",
             Self::RemoteWrite => "remote_write",
             Self::Import => "import",
+            Self::RemoteWrite2 => "remote_write_2",
+            Self::Text => "text",
+            Self::Scrape => "scrape",
         }
     }
 }
@@ -31,6 +39,7 @@ struct Instruments {
     requests: Counter<u64>,
     samples: Counter<u64>,
     refused: Counter<u64>,
+    exemplars: Counter<u64>,
     skipped: Counter<u64>,
     body_bytes: Counter<u64>,
     decoded_bytes: Counter<u64>,
@@ -52,9 +61,10 @@ fn instruments() -> &'static Instruments {
                 "foreshock_ingest_refused_samples",
                 "Samples not taken, by protocol and reason",
             ),
+            exemplars: counter("foreshock_ingest_exemplars", "Exemplars kept in memory, by protocol"),
             skipped: counter(
                 "foreshock_ingest_skipped_exemplars",
-                "Exemplars that came with samples and were not kept",
+                "Exemplars not kept: too long, too many in a request, or older than what their series has",
             ),
             body_bytes: counter(
                 "foreshock_ingest_body_bytes",
@@ -93,17 +103,19 @@ pub(crate) fn arrived(of: Protocol, body_bytes: usize, decoded_bytes: usize) {
     instruments().decoded_bytes.add(decoded_bytes as u64, &[protocol(of)]);
 }
 
-pub(crate) fn stored(of: Protocol, accepted: u64, refusals: &Refusals) {
-    instruments().samples.add(accepted, &[protocol(of)]);
-    for (reason, count) in refusals.iter() {
+pub(crate) fn stored(of: Protocol, outcome: &Outcome) {
+    instruments().samples.add(outcome.accepted, &[protocol(of)]);
+    for (counter, count) in [
+        (&instruments().exemplars, outcome.exemplars),
+        (&instruments().skipped, outcome.exemplars_skipped),
+    ] {
+        if count > 0 {
+            counter.add(count, &[protocol(of)]);
+        }
+    }
+    for (reason, count) in outcome.refusals.iter() {
         instruments()
             .refused
             .add(count, &[protocol(of), KeyValue::new("reason", reason.as_str())]);
-    }
-}
-
-pub(crate) fn skipped_exemplars(count: u64) {
-    if count > 0 {
-        instruments().skipped.add(count, &[protocol(Protocol::RemoteWrite)]);
     }
 }

@@ -1,9 +1,12 @@
 //! The endpoints over a real store in a temporary directory.
 
 mod body;
+mod grpc;
 mod import;
 mod otlp;
 mod remote_write;
+mod remote_write_2;
+mod text;
 
 use std::sync::Arc;
 
@@ -14,7 +17,9 @@ use store::{Clock, Samples, Store, StoreOptions, Tenants, TimeRange};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::{IMPORT_PATH, IngestState, Limits, OTLP_METRICS_PATH, REMOTE_WRITE_PATH, router};
+use crate::{
+    IMPORT_PATH, IngestState, Limits, OTLP_GRPC_PATH, OTLP_METRICS_PATH, OtlpOptions, REMOTE_WRITE_PATH, router,
+};
 
 /// The server's clock stands at 2026-01-01T00:00:00Z.
 const NOW_MS: i64 = 1_767_225_600_000;
@@ -61,6 +66,10 @@ impl Server {
     }
 
     fn with(limits: Limits, options: StoreOptions) -> Self {
+        Self::translating(OtlpOptions::default(), limits, options)
+    }
+
+    fn translating(otlp: OtlpOptions, limits: Limits, options: StoreOptions) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let options = StoreOptions {
             clock: Clock::fixed(NOW_MS),
@@ -68,7 +77,7 @@ impl Server {
             ..options
         };
         let tenants = Arc::new(Tenants::open(dir.path(), options).expect("an empty directory opens"));
-        let app = router(IngestState::new(Arc::clone(&tenants), limits));
+        let app = router(IngestState::new(Arc::clone(&tenants), limits).with_otlp(otlp));
         Self {
             app,
             tenants,
@@ -98,7 +107,11 @@ impl Server {
     }
 
     async fn otlp(&self, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
-        let mut all = vec![("content-type", "application/x-protobuf")];
+        // So that refusals come as text.
+        let mut all = vec![
+            ("content-type", "application/x-protobuf"),
+            ("accept", "application/json"),
+        ];
         all.extend_from_slice(headers);
         self.send(OTLP_METRICS_PATH, &all, body).await
     }
@@ -111,6 +124,49 @@ impl Server {
             ("x-prometheus-remote-write-version", "0.1.0"),
         ];
         self.send(REMOTE_WRITE_PATH, &headers, body).await
+    }
+
+    async fn remote_write_2(&self, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let body = snap::raw::Encoder::new().compress_vec(body).expect("compresses");
+        let mut all = vec![
+            (
+                "content-type",
+                "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+            ),
+            ("content-encoding", "snappy"),
+            ("x-prometheus-remote-write-version", "2.0.0"),
+        ];
+        all.extend_from_slice(headers);
+        self.send(REMOTE_WRITE_PATH, &all, body).await
+    }
+
+    /// One message in a frame, compressed where `headers` say so and marked as such.
+    async fn grpc(&self, headers: &[(&str, &str)], message: &[u8]) -> Answer {
+        let compressed = headers
+            .iter()
+            .any(|(name, value)| *name == "grpc-encoding" && *value != "identity");
+        let mut frame = vec![u8::from(compressed)];
+        frame.extend_from_slice(&u32::try_from(message.len()).expect("short").to_be_bytes());
+        frame.extend_from_slice(message);
+        let mut all = vec![("content-type", "application/grpc+proto"), ("te", "trailers")];
+        all.extend_from_slice(headers);
+        self.send(OTLP_GRPC_PATH, &all, frame).await
+    }
+
+    /// The exemplars of all series of the default tenant, times relative to the clock.
+    fn exemplars(&self) -> String {
+        let store = self.store("default");
+        let snapshot = store.snapshot();
+        let ids = snapshot.select(&[], TimeRange::ALL).expect("selects");
+        let mut out = String::new();
+        for (id, exemplars) in store.exemplars(&ids, TimeRange::ALL) {
+            out += &format!("{}:", snapshot.labels(id));
+            for e in exemplars {
+                out += &format!(" {}={}{}", e.at_ms - NOW_MS, e.value, e.labels);
+            }
+            out.push('\n');
+        }
+        out
     }
 
     fn store(&self, tenant: &str) -> Arc<Store> {

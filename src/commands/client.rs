@@ -93,6 +93,7 @@ impl Client {
             .post(self.url(path))
             .header("X-Scope-OrgID", &self.tenant)
             .header("Content-Type", "application/x-protobuf")
+            .header("Accept", "application/x-protobuf, application/json")
             .send(request)
             .with_context(|| self.unreachable(path))?;
         if answer.status().is_success() {

@@ -103,6 +103,7 @@ impl Stage {
             data: arguments.data.clone(),
             listen: arguments.listen,
             otlp_http: Listen::Off,
+            otlp_grpc: Listen::Off,
             receiver: vec![ReceiverConfig {
                 name: "demo".to_owned(),
                 webhook,

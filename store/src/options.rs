@@ -26,6 +26,8 @@ pub struct StoreOptions {
     pub retention_bytes: Option<u64>,
     /// Series that are kept for a shorter time than the others; of several rules about a series the shortest counts.
     pub retention_rules: Vec<RetentionRule>,
+    /// Exemplars that are kept, in memory; the one that came first goes when there are more.
+    pub max_exemplars: usize,
     /// Whether a thread of the store flushes, merges and drops parts by itself.
     pub background: bool,
     /// Where the time comes from.
@@ -44,6 +46,8 @@ impl Default for StoreOptions {
             retention_ms: None,
             retention_bytes: None,
             retention_rules: Vec::new(),
+            // As Prometheus; up to some 250 bytes each.
+            max_exemplars: 100_000,
             background: true,
             clock: Clock::system(),
         }

@@ -13,6 +13,7 @@ use crate::background::Background;
 use crate::deletion::Deleted;
 use crate::disk;
 use crate::error::StoreError;
+use crate::exemplar::{Exemplar, Exemplars};
 use crate::head::{Epochs, Memtable};
 use crate::lock::DirLock;
 use crate::manifest::{Manifest, sweep};
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     /// Living snapshots by number.
     pub(crate) living: Mutex<BTreeMap<u64, u32>>,
     pub(crate) metadata: Mutex<MetadataBook>,
+    exemplars: Exemplars,
     pub(crate) pool: Mutex<Vec<Buffers>>,
     pub(crate) counters: Counters,
     /// When retention's rules were applied last, by the clock.
@@ -250,6 +252,7 @@ impl Store {
             }),
             living: Mutex::default(),
             metadata: Mutex::new(metadata),
+            exemplars: Exemplars::new(options.max_exemplars),
             pool: Mutex::default(),
             counters: Counters::default(),
             rules_applied_ms: AtomicI64::new(i64::MIN),
@@ -281,6 +284,12 @@ impl Store {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.shared.state
+    }
+
+    /// Now, by the clock that judges how far ahead a sample is.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.shared.options.clock.now_ms()
     }
 
     /// An empty batch.
@@ -341,6 +350,18 @@ impl Store {
     #[must_use]
     pub fn metadata(&self) -> BTreeMap<String, Metadata> {
         self.shared.metadata.lock().known().clone()
+    }
+
+    /// Keeps exemplars of series that [`Batch::series`] gave out, in memory; answers how many of them are kept by now. Those
+    /// older than the latest of their series are not.
+    pub fn add_exemplars(&self, new: Vec<(SeriesId, Exemplar)>) -> u64 {
+        self.shared.exemplars.add(new)
+    }
+
+    /// The exemplars of `ids` within `range`, in the order of `ids`; series without any are left out.
+    #[must_use]
+    pub fn exemplars(&self, ids: &[SeriesId], range: TimeRange) -> Vec<(SeriesId, Vec<Exemplar>)> {
+        self.shared.exemplars.of(ids, range)
     }
 
     /// Writes all acknowledged samples into parts.

@@ -4,6 +4,8 @@ mod architecture;
 mod backtest;
 mod bad_input;
 mod crash_recovery;
+mod dashboards;
 mod docs;
+mod fuzz;
 mod server;
 mod store_tools;

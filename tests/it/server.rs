@@ -27,6 +27,8 @@ impl Server {
                 "serve",
                 "--listen",
                 "127.0.0.1:0",
+                "--otlp-grpc",
+                "off",
                 "--otlp-http",
                 "off",
                 "--data",

@@ -3,10 +3,12 @@
 
 pub(crate) mod delete;
 pub(crate) mod export;
+pub(crate) mod federate;
 pub(crate) mod query;
 pub(crate) mod rules;
 pub(crate) mod series;
 pub(crate) mod status;
+pub(crate) mod targets;
 
 use axum::body::Body;
 use axum::http::HeaderValue;

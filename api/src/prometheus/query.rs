@@ -1,9 +1,11 @@
 //! Instant and range queries.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use store::TimeRange;
 use store::promql::{Answer, Deadline, QueryOptions, Stats, Value};
 
 use super::{Data, envelope, labels, list};
@@ -25,9 +27,9 @@ pub(crate) async fn range(State(app): State<App>, request: Request) -> Response 
     envelope(async { evaluate_range(&app, Scope::read(&app, request).await?).await }.await)
 }
 
-/// `GET, POST /api/v1/query_exemplars`: none are kept, and an error here would make Grafana switch them off for good.
-pub(crate) async fn exemplars() -> Response {
-    envelope(Ok(serde_json::json!([]).into()))
+/// `GET, POST /api/v1/query_exemplars`
+pub(crate) async fn exemplars(State(app): State<App>, request: Request) -> Response {
+    envelope(async { find_exemplars(&app, Scope::read(&app, request).await?).await }.await)
 }
 
 /// `GET, POST /api/v1/format_query`
@@ -64,6 +66,51 @@ async fn evaluate_instant(app: &App, scope: Scope) -> Result<Data, Problem> {
         .run(asked.timeout, move |deadline| {
             let answer = engine.instant(&store.snapshot(), &asked.query, at_ms, &asked.options(deadline));
             Ok(asked.data(answer.map_err(|error| Problem::from(error).of_query())?))
+        })
+        .await
+}
+
+async fn find_exemplars(app: &App, scope: Scope) -> Result<Data, Problem> {
+    let params = &scope.params;
+    let (start_ms, end_ms) = (params.time("start", i64::MIN)?, params.time("end", i64::MAX)?);
+    if end_ms < start_ms {
+        return Err(parameter("end", "end timestamp must not be before start timestamp"));
+    }
+    let query = params.get("query").unwrap_or("");
+    let selectors = store::promql::selectors(query).map_err(|error| Problem::from(error).of_query())?;
+    let store = scope.store;
+    app.slots()
+        .run(app.limits().query_timeout, move |_| {
+            let snapshot = store.snapshot();
+            // Exemplars of series that have no samples in the range are wanted as well.
+            let mut ids = BTreeSet::new();
+            for matchers in &selectors {
+                ids.extend(snapshot.select(matchers, TimeRange::ALL)?);
+            }
+            let ids: Vec<_> = ids.into_iter().collect();
+            let mut found: Vec<_> = store
+                .exemplars(&ids, TimeRange::millis(start_ms, end_ms))
+                .into_iter()
+                .map(|(id, exemplars)| (snapshot.labels(id), exemplars))
+                .collect();
+            found.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let mut data = Data::default();
+            list(&mut data.json, found, |out, (series, exemplars)| {
+                out.extend_from_slice(br#"{"seriesLabels":"#);
+                labels(out, &series);
+                out.extend_from_slice(br#","exemplars":"#);
+                list(out, exemplars, |out, exemplar| {
+                    out.extend_from_slice(br#"{"labels":"#);
+                    labels(out, &exemplar.labels);
+                    out.extend_from_slice(br#","value":""#);
+                    number::sample(out, exemplar.value);
+                    out.extend_from_slice(br#"","timestamp":"#);
+                    number::seconds(out, exemplar.at_ms);
+                    out.push(b'}');
+                });
+                out.push(b'}');
+            });
+            Ok(data)
         })
         .await
 }

@@ -163,7 +163,7 @@ async fn find(
 }
 
 /// The matchers of a selector such as `up{job="a"}`.
-fn selector(text: &str) -> Result<Vec<Matcher>, Problem> {
+pub(crate) fn selector(text: &str) -> Result<Vec<Matcher>, Problem> {
     store::promql::parse_selector(text).map_err(|error| parameter("match[]", Problem::from(error).detail()))
 }
 

@@ -97,14 +97,7 @@ pub(crate) async fn tsdb(State(app): State<App>, request: Request) -> Response {
     )
 }
 
-/// `GET /api/v1/targets`: nothing is scraped; agents and senders push.
-pub(crate) async fn targets() -> Response {
-    envelope(Ok(Data::from(
-        json!({ "activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {} }),
-    )))
-}
-
-/// `GET /api/v1/targets/metadata`, `GET /api/v1/notifications`, `GET /api/v1/scrape_pools`
+/// `GET /api/v1/targets/metadata`, `GET /api/v1/notifications`
 pub(crate) async fn none() -> Response {
     envelope(Ok(Data::from(json!([]))))
 }

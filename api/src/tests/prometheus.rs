@@ -289,3 +289,169 @@ async fn rules_and_alerts_are_shown_as_prometheus_shows_them() {
     let recorded = server.get("/api/v1/rules?type=record").await.json();
     assert_eq!(recorded["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(1));
 }
+
+#[tokio::test]
+async fn exemplars_come_by_the_selectors_of_a_query() {
+    let server = Server::new();
+    let store = server.tenants.get("default").expect("a store");
+    let id = |host: &str| {
+        let matchers = [
+            store::Matcher::eq("__name__", "requests_total"),
+            store::Matcher::eq("host_name", host),
+        ];
+        store
+            .snapshot()
+            .select(&matchers, store::TimeRange::ALL)
+            .expect("selects")[0]
+    };
+    let exemplar = |at_ms, trace: &str| store::Exemplar {
+        labels: store::Labels::from_pairs([("trace_id", trace)]),
+        at_ms,
+        value: 0.25,
+    };
+    let new = vec![
+        (id("b"), exemplar(NOW - 1500, "x")),
+        (id("a"), exemplar(NOW - 500, "y\"")),
+        (id("a"), exemplar(NOW, "z")),
+    ];
+    assert_eq!(store.add_exemplars(new), 3);
+    let range = "start=1767225598.5&end=1767225599.9";
+    let all = server
+        .get(&format!(
+            "/api/v1/query_exemplars?query=sum(rate(requests_total[5m]))%2Bup&{range}"
+        ))
+        .await;
+    assert_eq!(
+        all.body,
+        r#"{"status":"success","data":[{"seriesLabels":{"__name__":"requests_total","host_name":"a"},"exemplars":[{"labels":{"trace_id":"y\""},"value":"0.25","timestamp":1767225599.500}]},{"seriesLabels":{"__name__":"requests_total","host_name":"b"},"exemplars":[{"labels":{"trace_id":"x"},"value":"0.25","timestamp":1767225598.500}]}]}"#
+    );
+    let one = server
+        .get(&format!(
+            "/api/v1/query_exemplars?query=requests_total%7Bhost_name=%22b%22%7D&{range}"
+        ))
+        .await
+        .json();
+    assert_eq!(one["data"].as_array().map(Vec::len), Some(1));
+    let bad = server.get("/api/v1/query_exemplars?query=sum(").await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_prometheus_can_federate_from_here() {
+    let server = Server::new();
+    let store = server.tenants.get("default").expect("a store");
+    write(
+        &store,
+        &[("__name__", "odd.name"), ("a", "x\"y\\z\n"), ("instance", "i")],
+        |_| f64::INFINITY,
+    );
+    write(&store, &[("__name__", "gone")], |i| {
+        if i == 9 { store::stale_nan() } else { 1.0 }
+    });
+    let answer = server
+        .get("/federate?match[]=up&match[]=%7Bhost_name=%22a%22%7D&match[]=%7B__name__=~%22odd.*%7Cgone%22%7D")
+        .await;
+    assert_eq!(
+        answer.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    assert_eq!(
+        answer.body,
+        "# TYPE \"odd.name\" untyped\n{\"odd.name\",a=\"x\\\"y\\\\z\\n\",instance=\"i\"} +Inf 1767225600000\n\
+         # TYPE requests_total untyped\nrequests_total{host_name=\"a\",instance=\"\"} 540 1767225600000\n\
+         # TYPE up gauge\nup{host_name=\"a\",job=\"agent\",instance=\"\"} 1 1767225600000\n\
+         up{host_name=\"b\",job=\"agent\",instance=\"\"} 1 1767225600000\n"
+    );
+    let none = server.get("/federate").await;
+    assert_eq!(none.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        server.get("/federate?match[]=sum(up)").await.status,
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[tokio::test]
+async fn pages_of_configured_origins_may_query_and_nothing_else() {
+    let server = Server::new();
+    let send = async |method: &str, path: &str, headers: &[(&str, &str)]| {
+        let mut request = axum::http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        server.send(request.body(Body::empty()).expect("a request")).await
+    };
+    let grafana = ("origin", "https://grafana.example");
+    let preflight = [grafana, ("access-control-request-method", "POST")];
+    let answer = send("OPTIONS", "/api/v1/query", &preflight).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("access-control-allow-origin")),
+        (204, grafana.1)
+    );
+    assert!(answer.header("access-control-allow-methods").contains("POST"));
+    let cross = ("sec-fetch-site", "cross-site");
+    let answer = send("POST", "/api/v1/query?query=up", &[grafana, cross]).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("access-control-allow-origin")),
+        (200, grafana.1)
+    );
+    let answer = send("POST", "/api/v1/incidents", &[grafana, cross]).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "no more than to ask");
+    let stranger = ("origin", "https://evil.example");
+    let answer = send("GET", "/api/v1/query?query=up", &[stranger]).await;
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+    let answer = send("POST", "/api/v1/query?query=up", &[stranger, cross]).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_deepest_queries_are_formatted_parsed_and_answered() {
+    let server = Server::new();
+    let chain = (0..600)
+        .map(|i| format!("up{{x=\"{i}\"}}"))
+        .collect::<Vec<_>>()
+        .join(" or ");
+    let deepest = format!("{}up", "-".repeat(1000));
+    for query in [&chain, &deepest] {
+        for path in ["query", "format_query", "parse_query"] {
+            let body = format!("query={}", query.replace('+', "%2B"));
+            let request = axum::http::Request::post(format!("/api/v1/{path}"))
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from(body))
+                .expect("a request");
+            let answer = server.send(request).await;
+            assert_eq!(
+                answer.status,
+                StatusCode::OK,
+                "{path}: {}",
+                &answer.body[..200.min(answer.body.len())]
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn targets_are_listed_with_their_last_scrape() {
+    let server = Server::empty();
+    let all = server.get("/api/v1/targets").await.json();
+    let active = all["data"]["activeTargets"].as_array().expect("a list");
+    assert_eq!(
+        active[0].to_string(),
+        r#"{"discoveredLabels":{"__address__":"a:9100"},"globalUrl":"http://a:9100/metrics","health":"up","labels":{"instance":"a"},"lastError":"","lastScrape":"2026-01-01T00:00:00Z","lastScrapeDuration":0.25,"scrapeInterval":"15s","scrapePool":"node","scrapeTimeout":"10s","scrapeUrl":"http://a:9100/metrics"}"#
+    );
+    assert_eq!((active.len(), &active[1]["health"]), (2, &"unknown".into()));
+    assert_eq!(all["data"]["droppedTargetCounts"].to_string(), r#"{"gpu":0,"node":3}"#);
+    let none = server.get("/api/v1/targets?scrapePool=gpu&state=active").await;
+    assert_eq!(
+        none.body,
+        r#"{"status":"success","data":{"activeTargets":[],"droppedTargetCounts":{},"droppedTargets":[]}}"#
+    );
+    assert_eq!(
+        server.get("/api/v1/targets?state=x").await.status,
+        StatusCode::BAD_REQUEST
+    );
+    let pools = server.get("/api/v1/scrape_pools").await;
+    assert_eq!(
+        pools.body,
+        r#"{"status":"success","data":{"scrapePools":["gpu","node"]}}"#
+    );
+}

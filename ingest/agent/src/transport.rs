@@ -111,6 +111,8 @@ impl Client {
             .agent
             .post(&self.url)
             .header("content-type", "application/x-protobuf")
+            // Refusals then come as text that the log can show.
+            .header("accept", "application/x-protobuf, application/json")
             .header("content-encoding", "zstd");
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));

@@ -173,7 +173,7 @@ async fn there_are_no_more_tenants_than_may_be() {
 async fn a_panic_while_decoding_ends_that_request_alone() {
     use axum::http::HeaderMap;
 
-    use crate::body::Encoding;
+    use crate::body::{Coding, Encoding};
     use crate::telemetry::Protocol;
 
     let server = Server::new();
@@ -188,8 +188,13 @@ async fn a_panic_while_decoding_ends_that_request_alone() {
         let headers = HeaderMap::new();
         let decode = |_: &[u8], _: &mut crate::intake::Intake<'_>| panic!("a fault of ours");
         let body = Body::from(vec![1; 600]);
+        let coding = Coding {
+            encoding: Encoding::Identity,
+            framed: false,
+            bytes_max: 1000,
+        };
         let taken = Arc::clone(&state)
-            .take(Protocol::Otlp, &headers, Encoding::Identity, 1000, body, decode)
+            .take(Protocol::Otlp, &headers, coding, body, decode)
             .await;
         let problem = taken.expect_err("it panicked");
         // Not 503: permits and memory were given back.

@@ -221,18 +221,15 @@ async fn a_request_with_nothing_to_store_in_it_is_a_bad_one() {
 }
 
 #[tokio::test]
-async fn delta_and_exponential_are_refused_with_what_to_do() {
+async fn what_cannot_be_stored_is_refused_with_what_to_do() {
     let server = Server::new();
     let point = r#"{"timeUnixNano":"1767225600000000000","asDouble":1,"count":"1"}"#;
     for (data, part) in [
         (
-            format!(r#""sum":{{"dataPoints":[{point},{point}],"aggregationTemporality":1,"isMonotonic":true}}"#),
-            "CUMULATIVE",
+            format!(r#""sum":{{"dataPoints":[{point},{point}],"aggregationTemporality":0,"isMonotonic":true}}"#),
+            "TEMPORALITY",
         ),
-        (
-            format!(r#""histogram":{{"dataPoints":[{point}],"aggregationTemporality":1}}"#),
-            "CUMULATIVE",
-        ),
+        (format!(r#""histogram":{{"dataPoints":[{point}]}}"#), "TEMPORALITY"),
         (
             format!(r#""exponentialHistogram":{{"dataPoints":[{point}],"aggregationTemporality":2}}"#),
             "EXPLICIT",
@@ -390,15 +387,18 @@ async fn wrong_headers_get_a_415_that_says_what_to_send() {
     ] {
         let answer = server.send(OTLP_METRICS_PATH, headers, one_gauge(&[], 0, 1.0)).await;
         assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{headers:?}");
-        answer.problem();
+        if !headers.contains(&("content-type", "application/x-protobuf")) {
+            answer.problem();
+        }
     }
     assert_eq!(server.stored(), "");
 }
 
 #[tokio::test]
-async fn a_client_that_takes_protobuf_alone_gets_a_status_message() {
+async fn a_refusal_comes_in_the_encoding_of_the_request() {
     let server = Server::new();
-    let answer = server.otlp(&[("accept", "application/x-protobuf")], vec![0xff]).await;
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer = server.send(OTLP_METRICS_PATH, &headers, vec![0xff]).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(answer.headers["content-type"], "application/x-protobuf");
     // google.rpc.Status { code: 3, .. }
@@ -453,4 +453,151 @@ async fn many_requests_at_once_are_all_stored() {
         assert_eq!(task.await.expect("no panic"), StatusCode::OK);
     }
     assert_eq!(server.stored().matches('=').count(), 4 * 2 + 40);
+}
+
+/// One metric with these points in JSON, sent to `server`; the status and what is said.
+async fn send_json(server: &Server, data: &str) -> String {
+    let body = format!(
+        r#"{{"resourceMetrics":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"s"}}}},
+        {{"key":"host.name","value":{{"stringValue":"a"}}}},{{"key":"k8s.pod.name","value":{{"stringValue":"p"}}}}]}},
+        "scopeMetrics":[{{"scope":{{"name":"lib","version":"2","attributes":[{{"key":"x.y","value":{{"stringValue":"z"}}}}]}},
+        "metrics":[{{"name":"my.requests","unit":"By",{data}}}]}}]}}]}}"#
+    );
+    let answer = server
+        .send(OTLP_METRICS_PATH, &[("content-type", "application/json")], body)
+        .await;
+    format!("{} {}", answer.status.as_u16(), answer.text())
+}
+
+fn delta(offset_ms: i64, value: &str) -> String {
+    format!(
+        r#""sum":{{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[{{"timeUnixNano":"{}",{value}}}]}}"#,
+        nanos(offset_ms)
+    )
+}
+
+#[tokio::test]
+async fn deltas_become_cumulative() {
+    let server = Server::new();
+    for (at_ms, value, answer) in [
+        (-3000, r#""asInt":"5""#, "200 {}"),
+        (-2000, r#""asDouble":2.5"#, "200 {}"),
+        (-1000, r#""asInt":"0""#, "200 {}"),
+        (0, r#""flags":1"#, "200 {}"),
+    ] {
+        assert_eq!(send_json(&server, &delta(at_ms, value)).await, answer);
+    }
+    let late = send_json(&server, &delta(-1000, r#""asInt":"9""#)).await;
+    assert!(
+        late.contains("rejectedDataPoints\":\"1\"") && late.contains("not later than the one before"),
+        "{late}"
+    );
+    let histogram = |at_ms, counts: &str, sum| {
+        let at = nanos(at_ms);
+        format!(
+            r#""histogram":{{"aggregationTemporality":1,"dataPoints":[{{"timeUnixNano":"{at}","count":"3",
+            "sum":{sum},"bucketCounts":[{counts}],"explicitBounds":[1]}}]}}"#
+        )
+    };
+    for (at_ms, counts, sum) in [(-2000, "1,2", "4.5"), (-1000, "3,0", "1.5")] {
+        assert_eq!(send_json(&server, &histogram(at_ms, counts, sum)).await, "200 {}");
+    }
+    let stored = server.stored();
+    for line in [
+        r#"my_requests_bytes_total{host_name="a",job="s"} -3000=5 -2000=7.5 -1000=7.5 0=stale"#,
+        r#"my_requests_bytes_bucket{host_name="a",job="s",le="1"} -2000=1 -1000=4"#,
+        r#"my_requests_bytes_bucket{host_name="a",job="s",le="+Inf"} -2000=3 -1000=6"#,
+        r#"my_requests_bytes_sum{host_name="a",job="s"} -2000=4.5 -1000=6"#,
+    ] {
+        assert!(stored.lines().any(|l| l == line), "{line} in\n{stored}");
+    }
+}
+
+#[tokio::test]
+async fn deltas_beyond_the_bound_are_refused_until_there_is_room() {
+    let limits = Limits {
+        delta_series_max: 1,
+        ..Limits::default()
+    };
+    let server = Server::with(limits, StoreOptions::default());
+    assert_eq!(send_json(&server, &delta(-2000, r#""asInt":"1""#)).await, "200 {}");
+    let other = r#""asInt":"1","attributes":[{"key":"b","value":{"stringValue":"c"}}]"#;
+    let refused = send_json(&server, &delta(-1000, other)).await;
+    assert!(
+        refused.contains("rejectedDataPoints\":\"1\"") && refused.contains("summed up"),
+        "{refused}"
+    );
+    assert_eq!(send_json(&server, &delta(-1000, r#""asInt":"1""#)).await, "200 {}");
+}
+
+#[tokio::test]
+async fn names_and_resource_are_translated_as_it_was_chosen() {
+    use wire::prometheus::Translation;
+    for (translation, expected) in [
+        (
+            Translation::UnderscoreEscapingWithSuffixes,
+            r#"my_requests_bytes_total{host_name="a",job="s",k8s_pod_name="p",otel_scope_name="lib",otel_scope_version="2",otel_scope_x_y="z"} 0=1"#,
+        ),
+        (
+            Translation::UnderscoreEscapingWithoutSuffixes,
+            r#"my_requests{host_name="a",job="s",k8s_pod_name="p",otel_scope_name="lib",otel_scope_version="2",otel_scope_x_y="z"} 0=1"#,
+        ),
+        (
+            Translation::NoUtf8EscapingWithSuffixes,
+            r#"my.requests_bytes_total{host_name="a",job="s",k8s.pod.name="p",otel_scope_name="lib",otel_scope_version="2",otel_scope_x.y="z"} 0=1"#,
+        ),
+        (
+            Translation::NoTranslation,
+            r#"my.requests{host_name="a",job="s",k8s.pod.name="p",otel_scope_name="lib",otel_scope_version="2",otel_scope_x.y="z"} 0=1"#,
+        ),
+    ] {
+        let options = OtlpOptions {
+            translation,
+            promote_resource_attributes: vec!["k8s.pod.name".to_owned()],
+            keep_identifying_resource_attributes: true,
+            promote_scope_metadata: true,
+        };
+        let server = Server::translating(options, Limits::default(), StoreOptions::default());
+        let point = format!(
+            r#""sum":{{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{{"timeUnixNano":"{}","asInt":"1"}}]}}"#,
+            nanos(0)
+        );
+        assert_eq!(send_json(&server, &point).await, "200 {}");
+        let stored = server.stored();
+        assert!(stored.lines().any(|line| line == expected), "{expected} in\n{stored}");
+        let info = stored
+            .lines()
+            .find(|line| line.contains("target_info"))
+            .expect("a target_info");
+        assert!(info.contains("service"), "{info}");
+    }
+}
+
+#[tokio::test]
+async fn exemplars_of_points_and_buckets_are_kept() {
+    let server = Server::new();
+    let exemplar = format!(
+        r#""exemplars":[{{"timeUnixNano":"{}","asDouble":0.75,"traceId":"0AF7","spanId":"b7",
+        "filteredAttributes":[{{"key":"user.id","value":{{"intValue":"7"}}}}]}}]"#,
+        nanos(-5)
+    );
+    let at = nanos(0);
+    let sum = format!(
+        r#""sum":{{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{{"timeUnixNano":"{at}","asInt":"1",{exemplar}}}]}}"#
+    );
+    let histogram = format!(
+        r#""histogram":{{"aggregationTemporality":2,"dataPoints":[{{"timeUnixNano":"{at}","count":"1","sum":0.75,
+        "bucketCounts":[0,1,0],"explicitBounds":[0.5,1],{exemplar}}}]}}"#
+    );
+    for data in [sum, histogram] {
+        assert_eq!(send_json(&server, &data).await, "200 {}");
+    }
+    let labels = r#"{span_id="b7",trace_id="0af7",user_id="7"}"#;
+    assert_eq!(
+        server.exemplars(),
+        format!(
+            "my_requests_bytes_bucket{{host_name=\"a\",job=\"s\",le=\"1\"}}: -5=0.75{labels}\n\
+             my_requests_bytes_total{{host_name=\"a\",job=\"s\"}}: -5=0.75{labels}\n"
+        )
+    );
 }

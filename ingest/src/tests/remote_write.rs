@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use wire::protobuf::{put_bytes_field, put_fixed64_field, put_varint_field};
 use wire::remote_write::write::RequestWriter;
 
 use super::*;
@@ -115,8 +116,15 @@ async fn wrong_headers_get_a_415_that_says_what_to_send() {
         &[("content-type", "application/json")][..],
         &[(
             "content-type",
-            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+            "application/x-protobuf;proto=io.prometheus.write.v9.Request",
         )],
+        &[
+            (
+                "content-type",
+                "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+            ),
+            ("x-prometheus-remote-write-version", "0.1.0"),
+        ],
         &[("content-type", "application/x-protobuf"), ("content-encoding", "gzip")],
         &[
             ("content-type", "application/x-protobuf"),
@@ -142,6 +150,42 @@ async fn wrong_headers_get_a_415_that_says_what_to_send() {
         );
     }
     assert_eq!(server.stored(), TWO_SERIES);
+}
+
+#[tokio::test]
+async fn zstd_is_taken_as_well_as_snappy() {
+    let server = Server::new();
+    let body = zstd::encode_all(&two_series()[..], 1).expect("compresses");
+    let headers = [("content-encoding", "zstd")];
+    assert_eq!(
+        server.send(REMOTE_WRITE_PATH, &headers, body).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(server.stored(), TWO_SERIES);
+}
+
+#[tokio::test]
+async fn exemplars_are_kept_beside_their_samples() {
+    let server = Server::new();
+    let mut writer = RequestWriter::default();
+    writer.series(&[("__name__", "h_bucket"), ("le", "1")], &[(NOW_MS, 4.0)]);
+    let mut body = writer.finish();
+    // TimeSeries.exemplars = 3: Exemplar { labels: [{trace_id, x}], value: 0.5, timestamp }
+    let (mut label, mut exemplar) = (Vec::new(), Vec::new());
+    put_bytes_field(&mut label, 1, b"trace_id");
+    put_bytes_field(&mut label, 2, b"x");
+    put_bytes_field(&mut exemplar, 1, &label);
+    put_fixed64_field(&mut exemplar, 2, 0.5_f64.to_bits());
+    put_varint_field(&mut exemplar, 3, NOW_MS as u64);
+    // The request is one series: its key and length of two bytes, then its fields.
+    let mut series = body.split_off(2);
+    put_bytes_field(&mut series, 3, &exemplar);
+    let mut body = Vec::new();
+    put_bytes_field(&mut body, 1, &series);
+    for _ in 0..2 {
+        assert_eq!(server.remote_write(&body).await.status, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(server.exemplars(), "h_bucket{le=\"1\"}: 0=0.5{trace_id=\"x\"}\n");
 }
 
 #[tokio::test]
@@ -185,11 +229,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn arbitrary_bodies_get_an_answer_below_500(body in prop::collection::vec(any::<u8>(), 0..200), otlp in any::<bool>()) {
+    fn arbitrary_bodies_get_an_answer_below_500(body in prop::collection::vec(any::<u8>(), 0..200), which in 0..4) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let server = Server::new();
         let answer = runtime.block_on(async {
-            if otlp { server.otlp(&[], body).await } else { server.remote_write(&body).await }
+            match which {
+                0 => server.otlp(&[], body).await,
+                1 => server.remote_write(&body).await,
+                2 => server.remote_write_2(&[], &body).await,
+                _ => server.grpc(&[], &body).await,
+            }
         });
         prop_assert!(answer.status.as_u16() < 500, "{}", answer.text());
     }

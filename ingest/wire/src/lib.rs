@@ -31,6 +31,7 @@
 //! # Ok::<(), foreshock_wire::DecodeError>(())
 //! ```
 
+pub mod exposition;
 pub mod metric;
 pub mod otlp;
 pub mod prometheus;

@@ -68,6 +68,129 @@ pub fn write_metric_name(name: &str, unit: &str, kind: Kind, out: &mut String) -
     out.len() > before
 }
 
+/// How OpenTelemetry's names become Prometheus'; the words are those of Prometheus' `otlp.translation_strategy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Translation {
+    /// Other characters than Prometheus' own become underscores; units and `_total` are appended.
+    #[default]
+    UnderscoreEscapingWithSuffixes,
+    /// Other characters become underscores; nothing is appended.
+    UnderscoreEscapingWithoutSuffixes,
+    /// Names keep their characters; units and `_total` are appended.
+    NoUtf8EscapingWithSuffixes,
+    /// Names stay as they are.
+    NoTranslation,
+}
+
+impl Translation {
+    /// All of them, by the word for it.
+    const WORDS: [(&'static str, Self); 4] = [
+        ("UnderscoreEscapingWithSuffixes", Self::UnderscoreEscapingWithSuffixes),
+        (
+            "UnderscoreEscapingWithoutSuffixes",
+            Self::UnderscoreEscapingWithoutSuffixes,
+        ),
+        ("NoUTF8EscapingWithSuffixes", Self::NoUtf8EscapingWithSuffixes),
+        ("NoTranslation", Self::NoTranslation),
+    ];
+
+    /// The translation that Prometheus calls `word`.
+    #[must_use]
+    pub fn of_str(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(name, _)| *name == word).map(|(_, t)| t)
+    }
+
+    /// The words that [`Translation::of_str`] knows.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Self::WORDS.into_iter().map(|(word, _)| word)
+    }
+
+    /// Appends a metric's name; false where nothing of it is left and nothing was written.
+    ///
+    /// ```
+    /// use foreshock_wire::{metric::Kind, prometheus::Translation};
+    /// let mut out = String::new();
+    /// assert!(Translation::NoUtf8EscapingWithSuffixes.write_metric_name("system.cpu.time", "s", Kind::Counter, &mut out));
+    /// assert_eq!(out, "system.cpu.time_seconds_total");
+    /// ```
+    pub fn write_metric_name(self, name: &str, unit: &str, kind: Kind, out: &mut String) -> bool {
+        match self {
+            Self::UnderscoreEscapingWithSuffixes => write_metric_name(name, unit, kind, out),
+            Self::UnderscoreEscapingWithoutSuffixes => {
+                let before = out.len();
+                let mut separator = "";
+                let kept = |c: char| c.is_ascii_alphanumeric() || c == ':' || c == '_';
+                for token in name.split(|c| !kept(c)).filter(|t| !t.is_empty()) {
+                    if out.len() > before || token.starts_with(|c: char| c.is_ascii_digit()) {
+                        // Between what was apart, and because a metric's name does not start with a digit.
+                        separator = "_";
+                    }
+                    out.push_str(separator);
+                    out.push_str(token);
+                }
+                let named = out[before..].bytes().any(|b| b != b'_');
+                if !named {
+                    out.truncate(before);
+                }
+                named
+            }
+            Self::NoUtf8EscapingWithSuffixes => {
+                write_utf8_name(name, unit, kind, out);
+                !name.is_empty()
+            }
+            Self::NoTranslation => {
+                out.push_str(name);
+                !name.is_empty()
+            }
+        }
+    }
+
+    /// Appends a label's name; false, with nothing written, where nothing of it is left.
+    pub fn write_label_name(self, name: &str, out: &mut String) -> bool {
+        match self {
+            Self::UnderscoreEscapingWithSuffixes | Self::UnderscoreEscapingWithoutSuffixes => {
+                write_label_name(name, out)
+            }
+            Self::NoUtf8EscapingWithSuffixes | Self::NoTranslation => {
+                out.push_str(name);
+                !name.is_empty()
+            }
+        }
+    }
+}
+
+/// The name with its own characters and Prometheus' suffixes; one that it ends with already moves to its place.
+fn write_utf8_name(name: &str, unit: &str, kind: Kind, out: &mut String) {
+    let cut = |name: &mut &str, suffix: &str| {
+        if name.len() > suffix.len() + 1
+            && name.ends_with(suffix)
+            && name.is_char_boundary(name.len() - suffix.len() - 1)
+        {
+            *name = &name[..name.len() - suffix.len() - 1];
+        }
+    };
+    let mut name = name;
+    let last = match kind {
+        Kind::Counter => Some("total"),
+        Kind::Gauge if unit == "1" => Some("ratio"),
+        _ => None,
+    };
+    if let Some(last) = last {
+        cut(&mut name, last);
+    }
+    let (main, per) = unit_suffixes(unit);
+    let per = per.map(|per| format!("per_{per}"));
+    if let Some(per) = &per {
+        cut(&mut name, per);
+    }
+    out.push_str(name);
+    let main = main.filter(|main| !main.is_empty() && !name.ends_with(main));
+    for suffix in main.into_iter().chain(per.as_deref()).chain(last) {
+        out.push('_');
+        out.push_str(suffix);
+    }
+}
+
 /// What Prometheus' metadata calls a unit: `seconds`, `bytes_per_second`; empty where there is nothing to call.
 ///
 /// ```

@@ -31,6 +31,24 @@ pub enum DecodeError {
         /// The field's number.
         field: u32,
     },
+    /// A reference to a symbol that the message does not bring along.
+    #[error("symbol {reference} is referred to, and the message has {symbols} symbols")]
+    Symbol {
+        /// The reference.
+        reference: u64,
+        /// How many symbols there are.
+        symbols: usize,
+    },
+    /// More of something than any sender needs.
+    #[error("{message} has more than {limit} {what}")]
+    TooMany {
+        /// What was being read.
+        message: &'static str,
+        /// What there is too much of.
+        what: &'static str,
+        /// As many as are read.
+        limit: usize,
+    },
     /// Values or groups nested beyond what any sender needs.
     #[error("{message} is nested more than {limit} levels deep")]
     TooDeep {

@@ -1,9 +1,11 @@
-//! Prometheus remote write 1.0: `prometheus.WriteRequest`, after and before its snappy block compression.
+//! Prometheus remote write: `prometheus.WriteRequest` (1.0) and `io.prometheus.write.v2.Request` (2.0), after and before their
+//! compression.
 
 pub mod read;
+pub mod v2;
 pub mod write;
 
-/// The `type` of a metric's metadata, by `prometheus.MetricMetadata.MetricType`.
+/// The `type` of a metric's metadata, by `prometheus.MetricMetadata.MetricType`; the numbers of 2.0 are the same.
 pub(crate) const TYPES: [&str; 8] = [
     "unknown",
     "counter",

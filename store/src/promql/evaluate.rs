@@ -13,6 +13,7 @@ use super::grid::Grid;
 use super::plan::{self, Kind, Node, Surroundings};
 use super::select::Yield;
 use super::source::Source;
+use super::stack;
 use super::text::{self, Place};
 use super::vector::{Budget, Table, Vector, is_absent};
 use super::{Answer, Deadline, EngineOptions, Point, QueryOptions, Stats, Value};
@@ -157,6 +158,10 @@ impl Env<'_> {
 
 impl<'a> Env<'a> {
     pub(super) fn eval(&'a self, node: &'a Node, grid: Grid) -> Result<Data<'a>, QueryError> {
+        stack::deeper(|| self.level(node, grid))
+    }
+
+    fn level(&'a self, node: &'a Node, grid: Grid) -> Result<Data<'a>, QueryError> {
         Ok(match node {
             Node::Number(number) => Data::Scalar(vec![*number; grid.count]),
             Node::Text(text) => Data::Text(text.clone()),

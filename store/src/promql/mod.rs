@@ -35,6 +35,7 @@ mod pattern;
 mod plan;
 mod select;
 mod source;
+mod stack;
 mod subquery;
 mod text;
 mod vector;
@@ -84,7 +85,7 @@ impl Default for EngineOptions {
             timeout: Duration::from_secs(120),
             experimental: false,
             max_query_bytes: 256 << 10,
-            max_depth: 250,
+            max_depth: 1000,
             subquery_step_ms: 60 * 1000,
         }
     }
@@ -110,6 +111,12 @@ impl Deadline {
     /// Ends the query at its next check; clones of this deadline share the wish.
     pub fn cancel(&self) {
         self.canceled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the query has to end now.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.check().is_err()
     }
 
     fn no_later_than(&self, at: Instant) -> Self {
@@ -316,4 +323,15 @@ pub fn parse_selector(selector: &str) -> Result<Vec<crate::Matcher>, QueryError>
         }
         _ => Err(QueryError::Parse(format!("{selector:?} is no series selector"))),
     }
+}
+
+/// The matchers of every selector in an expression, in the order of its text, those of subqueries and ranges among them.
+///
+/// # Errors
+/// As [`parse`].
+pub fn selectors(expr: &str) -> Result<Vec<Vec<crate::Matcher>>, QueryError> {
+    let (parsed, _) = evaluate::parse(&EngineOptions::default(), expr)?;
+    let mut found = Vec::new();
+    plan::selectors(&parsed, &mut found)?;
+    Ok(found)
 }

@@ -10,8 +10,8 @@ use promql_parser::parser::{
 
 use super::error::QueryError;
 use super::function::{Elementwise, RangeFunction};
-use super::pattern;
 use super::text::Place;
+use super::{pattern, stack};
 use crate::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 /// One step of the evaluation.
@@ -260,6 +260,10 @@ fn part_kind(expr: &Expr) -> Kind {
 
 impl Lower<'_> {
     fn expr(&mut self, expr: &Expr) -> Result<Part, QueryError> {
+        stack::deeper(|| self.level(expr))
+    }
+
+    fn level(&mut self, expr: &Expr) -> Result<Part, QueryError> {
         match expr {
             Expr::Paren(inner) => self.expr(&inner.expr),
             Expr::NumberLiteral(number) => Ok(Part {
@@ -737,4 +741,38 @@ fn known_in_3_5(name: &str) -> bool {
             | "start_timestamp"
             | "ts_of_first_over_time"
     )
+}
+
+/// Adds the matchers of every selector within `expr` to `found`.
+pub(super) fn selectors(expr: &Expr, found: &mut Vec<Vec<Matcher>>) -> Result<(), QueryError> {
+    let mut of = |selector: &VectorSelector| -> Result<(), QueryError> {
+        found.push(matchers(selector.name.as_deref(), &selector.matchers)?);
+        Ok(())
+    };
+    match expr {
+        Expr::VectorSelector(selector) => return of(selector),
+        Expr::MatrixSelector(matrix) => return of(&matrix.vs),
+        _ => {}
+    }
+    stack::deeper(|| match expr {
+        Expr::Paren(inner) => selectors(&inner.expr, found),
+        Expr::Unary(inner) => selectors(&inner.expr, found),
+        Expr::Subquery(inner) => selectors(&inner.expr, found),
+        Expr::Binary(binary) => {
+            selectors(&binary.lhs, found)?;
+            selectors(&binary.rhs, found)
+        }
+        Expr::Aggregate(aggregate) => {
+            if let Some(param) = &aggregate.param {
+                selectors(param, found)?;
+            }
+            selectors(&aggregate.expr, found)
+        }
+        Expr::Call(call) => call.args.args.iter().try_for_each(|arg| selectors(arg, found)),
+        Expr::VectorSelector(_)
+        | Expr::MatrixSelector(_)
+        | Expr::NumberLiteral(_)
+        | Expr::StringLiteral(_)
+        | Expr::Extension(_) => Ok(()),
+    })
 }

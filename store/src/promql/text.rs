@@ -2,7 +2,7 @@
 //!
 //! What is rewritten: strings in backticks, whose backslashes the parser takes for escapes, become ordinary strings;
 //! zero offsets lose their unit. What is refused here, because the parser would panic on it or read it as zero:
-//! durations out of range. Depth is bounded before parsing, so that no later recursion can exhaust the stack.
+//! durations out of range. Depth is bounded before parsing, and what then recurses does it on a stack that grows ([`super::stack`]).
 
 use super::error::QueryError;
 

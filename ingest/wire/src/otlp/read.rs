@@ -91,6 +91,8 @@ pub struct ScopeMetrics<'a> {
     pub name: &'a str,
     /// Version of the scope, often empty.
     pub version: &'a str,
+    /// URL of the schema that its names follow, often empty.
+    pub schema_url: &'a str,
     /// Attributes of the scope.
     pub attributes: Attributes<'a>,
 }
@@ -99,11 +101,13 @@ impl<'a> ScopeMetrics<'a> {
     const NAME: &'static str = "ScopeMetrics";
 
     fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut scope: &[u8] = &[];
+        let (mut scope, mut schema_url): (&[u8], &str) = (&[], "");
         for field in Fields::new(Self::NAME, bytes) {
             let field = field?;
-            if field.number == 1 {
-                scope = field.bytes()?;
+            match field.number {
+                1 => scope = field.bytes()?,
+                3 => schema_url = field.text()?,
+                _ => {}
             }
         }
         let (mut name, mut version) = ("", "");
@@ -124,6 +128,7 @@ impl<'a> ScopeMetrics<'a> {
             bytes,
             name,
             version,
+            schema_url,
             attributes,
         })
     }
@@ -300,6 +305,8 @@ pub struct NumberPoint<'a> {
     pub value: Option<f64>,
     /// Whether the sender says that the series has gone ([`FLAG_NO_RECORDED_VALUE`]).
     pub gone: bool,
+    /// Whether it has exemplars.
+    pub has_exemplars: bool,
     /// What tells this point's series from the metric's others.
     pub attributes: Attributes<'a>,
 }
@@ -319,6 +326,7 @@ impl<'a> NumberPoint<'a> {
             time_unix_nano: 0,
             value: None,
             gone: false,
+            has_exemplars: false,
             attributes,
         };
         for field in Fields::new(Self::NAME, bytes) {
@@ -327,12 +335,63 @@ impl<'a> NumberPoint<'a> {
                 2 => point.start_unix_nano = field.fixed64()?,
                 3 => point.time_unix_nano = field.fixed64()?,
                 4 => point.value = Some(field.double()?),
+                5 => point.has_exemplars = true,
                 6 => point.value = Some(field.fixed64()? as i64 as f64),
                 8 => point.gone = is_gone(field)?,
                 _ => {}
             }
         }
         Ok(point)
+    }
+
+    /// Single observations behind the value.
+    #[must_use]
+    pub fn exemplars(&self) -> Messages<'a, Exemplar<'a>> {
+        Messages::new(Self::NAME, self.attributes.bytes, 5, Exemplar::read)
+    }
+}
+
+/// One observation behind a point, with the trace that it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Exemplar<'a> {
+    /// When it was observed, nanoseconds since 1970.
+    pub time_unix_nano: u64,
+    /// What was observed; `None` where the sender gives no value.
+    pub value: Option<f64>,
+    /// 16 bytes; empty where there is no trace.
+    pub trace_id: &'a [u8],
+    /// 8 bytes; empty where there is no trace.
+    pub span_id: &'a [u8],
+    /// Attributes of the observation that the point does not have.
+    pub attributes: Attributes<'a>,
+}
+
+impl<'a> Exemplar<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let message = "Exemplar";
+        let mut exemplar = Self {
+            time_unix_nano: 0,
+            value: None,
+            trace_id: &[],
+            span_id: &[],
+            attributes: Attributes {
+                message,
+                bytes,
+                number: 7,
+            },
+        };
+        for field in Fields::new(message, bytes) {
+            let field = field?;
+            match field.number {
+                2 => exemplar.time_unix_nano = field.fixed64()?,
+                3 => exemplar.value = Some(field.double()?),
+                4 => exemplar.span_id = field.bytes()?,
+                5 => exemplar.trace_id = field.bytes()?,
+                6 => exemplar.value = Some(field.fixed64()? as i64 as f64),
+                _ => {}
+            }
+        }
+        Ok(exemplar)
     }
 }
 
@@ -354,6 +413,8 @@ pub struct HistogramPoint<'a> {
     pub sum: Option<f64>,
     /// Whether the sender says that the series has gone.
     pub gone: bool,
+    /// Whether it has exemplars.
+    pub has_exemplars: bool,
     /// What tells this point's series from the metric's others.
     pub attributes: Attributes<'a>,
 }
@@ -374,6 +435,7 @@ impl<'a> HistogramPoint<'a> {
             count: 0,
             sum: None,
             gone: false,
+            has_exemplars: false,
             attributes,
         };
         for field in Fields::new(Self::NAME, bytes) {
@@ -383,11 +445,18 @@ impl<'a> HistogramPoint<'a> {
                 3 => point.time_unix_nano = field.fixed64()?,
                 4 => point.count = field.fixed64()?,
                 5 => point.sum = Some(field.double()?),
+                8 => point.has_exemplars = true,
                 10 => point.gone = is_gone(field)?,
                 _ => {}
             }
         }
         Ok(point)
+    }
+
+    /// Single observations behind the counts.
+    #[must_use]
+    pub fn exemplars(&self) -> Messages<'a, Exemplar<'a>> {
+        Messages::new(Self::NAME, self.bytes, 8, Exemplar::read)
     }
 
     /// Counts by bucket, one more than there are bounds; not cumulative.
@@ -579,7 +648,7 @@ pub struct Numbers<'a> {
 }
 
 impl<'a> Numbers<'a> {
-    fn new(message: &'static str, bytes: &'a [u8], number: u32, varint: bool) -> Self {
+    pub(crate) fn new(message: &'static str, bytes: &'a [u8], number: u32, varint: bool) -> Self {
         Self {
             fields: Fields::new(message, bytes),
             number,

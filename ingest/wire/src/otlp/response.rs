@@ -52,13 +52,22 @@ pub fn read_export_response(body: &[u8]) -> Result<(u64, &str), DecodeError> {
     Ok((rejected, message))
 }
 
-/// Bytes of a `google.rpc.Status`; `code` is gRPC's, such as 3 for an invalid argument.
+/// Bytes of a `google.rpc.Status`; `code` is gRPC's, such as 3 for an invalid argument. `retry_after_seconds` adds a
+/// `google.rpc.RetryInfo`, which tells a sender that the same request may be sent again.
 #[must_use]
-pub fn status(code: u32, message: &str) -> Vec<u8> {
+pub fn status(code: u32, message: &str, retry_after_seconds: Option<u16>) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 8);
     put_varint_field(&mut out, 1, u64::from(code));
     if !message.is_empty() {
         put_bytes_field(&mut out, 2, message.as_bytes());
+    }
+    if let Some(seconds) = retry_after_seconds {
+        let (mut duration, mut info, mut any) = (Vec::new(), Vec::new(), Vec::new());
+        put_varint_field(&mut duration, 1, u64::from(seconds));
+        put_bytes_field(&mut info, 1, &duration);
+        put_bytes_field(&mut any, 1, b"type.googleapis.com/google.rpc.RetryInfo");
+        put_bytes_field(&mut any, 2, &info);
+        put_bytes_field(&mut out, 3, &any);
     }
     out
 }

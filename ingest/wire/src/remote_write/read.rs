@@ -51,7 +51,7 @@ pub struct Series<'a> {
     // How many bytes the labels at the start take, and whether there are others further on.
     labels_end: usize,
     scattered: bool,
-    /// How many exemplars it carries; their content is not read.
+    /// How many exemplars it carries.
     pub exemplars: u32,
     /// How many native histograms it carries; their content is not read.
     pub histograms: u32,
@@ -88,18 +88,7 @@ impl<'a> Series<'a> {
 
     /// Name and value of each label, in the sender's order.
     pub fn labels(&self) -> impl Iterator<Item = Result<(&'a str, &'a str), DecodeError>> + use<'a> {
-        submessages(Self::NAME, self.bytes, 1).map(|bytes| {
-            let (mut name, mut value) = ("", "");
-            for field in Fields::new("Label", bytes?) {
-                let field = field?;
-                match field.number {
-                    1 => name = field.text()?,
-                    2 => value = field.text()?,
-                    _ => {}
-                }
-            }
-            Ok((name, value))
-        })
+        submessages(Self::NAME, self.bytes, 1).map(|bytes| label(bytes?))
     }
 
     /// All labels as the sender encoded them, one after the other, for a hash over them; nothing inside them is checked. `None`
@@ -129,6 +118,59 @@ impl<'a> Series<'a> {
             Ok((at_ms, value))
         })
     }
+
+    /// The exemplars, in the sender's order.
+    pub fn exemplars(&self) -> impl Iterator<Item = Result<Exemplar<'a>, DecodeError>> + use<'a> {
+        submessages(Self::NAME, self.bytes, 3).map(|bytes| {
+            let bytes = bytes?;
+            let mut exemplar = Exemplar {
+                bytes,
+                at_ms: 0,
+                value: 0.0,
+            };
+            for field in Fields::new(Exemplar::NAME, bytes) {
+                let field = field?;
+                match field.number {
+                    2 => exemplar.value = field.double()?,
+                    3 => exemplar.at_ms = field.varint()? as i64,
+                    _ => {}
+                }
+            }
+            Ok(exemplar)
+        })
+    }
+}
+
+/// One observation behind a sample, with the trace that it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Exemplar<'a> {
+    bytes: &'a [u8],
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// The observed value.
+    pub value: f64,
+}
+
+impl<'a> Exemplar<'a> {
+    const NAME: &'static str = "Exemplar";
+
+    /// Name and value of each label of the exemplar itself.
+    pub fn labels(&self) -> impl Iterator<Item = Result<(&'a str, &'a str), DecodeError>> + use<'a> {
+        submessages(Self::NAME, self.bytes, 1).map(|bytes| label(bytes?))
+    }
+}
+
+fn label(bytes: &[u8]) -> Result<(&str, &str), DecodeError> {
+    let (mut name, mut value) = ("", "");
+    for field in Fields::new("Label", bytes) {
+        let field = field?;
+        match field.number {
+            1 => name = field.text()?,
+            2 => value = field.text()?,
+            _ => {}
+        }
+    }
+    Ok((name, value))
 }
 
 /// What a metric is.
@@ -169,7 +211,7 @@ impl<'a> Metadata<'a> {
     }
 }
 
-fn submessages<'a>(
+pub(crate) fn submessages<'a>(
     message: &'static str,
     bytes: &'a [u8],
     number: u32,
