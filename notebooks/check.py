@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 def flush(binary, data):
     """All acknowledged samples into parts, which is what notebooks read."""
-    command = [binary, "serve", "--data", data, "--listen", "127.0.0.1:0", "--otlp-http", "off"]
+    command = [binary, "serve", "--data", data, "--listen", "127.0.0.1:0", "--otlp-http", "off", "--flight-sql", "off"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         url = server.stdout.readline().split()[2]

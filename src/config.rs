@@ -18,6 +18,7 @@ use wire::prometheus::Translation;
 /// otlp_http = "127.0.0.1:4318"        # or "off"
 /// otlp_grpc = "127.0.0.1:4317"        # or "off"
 /// cors_origins = ["https://grafana.example"]
+/// flight_sql = "127.0.0.1:9751"       # or "off"
 /// rules = ["/etc/foreshock/rules/*.yml"]
 /// scrape_config = "/etc/foreshock/prometheus.yml"
 ///
@@ -29,6 +30,10 @@ use wire::prometheus::Translation;
 /// [[store.retention]]                 # series that are kept for a shorter time
 /// match = '{__name__=~"debug_.*"}'
 /// days = 7
+///
+/// [sql]
+/// memory_mib = 512
+/// timeout_seconds = 60
 ///
 /// [predict]
 /// budget_per_host_day = 0.02
@@ -55,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) otlp_grpc: Listen,
     /// Origins whose pages may read and query here from a browser; none by default.
     pub(crate) cors_origins: Vec<String>,
+    /// Arrow Flight SQL, or `off`.
+    pub(crate) flight_sql: Listen,
     /// Listen beyond loopback although no tokens are configured.
     pub(crate) insecure: bool,
     /// A Prometheus configuration whose `scrape_configs` are scraped.
@@ -63,6 +70,7 @@ pub(crate) struct Config {
     pub(crate) rules: Vec<String>,
     pub(crate) otlp: OtlpConfig,
     pub(crate) store: StoreConfig,
+    pub(crate) sql: SqlConfig,
     pub(crate) predict: PredictConfig,
     pub(crate) notify: NotifyConfig,
     pub(crate) receiver: Vec<ReceiverConfig>,
@@ -137,6 +145,22 @@ impl StoreConfig {
     }
 }
 
+/// Bounds of SQL, over HTTP and Flight SQL alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SqlConfig {
+    /// MiB that all queries together may hold; sorts, joins and aggregations spill to `<data>/spill` beyond it.
+    pub(crate) memory_mib: u32,
+    /// MiB that they may spill at once.
+    pub(crate) spill_mib: u32,
+    /// Seconds that one query may take.
+    pub(crate) timeout_seconds: u32,
+    /// Rows of one answer over HTTP; what is beyond is cut off, and the answer says so.
+    pub(crate) rows_max: u32,
+    /// Queries that run at once; the others wait.
+    pub(crate) queries_max: u32,
+}
+
 /// How hosts are scored.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -193,11 +217,13 @@ impl Default for Config {
             otlp_http: Listen::On(SocketAddr::from(([127, 0, 0, 1], 4318))),
             otlp_grpc: Listen::On(SocketAddr::from(([127, 0, 0, 1], 4317))),
             cors_origins: Vec::new(),
+            flight_sql: Listen::On(SocketAddr::from(([127, 0, 0, 1], 9751))),
             insecure: false,
             scrape_config: None,
             rules: Vec::new(),
             otlp: OtlpConfig::default(),
             store: StoreConfig::default(),
+            sql: SqlConfig::default(),
             predict: PredictConfig::default(),
             notify: NotifyConfig::default(),
             receiver: Vec::new(),
@@ -226,6 +252,18 @@ impl Default for StoreConfig {
     }
 }
 
+impl Default for SqlConfig {
+    fn default() -> Self {
+        Self {
+            memory_mib: 512,
+            spill_mib: 10_240,
+            timeout_seconds: 60,
+            rows_max: 1_000_000,
+            queries_max: 8,
+        }
+    }
+}
+
 impl Default for PredictConfig {
     fn default() -> Self {
         Self {
@@ -247,10 +285,15 @@ impl Config {
     /// What no single key can say.
     pub(crate) fn check(&self) -> Result<()> {
         self.otlp.options()?;
-        let outside = [Some(self.listen), self.otlp_http.address(), self.otlp_grpc.address()]
-            .into_iter()
-            .flatten()
-            .find(|a| !a.ip().is_loopback());
+        let outside = [
+            Some(self.listen),
+            self.otlp_http.address(),
+            self.otlp_grpc.address(),
+            self.flight_sql.address(),
+        ]
+        .into_iter()
+        .flatten()
+        .find(|a| !a.ip().is_loopback());
         if let Some(address) = outside
             && !self.insecure
         {
@@ -266,6 +309,10 @@ impl Config {
             );
         }
         self.store.rules()?;
+        let sql = &self.sql;
+        if [sql.memory_mib, sql.timeout_seconds, sql.rows_max, sql.queries_max].contains(&0) {
+            bail!("sql.memory_mib, sql.timeout_seconds, sql.rows_max and sql.queries_max must be at least 1");
+        }
         if self.predict.round_seconds == 0 {
             bail!("predict.round_seconds must be at least 1");
         }

@@ -44,8 +44,8 @@ pub(crate) struct Arguments {
     /// OTLP over gRPC on its customary port; it is taken at the other ports as well.
     #[arg(long, value_name = "HOST:PORT|off")]
     otlp_grpc: Option<Listen>,
-    /// Arrow Flight SQL; this version has none, so only `off` is understood.
-    #[arg(long, value_name = "off")]
+    /// Arrow Flight SQL, for ADBC, JDBC and Grafana's Flight SQL plug-in.
+    #[arg(long, value_name = "HOST:PORT|off")]
     flight_sql: Option<Listen>,
     /// A Prometheus configuration whose `scrape_configs` are scraped: static targets and files of targets.
     #[arg(long, value_name = "FILE")]
@@ -76,15 +76,11 @@ impl Arguments {
         if let Some(path) = &self.scrape_config {
             config.scrape_config = Some(path.clone());
         }
+        config.flight_sql = self.flight_sql.unwrap_or(config.flight_sql);
         config.rules.extend(self.rules.iter().cloned());
         config.insecure |= self.insecure;
         config.store.retention_days = self.retention_days.unwrap_or(config.store.retention_days);
         config.store.retention_bytes = self.retention_bytes.unwrap_or(config.store.retention_bytes);
-        for (flag, value) in [("--flight-sql", self.flight_sql)] {
-            if matches!(value, Some(Listen::On(_))) {
-                bail!("{flag} is not available in this version; say `{flag} off`, or leave it out, and use HTTP");
-            }
-        }
         config.check()?;
         Ok(config)
     }
@@ -160,7 +156,7 @@ impl Server {
         let app = App::new(AppParts {
             tenants: Arc::clone(&tenants),
             engine,
-            sql: Arc::new(sql_engine()?),
+            sql: Arc::new(sql_engine(config)?),
             board,
             clock: Clock::new(now_ms),
             metrics: Arc::new(move || own.text()),
@@ -177,6 +173,7 @@ impl Server {
                 Arc::new(move || scraper.as_deref().map(targets::scraped).unwrap_or_default())
             },
         });
+        let flight = api::flight_router(&app);
         let router = api::router(app).merge(write.clone());
         let mut tasks = Vec::new();
         let port = tokio.block_on(bind(config.listen))?;
@@ -191,6 +188,10 @@ impl Server {
         }
         if let Some(scraper) = scraper {
             tasks.push(tokio.spawn(scraper.run(stopping.clone())));
+        }
+        if let Some(address) = config.flight_sql.address() {
+            let port = tokio.block_on(bind(address))?;
+            tasks.push(tokio.spawn(port.serve(flight, Connections::default(), stopping.clone())));
         }
         tasks.push(tokio.spawn(Arc::clone(&runtimes).deliver(stopping.clone())));
         let rounds = {
@@ -286,13 +287,23 @@ pub(crate) fn wait_for_stop(server: &Server) -> Result<()> {
 
 async fn bind(address: SocketAddr) -> Result<Port> {
     Port::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; is another foreshock or OpenTelemetry Collector there? (--listen, --otlp-http off, --otlp-grpc off)")
+        format!("cannot listen on {address}; is another foreshock or OpenTelemetry Collector there? (--listen, --otlp-http off, --otlp-grpc off, --flight-sql off)")
     })
 }
 
 /// SQL over samples, with the tables that lie in a tenant's state beside them.
-fn sql_engine() -> Result<SqlEngine> {
-    let engine = SqlEngine::new(SqlOptions::default()).context("cannot set up SQL")?;
+fn sql_engine(config: &Config) -> Result<SqlEngine> {
+    let bounds = &config.sql;
+    let options = SqlOptions {
+        memory_bytes: (bounds.memory_mib as usize) << 20,
+        spill_dir: Some(config.data.join("spill")),
+        spill_bytes_max: u64::from(bounds.spill_mib) << 20,
+        timeout: Duration::from_secs(u64::from(bounds.timeout_seconds)),
+        rows_max: bounds.rows_max as usize,
+        queries_max: bounds.queries_max as usize,
+        ..SqlOptions::default()
+    };
+    let engine = SqlEngine::new(options).context("cannot set up SQL")?;
     api::tables::register(engine).context("cannot set up the tables of SQL")
 }
 

@@ -173,6 +173,10 @@ impl App {
         &self.0.parts.sql
     }
 
+    pub(crate) fn sql_shared(&self) -> Arc<SqlEngine> {
+        Arc::clone(&self.0.parts.sql)
+    }
+
     pub(crate) fn tenants(&self) -> &Arc<Tenants> {
         &self.0.parts.tenants
     }

@@ -45,7 +45,7 @@ mod work;
 pub use app::{App, AppParts, Build, Limits, Scraped, ScrapedTarget};
 pub use board::Board;
 pub use params::{DEFAULT_TENANT, TENANT_HEADER};
-pub use router::router;
+pub use router::{flight_router, router};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Every route in one table.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
@@ -121,6 +123,15 @@ pub fn router(app: App) -> Router {
         .layer(from_fn(guard::catch_panic))
         .layer(from_fn(guard::count))
         .with_state(app)
+}
+
+/// Flight SQL over the same tenants and the same engine, for a port of its own: gRPC, so HTTP/2 without TLS.
+pub fn flight_router(app: &App) -> Router {
+    let service = ::sql::flight::server(app.sql_shared(), Arc::clone(app.tenants()));
+    Router::new()
+        .route_service(&format!("/{}/{{*method}}", ::sql::flight::SERVICE), service)
+        .layer(from_fn(guard::catch_panic))
+        .layer(from_fn(guard::count))
 }
 
 async fn healthy() -> &'static str {

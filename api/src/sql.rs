@@ -1,79 +1,167 @@
-//! SQL over a tenant's samples, as JSON rows, CSV or an Arrow stream.
+//! SQL over a tenant's samples, as JSON rows, CSV or an Arrow stream, sent as they are found.
+//!
+//! What fails before the rows of the first two batches are there has a status of its own. What fails later cuts the answer off:
+//! its body ends without its proper end, which every HTTP client reports.
 
-use std::sync::Arc;
+mod encode;
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::csv;
-use arrow::error::ArrowError;
-use arrow::ipc::writer::StreamWriter;
-use arrow::json::WriterBuilder;
-use arrow::json::writer::JsonArray;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, Request, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
+use futures::Stream;
+use futures::stream::try_unfold;
 use serde::Deserialize;
-use sql::{Answer, SqlError, SqlErrorKind};
-use store::Store;
+use sql::{Query, RowStream, SqlError, SqlErrorKind};
 
 use crate::app::App;
-use crate::number;
-use crate::params::{Scope, Told};
+use crate::params::{Params, Scope, Told};
 use crate::problem::{Kind, Problem};
-use crate::prometheus::list;
 use crate::work::blocking;
+use encode::{Encoder, Format};
 
-/// Says in CSV and Arrow answers, which have no room for it, that rows were cut off.
+/// Most rows of the answer: one in CSV or Arrow that has as many may be cut off, and has no place to say so.
+const ROWS_MAX: HeaderName = HeaderName::from_static("x-foreshock-rows-max");
+/// Says so where it is known before the first row is sent.
 const TRUNCATED: HeaderName = HeaderName::from_static("x-foreshock-truncated");
+/// Batches that are looked at before the status is sent.
+const AHEAD: usize = 2;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
     query: String,
+    #[serde(default)]
+    format: Option<String>,
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    timeout: Option<String>,
 }
 
-/// `GET /api/v1/sql?query=`, `POST /api/v1/sql` with a form or `{"query": ...}`
+impl Asked {
+    fn of(params: &Params) -> Result<Self, Problem> {
+        let text = |name| params.get(name).map(str::to_owned);
+        Ok(Self {
+            query: text("query").unwrap_or_default(),
+            format: text("format"),
+            limit: params.limit("limit")?,
+            timeout: text("timeout"),
+        })
+    }
+}
+
+/// `GET /api/v1/sql?query=`, `POST /api/v1/sql` with a form or `{"query": ...}`; `format`, `limit` and `timeout` besides.
 pub(crate) async fn query(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let format = Format::of(request.headers());
-    let is_json = request
-        .headers()
+    let headers = request.headers().clone();
+    let is_json = headers
         .get(CONTENT_TYPE)
         .is_some_and(|v| v.as_bytes().starts_with(b"application/json"));
-    let (store, query) = if is_json {
+    let (store, asked) = if is_json {
         let Told { store, body, .. } = Told::<Asked>::from_request(request, &app).await?;
-        (store, body.query)
+        (store, body)
     } else {
         let Scope { store, params, .. } = Scope::read(&app, request).await?;
-        (store, params.get("query").unwrap_or("").to_owned())
+        (store, Asked::of(&params)?)
     };
-    if query.trim().is_empty() {
+    if asked.query.trim().is_empty() {
         return Err(Problem::invalid("parameter \"query\" is missing")
             .hint("GET /api/v1/sql?query=SELECT..., or POST {\"query\": \"SELECT ...\"}"));
     }
-    let answer = execute(&app, &store, &query).await?;
-    let truncated = answer.truncated;
-    let body = blocking(move || {
-        format
-            .write(&answer)
-            .map_err(|error| Problem::from_error(Kind::Internal, &error))
-    })
-    .await?;
-    let mut response = Response::new(Body::from(body));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    let format = Format::of(asked.format.as_deref(), &headers)?;
+    let query = Query {
+        sql: &asked.query,
+        rows_max: asked.limit.filter(|limit| *limit > 0),
+        timeout: asked.timeout.as_deref().map(timeout).transpose()?,
+    };
+    // The engine bounds memory, rows, time and queries at once by itself, and stops when the stream is dropped.
+    let mut rows = app.sql().stream(&store, query).await?;
+    let mut ahead = VecDeque::new();
+    let mut ended = false;
+    while ahead.len() < AHEAD && !ended {
+        match rows.next().await {
+            Some(batch) => ahead.push_back(batch?),
+            None => ended = true,
+        }
+    }
+    let (truncated, rows_max) = (ended && rows.truncated(), rows.rows_max());
+    let encoder = Encoder::new(format, rows.schema()).map_err(|error| Problem::from_error(Kind::Execution, &error))?;
+    let answer = Sending {
+        rows,
+        ahead,
+        encoder: Some(encoder),
+    };
+    let mut response = Response::new(Body::from_stream(answer.bytes()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(ROWS_MAX, HeaderValue::from(rows_max));
     if truncated {
-        response
-            .headers_mut()
-            .insert(TRUNCATED, HeaderValue::from_static("true"));
+        headers.insert(TRUNCATED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
 
-async fn execute(app: &App, store: &Arc<Store>, query: &str) -> Result<Answer, Problem> {
-    // The engine bounds memory, rows, time and queries at once by itself, and stops when this is dropped.
-    Ok(app.sql().query(store, query).await?)
+fn timeout(text: &str) -> Result<Duration, Problem> {
+    crate::params::parse_duration(text)
+        .and_then(|millis| u64::try_from(millis).ok())
+        .filter(|millis| *millis > 0)
+        .map(Duration::from_millis)
+        .ok_or_else(|| {
+            Problem::invalid(format!("parameter \"timeout\": {text:?} is no duration")).hint("for example timeout=10s")
+        })
+}
+
+/// An answer on its way out.
+struct Sending {
+    rows: RowStream,
+    ahead: VecDeque<RecordBatch>,
+    // Taken when the end was written.
+    encoder: Option<Encoder>,
+}
+
+impl Sending {
+    /// The pieces of the body, made when the connection can take them.
+    fn bytes(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        try_unfold(self, |mut sending| async move {
+            match sending.next_piece().await {
+                Ok(piece) => Ok(piece.map(|piece| (piece, sending))),
+                Err(problem) => {
+                    tracing::warn!(detail = problem.detail(), "an answer of SQL was cut off");
+                    Err(io::Error::other(problem.detail().to_owned()))
+                }
+            }
+        })
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Problem> {
+        let Some(mut encoder) = self.encoder.take() else {
+            return Ok(None);
+        };
+        let batch = match self.ahead.pop_front() {
+            Some(batch) => Some(batch),
+            None => self.rows.next().await.transpose()?,
+        };
+        let truncated = self.rows.truncated();
+        // Writing text takes its time, and the threads that serve sockets have none.
+        let (encoder, piece) = blocking(move || {
+            let written = match &batch {
+                Some(batch) => encoder.batch(batch),
+                None => encoder.end(truncated),
+            };
+            written.map_err(|error| Problem::from_error(Kind::Internal, &error))?;
+            let piece = encoder.take();
+            Ok((batch.is_some().then_some(encoder), piece))
+        })
+        .await?;
+        self.encoder = encoder;
+        Ok(Some(piece.into()))
+    }
 }
 
 impl From<SqlError> for Problem {
@@ -89,84 +177,3 @@ impl From<SqlError> for Problem {
         Self::from_error(kind, &error).maybe_hint(error.hint())
     }
 }
-
-/// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Json,
-    Csv,
-    Arrow,
-}
-
-impl Format {
-    /// The first of ours that the caller accepts, JSON where he does not say.
-    fn of(headers: &HeaderMap) -> Self {
-        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let of_type = |accepted: &str| match accepted.split(';').next().unwrap_or("").trim() {
-            "application/json" | "application/*" | "*/*" => Some(Self::Json),
-            "text/csv" | "text/*" => Some(Self::Csv),
-            "application/vnd.apache.arrow.stream" => Some(Self::Arrow),
-            _ => None,
-        };
-        accept.split(',').find_map(of_type).unwrap_or(Self::Json)
-    }
-
-    const fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Csv => "text/csv; charset=utf-8",
-            Self::Arrow => "application/vnd.apache.arrow.stream",
-        }
-    }
-
-    fn write(self, rows: &Answer) -> Result<Vec<u8>, ArrowError> {
-        match self {
-            Self::Json => json(rows),
-            Self::Csv => {
-                let mut writer = csv::Writer::new(Vec::new());
-                if rows.batches.is_empty() {
-                    writer.write(&RecordBatch::new_empty(Arc::clone(&rows.schema)))?;
-                }
-                rows.batches.iter().try_for_each(|batch| writer.write(batch))?;
-                Ok(writer.into_inner())
-            }
-            Self::Arrow => {
-                let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema)?;
-                rows.batches.iter().try_for_each(|batch| writer.write(batch))?;
-                writer.into_inner()
-            }
-        }
-    }
-}
-
-/// `{"columns":[{"name","type"}],"rows":[{...}],"truncated":false}`; the list of columns keeps their order.
-fn json(rows: &Answer) -> Result<Vec<u8>, ArrowError> {
-    let mut out = br#"{"columns":"#.to_vec();
-    list(&mut out, rows.schema.fields(), |out, field| {
-        out.extend_from_slice(br#"{"name":"#);
-        number::string(out, field.name());
-        out.extend_from_slice(br#","type":"#);
-        number::string(out, &field.data_type().to_string());
-        out.push(b'}');
-    });
-    out.extend_from_slice(br#","rows":"#);
-    let mut writer = WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .build::<_, JsonArray>(out);
-    let batches: Vec<&RecordBatch> = rows.batches.iter().collect();
-    writer.write_batches(&batches)?;
-    writer.finish()?;
-    let mut out = writer.into_inner();
-    if batches.iter().all(|batch| batch.num_rows() == 0) && !out.ends_with(b"]") {
-        out.extend_from_slice(b"[]");
-    }
-    out.extend_from_slice(if rows.truncated {
-        br#","truncated":true}"#
-    } else {
-        br#","truncated":false}"#
-    });
-    Ok(out)
-}
-
-#[cfg(test)]
-mod tests;

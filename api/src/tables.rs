@@ -1,4 +1,5 @@
-//! What SQL sees beside samples: incidents, models, deliveries and silences, read from the tenant's state at each query.
+//! What SQL sees beside samples: incidents, models, deliveries and silences, read from the tenant's state at each query; scores,
+//! alerts and hosts, which are queries over samples and series.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use arrow::array::{
 use arrow::error::ArrowError;
 use predict::incident::{Incident, IncidentBook};
 use predict::registry::{Entry, Registry};
-use sql::{RowsError, SqlEngine};
+use sql::{RowsError, SqlEngine, SqlError};
 use store::{State, Store};
 
 use crate::models::role_name;
@@ -18,11 +19,30 @@ use crate::silences::{Silence, SilenceBook};
 /// Rows of `deliveries`; the outbox keeps no more.
 const DELIVERIES_MAX: usize = 10_000;
 
-/// `engine` with the tables `incidents`, `models`, `deliveries` and `silences`.
+/// Tables that are queries over samples and series: name and definition.
+const VIEWS: [(&str, &str); 3] = [
+    (
+        "scores",
+        "SELECT timestamp, host, device, labels['horizon'] AS horizon, labels['model'] AS model, value AS probability
+         FROM samples WHERE metric = 'foreshock_failure_probability' AND value IS NOT NULL",
+    ),
+    (
+        "alerts",
+        "SELECT timestamp, labels['alertname'] AS alert, labels['alertstate'] AS state, host, device, labels
+         FROM samples WHERE metric = 'ALERTS' AND value IS NOT NULL",
+    ),
+    (
+        "hosts",
+        "SELECT host, count(*) AS series, count(DISTINCT metric) AS metrics, count(DISTINCT device) AS devices
+         FROM series WHERE host IS NOT NULL GROUP BY host",
+    ),
+];
+
+/// `engine` with the tables `incidents`, `models`, `deliveries`, `silences`, `scores`, `alerts` and `hosts`.
 ///
 /// # Errors
-/// None in practice: [`ArrowError`] when a table's columns contradict each other, which a test rules out.
-pub fn register(engine: SqlEngine) -> Result<SqlEngine, ArrowError> {
+/// None in practice: [`SqlError`] when a table's columns or a definition make no sense, which a test rules out.
+pub fn register(engine: SqlEngine) -> Result<SqlEngine, SqlError> {
     let engine = add(engine, "incidents", incidents, |state| {
         Ok(IncidentBook::open(state)?.all()?)
     })?;
@@ -30,8 +50,11 @@ pub fn register(engine: SqlEngine) -> Result<SqlEngine, ArrowError> {
     let engine = add(engine, "deliveries", deliveries, |state| {
         Ok(Outbox::log(state, DELIVERIES_MAX)?)
     })?;
-    add(engine, "silences", silences, |state| {
+    let engine = add(engine, "silences", silences, |state| {
         Ok(SilenceBook::open(state)?.current(i64::MIN)?)
+    })?;
+    VIEWS.into_iter().try_fold(engine, |engine, (name, definition)| {
+        engine.register_view(name, definition)
     })
 }
 
@@ -40,8 +63,11 @@ fn add<T: 'static>(
     name: &str,
     batch: fn(&[T]) -> Result<RecordBatch, ArrowError>,
     read: fn(&State) -> Result<Vec<T>, RowsError>,
-) -> Result<SqlEngine, ArrowError> {
-    let schema = batch(&[])?.schema();
+) -> Result<SqlEngine, SqlError> {
+    let broken = |error: ArrowError| SqlError::Internal {
+        message: format!("the columns of {name} contradict each other: {error}"),
+    };
+    let schema = batch(&[]).map_err(broken)?.schema();
     let rows =
         move |store: &Arc<Store>| -> Result<Vec<RecordBatch>, RowsError> { Ok(vec![batch(&read(store.state())?)?]) };
     Ok(engine.register(name, schema, Arc::new(rows)))

@@ -1,5 +1,6 @@
 //! Blocking HTTP to a running server, with its problem answers turned into errors that say what to do.
 
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -72,6 +73,38 @@ impl Client {
             .send(body.to_string())
             .with_context(|| self.unreachable(path))?;
         json(path, answer)
+    }
+
+    /// The JSON answer to a POST of a form.
+    pub(crate) fn form(&self, path: &str, form: &[(&str, &str)]) -> Result<serde_json::Value> {
+        json(path, self.send_form(path, form)?)
+    }
+
+    /// Copies the answer to a POST of a form as it comes. An answer that breaks off is an error.
+    pub(crate) fn download(&self, path: &str, form: &[(&str, &str)], out: &mut impl io::Write) -> Result<()> {
+        let answer = self.send_form(path, form)?;
+        if !answer.status().is_success() {
+            return json(path, answer).map(drop);
+        }
+        let mut body = answer.into_body().into_reader();
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            let read = body
+                .read(&mut piece)
+                .with_context(|| format!("the answer of {path} broke off; the server's log says why"))?;
+            if read == 0 {
+                return Ok(());
+            }
+            out.write_all(&piece[..read])?;
+        }
+    }
+
+    fn send_form(&self, path: &str, form: &[(&str, &str)]) -> Result<ureq::http::Response<ureq::Body>> {
+        self.agent
+            .post(self.url(path))
+            .header("X-Scope-OrgID", &self.tenant)
+            .send_form(form.iter().copied())
+            .with_context(|| self.unreachable(path))
     }
 
     /// Asks for something to be deleted.

@@ -104,6 +104,7 @@ impl Stage {
             listen: arguments.listen,
             otlp_http: Listen::Off,
             otlp_grpc: Listen::Off,
+            flight_sql: Listen::Off,
             receiver: vec![ReceiverConfig {
                 name: "demo".to_owned(),
                 webhook,

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// A dependency, and the only crates that may name it.
 const HOMES: &[(&str, &[&str])] = &[
     ("datafusion", &["foreshock-sql"]),
+    ("arrow-flight", &["foreshock-sql"]),
     ("linfa", &["foreshock-predict"]),
     ("linfa-logistic", &["foreshock-predict"]),
     ("smartcore", &["foreshock-predict"]),
@@ -32,7 +33,15 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that may stand in the lock file once only.
-const ONCE: &[&str] = &["arrow", "parquet", "object_store", "tonic", "prost", "datafusion"];
+const ONCE: &[&str] = &[
+    "arrow",
+    "arrow-flight",
+    "parquet",
+    "object_store",
+    "tonic",
+    "prost",
+    "datafusion",
+];
 
 /// What a fresh machine does not have.
 const NEVER: &[&str] = &[

@@ -31,6 +31,8 @@ impl Server {
                 "off",
                 "--otlp-http",
                 "off",
+                "--flight-sql",
+                "off",
                 "--data",
             ])
             .arg(data)

@@ -227,6 +227,94 @@ async fn sql_answers_rows_and_says_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn sql_answers_as_much_as_is_asked_for_in_the_format_that_is_named() {
+    let server = Server::new();
+    let ask = async |form: &str| server.form("/api/v1/sql", form).await;
+    let cut = ask("query=SELECT value FROM samples&limit=3").await;
+    assert_eq!(cut.header("x-foreshock-rows-max"), "3");
+    assert_eq!(cut.header("x-foreshock-truncated"), "true");
+    assert_eq!(
+        (cut.json()["rows"].as_array().map(Vec::len), &cut.json()["truncated"]),
+        (Some(3), &json!(true))
+    );
+    let csv = ask("query=SELECT labels FROM samples WHERE metric='up' LIMIT 1&format=csv").await;
+    assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
+    assert_eq!(
+        csv.body,
+        "labels\n\"{\"\"host_name\"\":\"\"a\"\",\"\"job\"\":\"\"agent\"\"}\"\n"
+    );
+    assert_eq!(csv.header("x-foreshock-truncated"), "");
+    // More than is looked at before the answer begins, so that it comes in pieces.
+    let long = ask("query=SELECT value FROM generate_series(1, 100000)&format=csv").await;
+    assert_eq!(
+        (long.body.lines().count(), long.body.lines().last()),
+        (100_001, Some("100000"))
+    );
+    for (form, part) in [
+        ("query=SELECT 1&format=xml", "format"),
+        ("query=SELECT 1&limit=many", "limit"),
+        ("query=SELECT 1&timeout=soon", "timeout"),
+    ] {
+        let answer = ask(form).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{form}");
+        assert!(answer.body.contains(part), "{}", answer.body);
+    }
+    let slow = ask("query=SELECT max(value %25 7) FROM generate_series(1, 1000000000000000)&timeout=50ms").await;
+    assert_eq!(slow.status, StatusCode::SERVICE_UNAVAILABLE, "{}", slow.body);
+}
+
+#[tokio::test]
+async fn an_answer_of_sql_that_fails_on_its_way_is_cut_off() {
+    let server = Server::new();
+    let query = "SELECT 10 / (100000 - value) FROM generate_series(1, 200000)";
+    let path = format!("/api/v1/sql?format=csv&query={}", crate::page::layout::encoded(query));
+    let request = Request::get(path).body(Body::empty()).expect("a request");
+    let response = server.router.clone().oneshot(request).await.expect("infallible");
+    assert_eq!(response.status(), StatusCode::OK, "the first rows are sound");
+    let body = to_bytes(response.into_body(), 64 << 20).await;
+    assert!(body.is_err(), "a body that ends well would pass for the whole answer");
+}
+
+#[tokio::test]
+async fn scores_alerts_and_hosts_are_tables() {
+    let server = Server::new();
+    let store = server.tenants.get("default").expect("a store");
+    let probability = [
+        ("__name__", "foreshock_failure_probability"),
+        ("host", "a"),
+        ("horizon", "1h"),
+        ("model", "logistic-1"),
+    ];
+    write(&store, &probability, |i| f64::from(i) / 10.0);
+    let alert = [
+        ("__name__", "ALERTS"),
+        ("alertname", "Hot"),
+        ("alertstate", "firing"),
+        ("host", "b"),
+    ];
+    write(&store, &alert, |_| 1.0);
+    let check = async |query: &str, expected: Value| {
+        let answer = server.json("POST", "/api/v1/sql", &json!({ "query": query })).await;
+        assert_eq!(answer.json()["rows"], expected, "{query}");
+    };
+    check(
+        "SELECT host, horizon, model, max(probability) AS p FROM scores GROUP BY 1, 2, 3",
+        json!([{ "host": "a", "horizon": "1h", "model": "logistic-1", "p": 0.9 }]),
+    )
+    .await;
+    check(
+        "SELECT alert, state, host, count(*) AS n FROM alerts GROUP BY 1, 2, 3",
+        json!([{ "alert": "Hot", "state": "firing", "host": "b", "n": 10 }]),
+    )
+    .await;
+    check(
+        "SELECT host, series, metrics FROM hosts WHERE host = 'b'",
+        json!([{ "host": "b", "series": 3, "metrics": 3 }]),
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_silence_is_made_listed_and_ended() {
     let server = Server::new();
     let made = server

@@ -1,43 +1,53 @@
 //! Plans and runs queries within bounds, on threads of its own.
 
 use std::fmt;
+use std::fs;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemoryCatalogProviderList;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use futures::StreamExt;
-use futures::future::Either;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use store::Store;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
+use crate::columns::{SAMPLES, SERIES};
 use crate::error::SqlError;
+use crate::rows::{self, Answer, Bounds, Described, RowStream, Statement, read_only};
 use crate::samples::SamplesTable;
 use crate::tables::{Definition, Rows, RowsTable, SeriesTable, metrics};
+use crate::views::{self, View};
+use crate::wide::Wide;
+
+/// Where tables without a longer name are.
+pub(crate) const CATALOG: &str = "foreshock";
+pub(crate) const SCHEMA: &str = "public";
 
 /// The bounds of queries.
 #[derive(Clone, Debug)]
 pub struct SqlOptions {
     /// Memory of all queries together; sorts, joins and aggregations spill beyond it.
     pub memory_bytes: usize,
-    /// Where they spill; the system's directory for temporary files where it is not said.
+    /// Where they spill: a directory for nothing else, emptied when the engine is made, since a crash may leave what it held.
+    /// The system's directory for temporary files where it is not said.
     pub spill_dir: Option<PathBuf>,
     /// Most bytes spilled at once.
     pub spill_bytes_max: u64,
-    /// Longest time of one query, waiting included.
+    /// Longest time of one query, from its arrival to its last row read.
     pub timeout: Duration,
     /// Most rows of an answer; what is beyond is cut off, and the answer says so.
     pub rows_max: usize,
-    /// Most bytes of an answer.
+    /// Most rows of an answer over Flight SQL, which cannot say that it was cut off: with more it ends in an error.
+    pub flight_rows_max: usize,
+    /// Most bytes of an answer that is collected in memory; a stream has no such bound.
     pub answer_bytes_max: usize,
     /// Most bytes of a query's text.
     pub query_bytes_max: usize,
@@ -55,6 +65,7 @@ impl Default for SqlOptions {
             spill_bytes_max: 10 << 30,
             timeout: Duration::from_secs(60),
             rows_max: 1_000_000,
+            flight_rows_max: 100_000_000,
             answer_bytes_max: 256 << 20,
             query_bytes_max: 64 << 10,
             threads: std::thread::available_parallelism()
@@ -65,22 +76,26 @@ impl Default for SqlOptions {
     }
 }
 
-/// The rows of a query.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// Names and types of the columns.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub batches: Vec<RecordBatch>,
-    /// Whether there were more rows than [`SqlOptions::rows_max`].
-    pub truncated: bool,
+/// A query, and what of the bounds it gives up.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Its text.
+    pub sql: &'a str,
+    /// Most rows; [`SqlOptions::rows_max`] holds as well.
+    pub rows_max: Option<usize>,
+    /// Longest time; [`SqlOptions::timeout`] holds as well.
+    pub timeout: Option<Duration>,
 }
 
-impl Answer {
-    /// How many rows there are.
+impl<'a> Query<'a> {
+    /// A query within the engine's own bounds.
     #[must_use]
-    pub fn rows(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
+    pub fn new(sql: &'a str) -> Self {
+        Self {
+            sql,
+            rows_max: None,
+            timeout: None,
+        }
     }
 }
 
@@ -90,6 +105,7 @@ pub struct SqlEngine {
     // Functions, rules and the memory pool, made once; every query starts from it.
     base: SessionState,
     tables: Vec<Definition>,
+    views: Arc<[View]>,
     queries: Arc<Semaphore>,
     // Taken when dropped: a runtime must not be waited for from within another.
     runtime: Option<Runtime>,
@@ -120,7 +136,10 @@ impl SqlEngine {
     pub fn new(options: SqlOptions) -> Result<Self, SqlError> {
         let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes), NonZeroUsize::MIN);
         let mode = match &options.spill_dir {
-            Some(dir) => DiskManagerMode::Directories(vec![dir.clone()]),
+            Some(dir) => {
+                sweep(dir)?;
+                DiskManagerMode::Directories(vec![dir.clone()])
+            }
             None => DiskManagerMode::OsTmpDirectory,
         };
         let disk = DiskManagerBuilder::default()
@@ -133,7 +152,7 @@ impl SqlEngine {
         let config = SessionConfig::new()
             .with_target_partitions(options.threads)
             .with_information_schema(true)
-            .with_default_catalog_and_schema("foreshock", "public");
+            .with_default_catalog_and_schema(CATALOG, SCHEMA);
         let base = SessionStateBuilder::new()
             .with_default_features()
             .with_config(config)
@@ -155,6 +174,7 @@ impl SqlEngine {
             options,
             base,
             tables: vec![metrics()],
+            views: Arc::default(),
             queries,
             runtime: Some(runtime),
         })
@@ -173,42 +193,106 @@ impl SqlEngine {
         self
     }
 
+    /// Adds a table that is a query over tables that are there already.
+    ///
+    /// # Errors
+    /// What is wrong with `definition`.
+    pub fn register_view(mut self, name: &str, definition: &str) -> Result<Self, SqlError> {
+        let context = self.session()?;
+        context.register_table("samples", Arc::new(EmptyTable::new(Arc::clone(&SAMPLES))))?;
+        context.register_table("series", Arc::new(EmptyTable::new(Arc::clone(&SERIES))))?;
+        for table in &self.tables {
+            let empty = EmptyTable::new(Arc::clone(&table.schema));
+            context.register_table(table.name.as_str(), Arc::new(empty))?;
+        }
+        let view = futures::executor::block_on(View::new(&context, name, definition))?;
+        self.views = self.views.iter().cloned().chain([view]).collect();
+        Ok(self)
+    }
+
     /// The bounds of queries.
     #[must_use]
     pub fn options(&self) -> &SqlOptions {
         &self.options
     }
 
-    /// Runs one query. Dropping the future stops it.
+    /// Runs one query and gives its rows as they come. Dropping the future or the stream stops it.
     ///
     /// # Errors
     /// [`SqlError`]; its [`kind`](SqlError::kind) and [`hint`](SqlError::hint) say what to do.
-    pub async fn query(&self, store: &Arc<Store>, sql: &str) -> Result<Answer, SqlError> {
-        let (bytes, limit) = (sql.len(), self.options.query_bytes_max);
-        if bytes > limit {
-            return Err(SqlError::TooLong { bytes, limit });
-        }
-        let Some(runtime) = &self.runtime else {
-            return Err(SqlError::Canceled);
+    pub async fn stream(&self, store: &Arc<Store>, query: Query<'_>) -> Result<RowStream, SqlError> {
+        let bounds = Bounds {
+            rows: query.rows_max.unwrap_or(usize::MAX).min(self.options.rows_max),
+            timeout: query.timeout.unwrap_or(Duration::MAX).min(self.options.timeout),
         };
-        let context = self.context(store)?;
-        let (sql, options, queries) = (sql.to_owned(), self.options.clone(), Arc::clone(&self.queries));
-        let timeout = options.timeout;
-        let mut task = runtime.spawn(async move {
-            let _permit = queries.acquire().await.map_err(|_| SqlError::Canceled)?;
-            run(&context, &sql, &options).await
+        let statement = Statement {
+            sql: query.sql.to_owned(),
+            parameters: None,
+        };
+        self.start(store, statement, bounds).await
+    }
+
+    /// As [`SqlEngine::stream`], within the bounds of Flight SQL and with the values of placeholders.
+    pub(crate) async fn stream_statement(
+        &self,
+        store: &Arc<Store>,
+        statement: Statement,
+    ) -> Result<RowStream, SqlError> {
+        let bounds = Bounds {
+            rows: self.options.flight_rows_max,
+            timeout: self.options.timeout,
+        };
+        self.start(store, statement, bounds).await
+    }
+
+    async fn start(&self, store: &Arc<Store>, statement: Statement, bounds: Bounds) -> Result<RowStream, SqlError> {
+        self.check_length(&statement.sql)?;
+        let runtime = self.runtime()?;
+        let (context, queries) = (self.context(store)?, Arc::clone(&self.queries));
+        rows::start(runtime, context, queries, Arc::clone(&self.views), statement, bounds).await
+    }
+
+    /// Plans a query and runs nothing.
+    pub(crate) async fn describe(&self, store: &Arc<Store>, sql: &str) -> Result<Described, SqlError> {
+        self.check_length(sql)?;
+        let (context, views, sql) = (self.context(store)?, Arc::clone(&self.views), sql.to_owned());
+        let planned = self.runtime()?.spawn(async move {
+            views::register(&context, &views, &sql).await?;
+            let plan = context.state().create_logical_plan(&sql).await?;
+            read_only().verify_plan(&plan)?;
+            Described::of(&plan)
         });
-        // A task of its own: some operators compute for seconds before they look up, and the caller is not to wait for them.
-        let mut alarm = runtime.spawn(async move { tokio::time::sleep(timeout).await });
-        let _stop = [StopOnDrop(task.abort_handle()), StopOnDrop(alarm.abort_handle())];
-        match futures::future::select(&mut task, &mut alarm).await {
-            Either::Right(_) => Err(SqlError::Timeout(timeout)),
-            Either::Left((Ok(answer), _)) => answer,
-            Either::Left((Err(error), _)) if error.is_panic() => Err(SqlError::Internal {
-                message: "the query could not be evaluated".to_owned(),
-            }),
-            Either::Left(_) => Err(SqlError::Canceled),
-        }
+        planned.await.unwrap_or_else(|_| {
+            Err(SqlError::Internal {
+                message: "the query could not be planned".to_owned(),
+            })
+        })
+    }
+
+    /// Names and columns of the tables.
+    pub(crate) fn tables(&self) -> Vec<(String, SchemaRef)> {
+        let mut tables = vec![
+            ("samples".to_owned(), Arc::clone(&SAMPLES)),
+            ("series".to_owned(), Arc::clone(&SERIES)),
+        ];
+        tables.extend(self.tables.iter().map(|t| (t.name.clone(), Arc::clone(&t.schema))));
+        tables.extend(self.views.iter().map(|v| (v.name.clone(), Arc::clone(&v.schema))));
+        tables
+    }
+
+    fn runtime(&self) -> Result<&Handle, SqlError> {
+        self.runtime.as_ref().map(Runtime::handle).ok_or(SqlError::Canceled)
+    }
+
+    /// Runs one query and gathers its rows. Dropping the future stops it.
+    ///
+    /// # Errors
+    /// As [`SqlEngine::stream`], and [`SqlError::AnswerTooLarge`].
+    pub async fn query(&self, store: &Arc<Store>, sql: &str) -> Result<Answer, SqlError> {
+        self.stream(store, Query::new(sql))
+            .await?
+            .collect(self.options.answer_bytes_max)
+            .await
     }
 
     /// As [`SqlEngine::query`], for threads that may block.
@@ -219,17 +303,37 @@ impl SqlEngine {
         futures::executor::block_on(self.query(store, sql))
     }
 
-    /// A session that sees one snapshot of one tenant.
-    fn context(&self, store: &Arc<Store>) -> Result<SessionContext, SqlError> {
+    fn check_length(&self, sql: &str) -> Result<(), SqlError> {
+        let (bytes, limit) = (sql.len(), self.options.query_bytes_max);
+        if bytes > limit {
+            return Err(SqlError::TooLong { bytes, limit });
+        }
+        Ok(())
+    }
+
+    /// A session without tables.
+    fn session(&self) -> Result<SessionContext, SqlError> {
         let state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .build();
         let context = SessionContext::new_with_state(state);
-        let snapshot = store.snapshot();
         let catalog = datafusion::catalog::MemoryCatalogProvider::new();
         let tables = Arc::new(datafusion::catalog::MemorySchemaProvider::new());
-        datafusion::catalog::CatalogProvider::register_schema(&catalog, "public", tables)?;
-        context.register_catalog("foreshock", Arc::new(catalog));
+        datafusion::catalog::CatalogProvider::register_schema(&catalog, SCHEMA, tables)?;
+        context.register_catalog(CATALOG, Arc::new(catalog));
+        Ok(context)
+    }
+
+    /// A session that sees one snapshot of one tenant.
+    fn context(&self, store: &Arc<Store>) -> Result<SessionContext, SqlError> {
+        let context = self.session()?;
+        let snapshot = store.snapshot();
+        context.register_udtf(
+            "wide",
+            Arc::new(Wide {
+                snapshot: snapshot.clone(),
+            }),
+        );
         context.register_table("samples", Arc::new(SamplesTable::new(snapshot.clone())))?;
         context.register_table("series", Arc::new(SeriesTable { snapshot }))?;
         for definition in &self.tables {
@@ -243,51 +347,24 @@ impl SqlEngine {
     }
 }
 
-/// Stops a task whose caller has gone away.
-struct StopOnDrop(tokio::task::AbortHandle);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn run(context: &SessionContext, sql: &str, options: &SqlOptions) -> Result<Answer, SqlError> {
-    let read_only = SQLOptions::new()
-        .with_allow_ddl(false)
-        .with_allow_dml(false)
-        .with_allow_statements(false);
-    let frame = context.sql_with_options(sql, read_only).await?;
-    let mut stream = frame.execute_stream().await?;
-    let schema = stream.schema();
-    let (mut batches, mut rows, mut bytes, mut truncated) = (Vec::new(), 0, 0, false);
-    while let Some(batch) = stream.next().await {
-        let mut batch = batch?;
-        if batch.num_rows() == 0 {
-            continue;
-        }
-        let left = options.rows_max - rows;
-        if batch.num_rows() > left {
-            truncated = true;
-            batch = batch.slice(0, left);
-        }
-        rows += batch.num_rows();
-        bytes += batch.get_array_memory_size();
-        if bytes > options.answer_bytes_max {
-            return Err(SqlError::AnswerTooLarge {
-                limit: options.answer_bytes_max,
-            });
-        }
-        if batch.num_rows() > 0 {
-            batches.push(batch);
-        }
-        if truncated {
-            break;
+/// Makes the spill directory where it is missing, and removes what an earlier process left in it.
+fn sweep(dir: &Path) -> Result<(), SqlError> {
+    let failed = |action: &str, path: &Path, error: std::io::Error| SqlError::Internal {
+        message: format!("cannot {action} {} for spilled rows: {error}", path.display()),
+    };
+    fs::create_dir_all(dir).map_err(|error| failed("create", dir, error))?;
+    for entry in fs::read_dir(dir).map_err(|error| failed("list", dir, error))? {
+        let path = entry.map_err(|error| failed("list", dir, error))?.path();
+        // The name that DataFusion gives its directories; anything else is not ours to remove.
+        let ours = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("datafusion-"));
+        if ours {
+            fs::remove_dir_all(&path).map_err(|error| failed("remove", &path, error))?;
+        } else {
+            tracing::warn!(path = %path.display(), "not a file of a query, left alone");
         }
     }
-    Ok(Answer {
-        schema,
-        batches,
-        truncated,
-    })
+    Ok(())
 }

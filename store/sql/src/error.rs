@@ -59,6 +59,12 @@ pub enum SqlError {
         /// The limit.
         limit: usize,
     },
+    /// The answer has more rows than may be given where nothing can say that it was cut off.
+    #[error("the answer has more than {limit} rows")]
+    TooManyRows {
+        /// The limit.
+        limit: usize,
+    },
     /// It took too long.
     #[error("the query took longer than {} s", .0.as_secs_f64())]
     Timeout(Duration),
@@ -89,7 +95,9 @@ impl SqlError {
         match self {
             Self::BadQuery { .. } => SqlErrorKind::BadData,
             Self::ReadOnly { .. } => SqlErrorKind::ReadOnly,
-            Self::TooLong { .. } | Self::Memory { .. } | Self::AnswerTooLarge { .. } => SqlErrorKind::TooLarge,
+            Self::TooLong { .. } | Self::Memory { .. } | Self::AnswerTooLarge { .. } | Self::TooManyRows { .. } => {
+                SqlErrorKind::TooLarge
+            }
             Self::Timeout(_) => SqlErrorKind::Timeout,
             Self::Canceled => SqlErrorKind::Canceled,
             Self::Execution { .. } => SqlErrorKind::Execution,
@@ -115,7 +123,7 @@ impl SqlError {
             }
             Self::TooLong { .. } => "shorten lists of values, or use a join with VALUES",
             Self::Memory { .. } => "narrow timestamp, metric or host in WHERE, or aggregate before joining and sorting",
-            Self::AnswerTooLarge { .. } => "select fewer columns or rows, or aggregate",
+            Self::AnswerTooLarge { .. } | Self::TooManyRows { .. } => "select fewer columns or rows, or aggregate",
             Self::Timeout(_) => "narrow timestamp, metric or host in WHERE, or raise the limit of time",
             Self::Store(error) => return error.hint(),
             Self::Canceled | Self::Execution { .. } | Self::Internal { .. } => return None,
@@ -141,6 +149,9 @@ impl From<DataFusionError> for SqlError {
                 Self::BadQuery { message }
             }
             DataFusionError::ResourcesExhausted(_) => Self::Memory { message },
+            DataFusionError::IoError(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                Self::Memory { message }
+            }
             DataFusionError::Execution(_) | DataFusionError::ArrowError(..) | DataFusionError::External(_) => {
                 Self::Execution { message }
             }

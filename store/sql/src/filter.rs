@@ -256,7 +256,7 @@ fn equal(subject: &Expr, value: &str) -> Option<Candidates> {
 }
 
 /// A pattern that matches `text` alone.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         if c.is_ascii() && !c.is_ascii_alphanumeric() {

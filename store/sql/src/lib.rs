@@ -9,7 +9,8 @@
 //! - `samples(timestamp, value, metric, host, device, labels, series)`, a row a sample;
 //! - `series(series, metric, host, device, labels)`, a row a series;
 //! - `metrics(metric, kind, unit, help)`, what senders say of their metrics;
-//! - whatever [`SqlEngine::register`] adds.
+//! - `wide('metric', ...)`, a column a label and a column a metric;
+//! - whatever [`SqlEngine::register`] and [`SqlEngine::register_view`] add.
 //!
 //! Invariants:
 //! - A query sees one snapshot, and every acknowledged sample that was not overwritten or dropped exactly once.
@@ -40,11 +41,16 @@ mod columns;
 mod engine;
 mod error;
 mod filter;
+pub mod flight;
+mod rows;
 mod samples;
 mod tables;
+mod views;
+mod wide;
 
-pub use engine::{Answer, SqlEngine, SqlOptions};
+pub use engine::{Query, SqlEngine, SqlOptions};
 pub use error::{SqlError, SqlErrorKind};
+pub use rows::{Answer, RowStream};
 pub use tables::{Rows, RowsError};
 
 /// All of time that holds samples: the store also knows series that have none yet, whose range lies outside of this.

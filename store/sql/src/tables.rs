@@ -9,9 +9,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use store::{Snapshot, Store};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use store::{SeriesId, Snapshot, Store};
 
 use crate::columns::{SERIES, series_batch};
 use crate::filter::{Selection, support};
@@ -46,13 +49,44 @@ impl TableProvider for SeriesTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let ids = Selection::new(state, filters)?.series(&self.snapshot)?;
-        let ids = &ids[..ids.len().min(limit.unwrap_or(usize::MAX))];
-        let batches = ids
-            .chunks(SERIES_ROWS)
-            .map(|some| series_batch(&self.snapshot, some))
-            .collect::<std::result::Result<Vec<_>, _>>()?;
-        in_memory(&SERIES, batches)?.scan(state, projection, &[], limit).await
+        let rows = SeriesRows {
+            snapshot: self.snapshot.clone(),
+            ids: Selection::new(state, filters)?.series(&self.snapshot)?.into(),
+        };
+        let scan = StreamingTableExec::try_new(
+            Arc::clone(&SERIES),
+            vec![Arc::new(rows)],
+            projection,
+            std::iter::empty(),
+            false,
+            limit,
+        )?;
+        Ok(Arc::new(scan))
+    }
+}
+
+/// The rows of `series`, a batch at a time: a store may know millions.
+#[derive(Debug)]
+struct SeriesRows {
+    snapshot: Snapshot,
+    ids: Arc<[SeriesId]>,
+}
+
+impl PartitionStream for SeriesRows {
+    fn schema(&self) -> &SchemaRef {
+        &SERIES
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (snapshot, ids) = (self.snapshot.clone(), Arc::clone(&self.ids));
+        let batches = (0..ids.len()).step_by(SERIES_ROWS).map(move |from| {
+            let some = &ids[from..ids.len().min(from + SERIES_ROWS)];
+            Ok(series_batch(&snapshot, some)?)
+        });
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&SERIES),
+            futures::stream::iter(batches),
+        ))
     }
 }
 

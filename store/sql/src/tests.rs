@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use store::{Clock, LabelsBuf, Metadata, MetricKind, Store, StoreOptions};
 
-use crate::{Answer, SqlEngine, SqlErrorKind, SqlOptions};
+use crate::{Answer, Query, RowStream, SqlEngine, SqlErrorKind, SqlOptions};
 
 /// 2026-01-01T00:00:00Z
 const START_MS: i64 = 1_767_225_600_000;
@@ -432,4 +432,188 @@ fn a_query_sees_one_snapshot() {
         assert_eq!(answer, "0");
     }
     writer.join().expect("writes");
+}
+
+fn first_batches(rows: &mut RowStream) -> (usize, bool) {
+    futures::executor::block_on(async {
+        let (mut n, mut batches) = (0, 0);
+        while let Some(batch) = rows.next().await {
+            n += batch.expect("a batch").num_rows();
+            batches += 1;
+        }
+        (n, batches > 1)
+    })
+}
+
+#[test]
+fn rows_come_as_they_are_found_and_no_further_than_asked() {
+    let Setup { engine, store, _dir } = Setup::new();
+    let stream = |sql, rows_max| {
+        let query = Query {
+            rows_max,
+            ..Query::new(sql)
+        };
+        futures::executor::block_on(engine.stream(&store, query)).expect("planned")
+    };
+    let many = "SELECT value FROM generate_series(1, 50000)";
+    let mut rows = stream(many, None);
+    assert_eq!(rows.schema().field(0).name(), "value");
+    assert_eq!((first_batches(&mut rows), rows.truncated()), ((50_000, true), false));
+    let mut rows = stream(many, Some(20_000));
+    assert_eq!((first_batches(&mut rows), rows.truncated()), ((20_000, true), true));
+    let mut rows = stream(many, Some(50_000));
+    assert_eq!((first_batches(&mut rows), rows.truncated()), ((50_000, true), false));
+    // Far more than fits into memory, and only the start of it is read.
+    let mut rows = stream("SELECT value FROM generate_series(1, 1000000000000)", Some(usize::MAX));
+    let first = futures::executor::block_on(rows.next())
+        .expect("rows")
+        .expect("a batch");
+    assert!(first.num_rows() > 0 && rows.schema().field(0).name() == "value");
+}
+
+#[test]
+fn time_runs_while_nobody_reads() {
+    let Setup { store, _dir, .. } = Setup::new();
+    let engine = SqlEngine::new(SqlOptions {
+        threads: 1,
+        queries_max: 1,
+        timeout: Duration::from_millis(100),
+        ..SqlOptions::default()
+    })
+    .expect("an engine");
+    let endless = Query::new("SELECT value FROM generate_series(1, 1000000000000)");
+    let mut rows = futures::executor::block_on(engine.stream(&store, endless)).expect("planned");
+    // The next query gets its turn although this one was never read to its end.
+    let quick = Query {
+        timeout: Some(Duration::MAX),
+        ..Query::new("SELECT 1")
+    };
+    let mut turn = loop {
+        match futures::executor::block_on(engine.stream(&store, quick)) {
+            Ok(rows) => break rows,
+            Err(error) => assert_eq!(error.kind(), SqlErrorKind::Timeout, "{error}"),
+        }
+    };
+    assert_eq!(first_batches(&mut turn), (1, false));
+    let error = futures::executor::block_on(async {
+        loop {
+            if let Err(error) = rows.next().await.expect("it does not end well") {
+                break error;
+            }
+        }
+    });
+    assert_eq!(error.kind(), SqlErrorKind::Timeout, "{error}");
+}
+
+#[test]
+fn what_does_not_fit_into_memory_is_sorted_on_disk_and_leaves_nothing_there() {
+    let Setup { store, _dir, .. } = Setup::new();
+    let spill = _dir.path().join("spill");
+    let left_by_a_crash = spill.join("datafusion-abc");
+    std::fs::create_dir_all(&left_by_a_crash).expect("a directory");
+    std::fs::write(left_by_a_crash.join("x"), "rows").expect("a file");
+    let engine = |spill_bytes_max| {
+        SqlEngine::new(SqlOptions {
+            threads: 1,
+            memory_bytes: 24 << 20,
+            spill_dir: Some(spill.clone()),
+            spill_bytes_max,
+            rows_max: usize::MAX,
+            ..SqlOptions::default()
+        })
+        .expect("an engine")
+    };
+    let sorted = "SELECT a.value FROM generate_series(1, 2000000) a ORDER BY a.value % 1000, a.value DESC";
+    let roomy = engine(1 << 30);
+    assert!(!left_by_a_crash.exists(), "what a crash left is swept");
+    let plan = text(
+        &roomy
+            .query_blocking(&store, &format!("EXPLAIN ANALYZE {sorted}"))
+            .expect("sorts"),
+    );
+    assert!(
+        plan.contains("spill_count=") && !plan.contains("spill_count=0"),
+        "the sort was to spill: {plan}"
+    );
+    let answer = roomy.query_blocking(&store, sorted).expect("sorts");
+    let all: Vec<i64> = answer
+        .batches
+        .iter()
+        .flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec())
+        .collect();
+    assert_eq!(
+        (all.len(), all[0], all[1], all[1_999_999]),
+        (2_000_000, 2_000_000, 1_999_000, 999)
+    );
+    assert!(
+        all.windows(2)
+            .all(|two| (two[0] % 1000, -two[0]) < (two[1] % 1000, -two[1]))
+    );
+    drop(roomy);
+    let narrow = engine(1 << 20);
+    let error = narrow.query_blocking(&store, sorted).expect_err("no room to spill");
+    assert_eq!(error.kind(), SqlErrorKind::TooLarge, "{error}");
+    let spilled: Vec<_> = walk(&spill);
+    assert!(spilled.is_empty(), "spill files are gone with their query: {spilled:?}");
+}
+
+/// All files below `dir`.
+fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).expect("a directory");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] })
+        .collect()
+}
+
+#[test]
+fn a_wide_table_has_a_column_a_label_and_one_a_metric() {
+    let setup = Setup::new();
+    setup.check(
+        "SELECT timestamp, cpu, cpu_seconds_total FROM wide('cpu_seconds_total') WHERE host = 'a' AND timestamp < '2026-01-01T00:02:00Z' ORDER BY 1, 2",
+        "2026-01-01T00:00:00Z|0|0.0
+2026-01-01T00:00:00Z|1|0.0
+2026-01-01T00:01:00Z|0|1.0
+2026-01-01T00:01:00Z|1|1.0",
+    );
+    setup.check(
+        "SELECT count(*), count(cpu_seconds_total), count(hw_temperature_celsius), count(hw_id) FROM wide('cpu%', 'hw_temperature_celsius')",
+        "62|60|1|2",
+    );
+    setup.check(
+        "SELECT DISTINCT host, label_host FROM wide('cpu%') WHERE host = 'b'",
+        "b|b",
+    );
+    for (sql, part) in [
+        ("SELECT * FROM wide('nothing')", "no such metric"),
+        ("SELECT * FROM wide(1)", "names of metrics as text"),
+    ] {
+        let error = setup.engine.query_blocking(&setup.store, sql).expect_err(sql);
+        assert_eq!(error.kind(), SqlErrorKind::BadData, "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_view_is_a_table_whose_conditions_reach_the_samples() {
+    let Setup { engine, store, _dir } = Setup::new();
+    let engine = engine
+        .register_view(
+            "warm",
+            "SELECT timestamp, host, value AS celsius FROM samples WHERE metric = 'hw_temperature_celsius'",
+        )
+        .expect("a view");
+    let setup = Setup { engine, store, _dir };
+    setup.check("SELECT host, max(celsius) FROM warm GROUP BY host", "a|61.5");
+    let scan = setup.scan("SELECT celsius FROM warm WHERE host = 'b'");
+    assert!(scan.contains("series=0"), "{scan}");
+    setup.check(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
+        "metrics\nsamples\nseries\nwarm",
+    );
+    let error = SqlEngine::new(SqlOptions::default())
+        .expect("an engine")
+        .register_view("broken", "SELECT nothing FROM samples")
+        .expect_err("there is no such column");
+    assert_eq!(error.kind(), SqlErrorKind::BadData);
 }
