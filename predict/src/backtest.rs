@@ -40,7 +40,7 @@ pub struct BacktestInput {
     pub stride_ms: i64,
     /// False alarms allowed per host-day.
     pub budget: f64,
-    /// Whether other families compete with logistic regression.
+    /// Whether smartcore's trees compete as well.
     pub challenger: bool,
     /// Most rows that one fit learns from.
     pub rows_max: usize,

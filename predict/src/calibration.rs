@@ -4,7 +4,11 @@
 //! of its pools so that order survives within them; Platt (1999) where failures are too few for that. Both are shrunk to
 //! the base rate, because neighbouring rows of one incident are hardly more than one observation.
 
+mod combination;
+
 use serde::{Deserialize, Serialize};
+
+pub(crate) use combination::Combination;
 
 use crate::bits;
 

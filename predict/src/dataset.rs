@@ -1,7 +1,7 @@
 //! Examples: rows of features with what became of them, split by time, sampled, and handed to learners as linfa datasets.
 
 use linfa::Dataset;
-use ndarray::{Array1, Array2, ShapeBuilder};
+use ndarray::{Array1, Array2, Ix1, ShapeBuilder};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -261,19 +261,30 @@ impl Scaler {
         );
     }
 
-    /// The picked rows as a linfa dataset, `(rows, features)` and one answer each.
-    pub(crate) fn dataset(&self, rows: &Rows, sample: &Sample) -> Dataset<f64, bool, ndarray::Ix1> {
+    /// Some features of the picked rows, standardised, as a linfa dataset: `(rows, features)` and one answer each.
+    pub(crate) fn dataset(&self, rows: &Rows, sample: &Sample, features: &[usize]) -> Dataset<f64, bool, Ix1> {
         // Column by column in memory: gradients are sums down the columns, and linfa takes most of its time for them.
-        let mut records = Array2::zeros((sample.picked.len(), rows.width).f());
+        let mut records = Array2::zeros((sample.picked.len(), features.len()).f());
         let mut row = Vec::with_capacity(rows.width);
         for (i, picked) in sample.picked.iter().enumerate() {
             self.apply(rows.row(*picked), &mut row);
-            for (j, value) in row.iter().enumerate() {
-                records[(i, j)] = *value;
+            for (j, feature) in features.iter().enumerate() {
+                records[(i, j)] = row[*feature];
             }
         }
         Dataset::new(records, Array1::from(sample.answers.clone()))
     }
+}
+
+/// The picked rows as they were measured, missing values as NaN, as a linfa dataset.
+pub(crate) fn measured(rows: &Rows, sample: &Sample) -> Dataset<f32, bool, Ix1> {
+    let mut records = Array2::zeros((sample.picked.len(), rows.width).f());
+    for (i, picked) in sample.picked.iter().enumerate() {
+        for (j, value) in rows.row(*picked).iter().enumerate() {
+            records[(i, j)] = *value;
+        }
+    }
+    Dataset::new(records, Array1::from(sample.answers.clone()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::features::catalogue::{Kind, SignalDef, Unit};
 use crate::features::{Aggregate, Origin, Part, Prepared};
-use crate::model::{Family, Model};
+use crate::model::{Input, Model};
 use crate::window::spoken_duration;
 
 /// Most signals that an explanation names.
@@ -45,19 +45,17 @@ pub(crate) fn of_model(
     model: &Model,
     prepared: &Prepared<'_>,
     at: i64,
-    standardised: &[f64],
+    x: Input<'_>,
     origins: &[Origin],
     peers: &Peers,
 ) -> Vec<Signal> {
+    let estimator = &model.speaking_head(x).estimator;
     // How unusual a host is as a whole is told by the columns that are unusual.
-    if model.family() == Family::Unusual {
+    if estimator.family().is_unsupervised() {
         return of_deviations(prepared, at, peers);
     }
     let mut parts = Vec::new();
-    model
-        .speaking_head(standardised)
-        .estimator
-        .contributions(standardised, &mut parts);
+    estimator.contributions(x, &mut parts);
     let mut by_origin: std::collections::BTreeMap<Origin, f64> = std::collections::BTreeMap::new();
     for (origin, part) in origins.iter().zip(&parts) {
         *by_origin.entry(*origin).or_default() += part;

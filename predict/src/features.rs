@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use store::TimeRange;
 
 pub use columns::{HostColumns, Inventory};
+pub use history::History;
 
 pub(crate) use baseline::{Aggregate, Baseline, View, aggregates};
 pub(crate) use columns::build;
@@ -93,6 +94,9 @@ pub struct FeatureSet {
     /// The usual spread of each column over the fleet, when the set was made; 0 where unknown.
     #[serde(with = "bits")]
     pub typical: Vec<f64>,
+    /// Which features of past incidents it has.
+    #[serde(default)]
+    pub history: History,
 }
 
 const PER_COLUMN: [&str; 10] = [
@@ -180,6 +184,7 @@ impl FeatureSet {
             signals,
             columns,
             typical,
+            history: History::Long,
         }
     }
 
@@ -237,7 +242,7 @@ impl FeatureSet {
         }
         names.extend(aggregate::NAMES.iter().map(|n| format!("all:{n}")));
         names.extend(structure::NAMES.iter().map(|n| format!("structure:{n}")));
-        names.extend(history::NAMES.iter().map(|n| format!("history:{n}")));
+        names.extend(self.history.names().iter().map(|n| format!("history:{n}")));
         names
     }
 
@@ -253,7 +258,7 @@ impl FeatureSet {
         }
         origins.extend([Origin::Together; aggregate::NAMES.len()]);
         origins.extend([Origin::Structure; structure::NAMES.len()]);
-        origins.extend([Origin::History; history::NAMES.len()]);
+        origins.extend(std::iter::repeat_n(Origin::History, self.history.names().len()));
         origins
     }
 
@@ -263,7 +268,7 @@ impl FeatureSet {
         let columns: usize = (0..self.columns.len())
             .map(|c| PER_COLUMN.len() + self.extras(c).len())
             .sum();
-        columns + aggregate::NAMES.len() + structure::NAMES.len() + history::NAMES.len()
+        columns + aggregate::NAMES.len() + structure::NAMES.len() + self.history.names().len()
     }
 
     /// Whether a row would be empty; it never is.
@@ -275,13 +280,30 @@ impl FeatureSet {
     /// Position in a row of the mean absolute lagged z over columns: how unusual the host is as a whole.
     #[must_use]
     pub(crate) fn anomaly_index(&self) -> usize {
-        self.len() - history::NAMES.len() - structure::NAMES.len() - 2
+        self.history_range().start - structure::NAMES.len() - 2
     }
 
     /// Position in a row of the share of the middle window without any sample.
     #[must_use]
     pub(crate) fn silence_index(&self) -> usize {
-        self.len() - history::NAMES.len() - structure::NAMES.len() + 1
+        self.history_range().start - structure::NAMES.len() + 1
+    }
+
+    /// Positions in a row of the features of past incidents, the last ones.
+    #[must_use]
+    pub(crate) fn history_range(&self) -> std::ops::Range<usize> {
+        let end = self.len();
+        end - self.history.names().len()..end
+    }
+
+    /// Positions of what sets unusual hosts apart: recent levels, volatility and slopes against the host's own past, and
+    /// how many columns deviate (facts: prediction, 2.6).
+    #[must_use]
+    pub(crate) fn deviations(&self) -> Vec<usize> {
+        let wanted =
+            |name: &str| [":z1", ":vol1", ":slope1"].iter().any(|end| name.ends_with(end)) || name.starts_with("all:");
+        let names = self.names();
+        (0..names.len()).filter(|i| wanted(&names[*i])).collect()
     }
 
     /// First block that must be read for rows from block `at` on: aligned to short windows.
@@ -394,8 +416,9 @@ impl<'a> Prepared<'a> {
             .map(|c| View::new(&self.columns.values[c], &self.runs[c], index, self.set.windows()));
         let structure = structure::features(&self.columns.reported, index, columns_gone, devices, self.set.windows());
         out.extend(structure.iter().map(|v| *v as f32));
-        let history = history::features(incidents, self.set.grid.end_of(at), horizon.millis());
-        out.extend(history.iter().map(|v| *v as f32));
+        self.set
+            .history
+            .features(incidents, self.set.grid.end_of(at), horizon.millis(), out);
     }
 }
 

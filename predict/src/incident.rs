@@ -138,6 +138,11 @@ impl HostIncidents {
         n.checked_sub(1).map(|i| self.spans[i].start)
     }
 
+    /// When the latest one that had ended by `at` ended.
+    pub(crate) fn last_end(&self, at: i64) -> Option<i64> {
+        self.spans.iter().map(|s| s.end).filter(|end| *end <= at).max()
+    }
+
     /// The first that starts within `(after, until]`.
     fn first_within(&self, after: i64, until: i64) -> Option<usize> {
         let i = self.spans.partition_point(|s| s.start <= after);

@@ -15,7 +15,7 @@ use crate::features::{Aggregate, FeatureSet, HostColumns, Inventory, Origin, Pre
 use crate::forecast::forecasts;
 use crate::incident::Incidents;
 use crate::instruments;
-use crate::model::Model;
+use crate::model::{Input, Model};
 use crate::rules::findings;
 use crate::telemetry::{SeriesRef, Telemetry, TelemetryError};
 use crate::train::INCIDENTS_MIN;
@@ -301,10 +301,14 @@ impl Scorer {
             (Some(model), ScoreState::Scored(_)) => {
                 let mut x = Vec::with_capacity(row.len());
                 model.scaler.apply(&row, &mut x);
-                let p = model.probability_of_standardised(&x);
+                let x = Input {
+                    row: &row,
+                    standard: &x,
+                };
+                let p = model.probability_of(x);
                 score.alert = p.get() >= model.threshold;
                 score.state = ScoreState::Scored(p);
-                score.signals = explain::of_model(model, prepared, at, &x, &self.origins, peers);
+                score.signals = explain::of_model(model, prepared, at, x, &self.origins, peers);
             }
             _ => score.signals = explain::of_deviations(prepared, at, peers),
         }

@@ -1,27 +1,30 @@
 //! Models: what was learned, from what, and how it turns a row of features into a probability.
 
+mod boosting;
 mod forest;
+mod isolation;
 mod logistic;
+mod tree;
 
-use linfa::Dataset;
-use ndarray::Ix1;
 use serde::{Deserialize, Serialize};
 
+pub use boosting::{Boosting, BoostingError, BoostingParams, BoostingValidParams};
 pub use forest::Forest;
+pub use isolation::Isolation;
 pub use logistic::Logistic;
 
 pub(crate) use forest::ForestSize;
 
 use crate::Probability;
 use crate::bits;
-use crate::calibration::{Calibration, logit};
+use crate::calibration::{Calibration, Combination, logit};
 use crate::dataset::Scaler;
 use crate::evaluate::Evaluation;
 use crate::features::FeatureSet;
 use crate::window::Horizon;
 
 /// The newest format of model files that this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Which family of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +36,14 @@ pub enum Family {
     ExtraTrees,
     /// No learning: how unusual the host is as a whole, calibrated.
     Unusual,
+    /// No incidents needed: how few cuts set the host apart from how hosts usually are.
+    Isolation,
+    /// Logistic regression on past incidents alone: which hosts are lemons, and what comes back at its hour.
+    History,
+    /// Histogram gradient boosting, ours.
+    Boosting,
+    /// The mean log odds of logistic regression and boosting.
+    Blend,
 }
 
 impl Family {
@@ -43,8 +54,25 @@ impl Family {
             Self::Logistic => "logistic",
             Self::ExtraTrees => "extra-trees",
             Self::Unusual => "unusual",
+            Self::Isolation => "isolation",
+            Self::History => "history",
+            Self::Boosting => "boosting",
+            Self::Blend => "blend",
         }
     }
+
+    /// Whether its output says how unusual a host is, and not how likely it fails.
+    #[must_use]
+    pub const fn is_unsupervised(self) -> bool {
+        matches!(self, Self::Unusual | Self::Isolation)
+    }
+}
+
+/// A row of features, as measured (NaN where nothing was) and standardised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a> {
+    pub(crate) row: &'a [f32],
+    pub(crate) standard: &'a [f64],
 }
 
 /// A fitted model of one question.
@@ -62,39 +90,17 @@ pub enum Estimator {
         /// How many features there are.
         width: usize,
     },
+    /// Isolation forest.
+    Isolation(Isolation),
+    /// Logistic regression on past incidents alone; the other weights are 0.
+    History(Logistic),
+    /// Histogram gradient boosting.
+    Boosting(Boosting),
+    /// The mean of the log odds of several.
+    Blend(Vec<Estimator>),
 }
 
 impl Estimator {
-    /// Fits one to a dataset of standardised rows.
-    pub(crate) fn fit(
-        family: Family,
-        dataset: &Dataset<f64, bool, Ix1>,
-        alpha: f64,
-        log_odds_shift: f64,
-        seed: u64,
-    ) -> Result<Self, String> {
-        match family {
-            Family::Logistic => Logistic::fit(dataset, alpha, log_odds_shift)
-                .map(Self::Logistic)
-                .map_err(|e| e.to_string()),
-            Family::ExtraTrees => {
-                // Standard layout of the transposed is column by column of the original: no copy, and what trees scan.
-                let columns = dataset.records().t();
-                let columns = columns.as_standard_layout();
-                let columns = columns.as_slice().ok_or("columns do not lie one behind the other")?;
-                let size = ForestSize {
-                    trees: 50,
-                    depth: 12,
-                    leaf: 5,
-                };
-                let answers = dataset.targets().to_vec();
-                Forest::fit(columns, dataset.records().ncols(), &answers, size, log_odds_shift, seed)
-                    .map(Self::ExtraTrees)
-            }
-            Family::Unusual => Err("how unusual a host is needs no fitting".to_owned()),
-        }
-    }
-
     /// Which family it is of.
     #[must_use]
     pub const fn family(&self) -> Family {
@@ -102,44 +108,72 @@ impl Estimator {
             Self::Logistic(_) => Family::Logistic,
             Self::ExtraTrees(_) => Family::ExtraTrees,
             Self::Unusual { .. } => Family::Unusual,
+            Self::Isolation(_) => Family::Isolation,
+            Self::History(_) => Family::History,
+            Self::Boosting(_) => Family::Boosting,
+            Self::Blend(_) => Family::Blend,
         }
     }
 
-    /// Log odds of a standardised row.
-    pub(crate) fn raw(&self, x: &[f64]) -> f64 {
+    /// Log odds of a row; for unsupervised ones a number that grows with how unusual it is.
+    pub(crate) fn raw(&self, x: Input<'_>) -> f64 {
         match self {
-            Self::Logistic(m) => m.raw(x),
-            Self::ExtraTrees(m) => m.raw(x),
-            Self::Unusual { feature, .. } => x[*feature],
+            Self::Logistic(m) | Self::History(m) => m.raw(x.standard),
+            Self::ExtraTrees(m) => m.raw(x.standard),
+            Self::Unusual { feature, .. } => x.standard[*feature],
+            Self::Isolation(m) => m.raw(x.row),
+            Self::Boosting(m) => m.log_odds(x.row),
+            Self::Blend(members) => members.iter().map(|m| m.raw(x)).sum::<f64>() / members.len() as f64,
         }
     }
 
     /// What each feature adds, in the estimator's own scale.
-    pub(crate) fn contributions(&self, x: &[f64], out: &mut Vec<f64>) {
+    pub(crate) fn contributions(&self, x: Input<'_>, out: &mut Vec<f64>) {
+        out.clear();
+        out.resize(self.width(), 0.0);
         match self {
-            Self::Logistic(m) => m.contributions(x, out),
-            Self::ExtraTrees(m) => m.contributions(x, out),
-            Self::Unusual { feature, width } => {
-                out.clear();
-                out.resize(*width, 0.0);
-                out[*feature] = x[*feature];
+            Self::Logistic(m) | Self::History(m) => m.contributions(x.standard, out),
+            Self::ExtraTrees(m) => m.contributions(x.standard, out),
+            Self::Unusual { feature, .. } => out[*feature] = x.standard[*feature],
+            Self::Isolation(m) => m.add_contributions(x.row, out),
+            Self::Boosting(m) => m.add_contributions(x.row, out),
+            Self::Blend(members) => {
+                let mut of_one = Vec::new();
+                for member in members {
+                    member.contributions(x, &mut of_one);
+                    for (sum, part) in out.iter_mut().zip(&of_one) {
+                        *sum += part / members.len() as f64;
+                    }
+                }
             }
         }
     }
 
     fn width(&self) -> usize {
         match self {
-            Self::Logistic(m) => m.width(),
+            Self::Logistic(m) | Self::History(m) => m.width(),
             Self::ExtraTrees(m) => m.width(),
             Self::Unusual { width, .. } => *width,
+            Self::Isolation(m) => m.width(),
+            Self::Boosting(m) => m.width(),
+            Self::Blend(members) => members.first().map_or(0, Self::width),
         }
     }
 
     fn is_sound(&self) -> bool {
         match self {
-            Self::Logistic(_) => true,
+            Self::Logistic(_) | Self::History(_) => true,
             Self::ExtraTrees(m) => m.is_sound(),
             Self::Unusual { feature, width } => feature < width,
+            Self::Isolation(m) => m.is_sound(),
+            Self::Boosting(m) => m.is_sound(),
+            // A blend of blends could be nested without end.
+            Self::Blend(members) => {
+                !members.is_empty()
+                    && members
+                        .iter()
+                        .all(|m| !matches!(m, Self::Blend(_)) && m.width() == self.width() && m.is_sound())
+            }
         }
     }
 }
@@ -152,7 +186,7 @@ pub struct Head {
 }
 
 impl Head {
-    fn probability(&self, x: &[f64]) -> f64 {
+    fn probability(&self, x: Input<'_>) -> f64 {
         self.calibration.apply(self.estimator.raw(x))
     }
 }
@@ -183,7 +217,10 @@ pub struct Model {
     pub(crate) scaler: Scaler,
     pub(crate) soon: Head,
     pub(crate) under_way: Option<Head>,
-    /// From the larger of the two heads to the probability, fitted outside incidents.
+    /// From the outputs of both heads to one; models from before it took the larger of their probabilities.
+    #[serde(default)]
+    pub(crate) combination: Option<Combination>,
+    /// From that to the probability, fitted outside incidents.
     pub(crate) calibration: Calibration,
     /// Scores from here on alert.
     #[serde(with = "bits::one")]
@@ -246,21 +283,31 @@ impl Model {
     pub fn probability(&self, row: &[f32]) -> Probability {
         let mut x = Vec::with_capacity(row.len());
         self.scaler.apply(row, &mut x);
-        self.probability_of_standardised(&x)
+        self.probability_of(Input { row, standard: &x })
     }
 
-    pub(crate) fn probability_of_standardised(&self, x: &[f64]) -> Probability {
-        let soon = self.soon.probability(x);
-        let under_way = self.under_way.as_ref().map_or(0.0, |h| h.probability(x));
-        Probability::clamped(self.calibration.apply(logit(soon.max(under_way))))
+    pub(crate) fn probability_of(&self, x: Input<'_>) -> Probability {
+        let one = match &self.combination {
+            Some(combination) => {
+                let under_way = self.under_way.as_ref().map_or(f64::NAN, |h| h.estimator.raw(x));
+                combination.apply(self.soon.estimator.raw(x), under_way)
+            }
+            None => {
+                let under_way = self.under_way.as_ref().map_or(0.0, |h| h.probability(x));
+                logit(self.soon.probability(x).max(under_way))
+            }
+        };
+        Probability::clamped(self.calibration.apply(one))
     }
 
-    /// The head that speaks for this row: the one with the larger probability.
-    pub(crate) fn speaking_head(&self, x: &[f64]) -> &Head {
-        match &self.under_way {
-            Some(head) if head.probability(x) > self.soon.probability(x) => head,
-            _ => &self.soon,
-        }
+    /// The head that speaks for this row: the one that makes it stand out more.
+    pub(crate) fn speaking_head(&self, x: Input<'_>) -> &Head {
+        let Some(head) = &self.under_way else { return &self.soon };
+        let louder = match &self.combination {
+            Some(combination) => combination.under_way_speaks(self.soon.estimator.raw(x), head.estimator.raw(x)),
+            None => head.probability(x) > self.soon.probability(x),
+        };
+        if louder { head } else { &self.soon }
     }
 
     /// Which family it is of.

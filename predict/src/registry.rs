@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 use store::{State, StateError};
 
-use crate::model::{Family, Model, ModelError};
+use crate::model::{Model, ModelError};
 use crate::window::Horizon;
 
 const STEPS: [&str; 1] = ["create table models (
@@ -292,6 +292,8 @@ impl<'a> Registry<'a> {
             .iter()
             .map(|e| self.champion_id(e.horizon))
             .collect::<Result<_, _>>()?;
+        let families: std::collections::HashMap<ModelId, String> =
+            entries.iter().map(|e| (e.id, e.family.clone())).collect();
         let mut shadowed: Vec<(Horizon, String)> = Vec::new();
         for (entry, champion) in entries.iter_mut().zip(champions) {
             if Some(entry.id) == champion {
@@ -299,9 +301,9 @@ impl<'a> Registry<'a> {
                 continue;
             }
             let key = (entry.horizon, entry.family.clone());
-            // A model older than the champion lost its place to it and is no challenger any more.
+            // A model older than a champion of its own family lost its place to it and is no challenger any more.
             if !shadowed.contains(&key)
-                && champion.is_none_or(|c| entry.id > c || entry.family != Family::Logistic.name())
+                && champion.is_none_or(|c| entry.id > c || families.get(&c) != Some(&entry.family))
             {
                 entry.role = Role::Challenger;
                 shadowed.push(key);

@@ -2,9 +2,9 @@
 //!
 //! Everything that predicts reads through [`Telemetry`], and reads no further than the time it was given.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use store::{Labels, METRIC_NAME, MatchOp, Matcher, Samples, SeriesId, Snapshot, TimeRange, is_stale};
+use store::{Labels, METRIC_NAME, MatchOp, Matcher, Samples, SeriesId, Snapshot, TimeRange, host_of, is_stale};
 
 /// One series that can be read.
 #[derive(Clone, Debug)]
@@ -144,6 +144,46 @@ impl Memory {
                 }
             }
         }
+    }
+
+    /// Hosts whose samples in `other` differ from those known for the same times more often than not.
+    pub(crate) fn contradicted_by(&self, other: &Self) -> BTreeSet<String> {
+        let known: HashMap<&Labels, &Samples> = self.series.iter().map(|(l, s)| (l, s)).collect();
+        let mut differ: HashMap<&str, i64> = HashMap::new();
+        for (labels, theirs) in &other.series {
+            let (Some(host), Some(mine)) = (host_of(labels), known.get(labels)) else {
+                continue;
+            };
+            let balance = differ.entry(host).or_default();
+            let mut at = 0;
+            for (t, v) in theirs.iter() {
+                while mine.timestamps.get(at).is_some_and(|m| *m < t) {
+                    at += 1;
+                }
+                match mine.timestamps.get(at) {
+                    Some(m) if *m == t => {
+                        *balance += if mine.values[at].to_bits() == v.to_bits() {
+                            -1
+                        } else {
+                            1
+                        }
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+        }
+        differ
+            .into_iter()
+            .filter(|(_, balance)| *balance > 0)
+            .map(|(host, _)| host.to_owned())
+            .collect()
+    }
+
+    /// Drops the series of some hosts.
+    pub(crate) fn forget(&mut self, hosts: &BTreeSet<String>) {
+        self.series
+            .retain(|(labels, _)| host_of(labels).is_none_or(|h| !hosts.contains(h)));
     }
 
     /// The same series on hosts whose names end in `suffix`.

@@ -3,6 +3,7 @@
 //! A table `series.parquet` has a column a metric; `host.parquet` and `gpu.parquet` hold the metrics of hosts and of the
 //! devices on them. Names that are known are read as the metric that the agent would send, so that the catalogue applies.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -69,6 +70,8 @@ pub struct Tidy {
     pub incidents: Vec<Incident>,
     /// When outcomes are known, and the role of each host.
     pub labelled: Vec<Labelled>,
+    /// Hosts that are said to be new (role `unseen`): one of the same name elsewhere is another machine.
+    pub unseen: BTreeSet<String>,
     /// The most common distance of samples, in milliseconds.
     pub step_ms: i64,
 }
@@ -153,13 +156,14 @@ impl Tidy {
             path: dir.join("incidents.csv"),
             source,
         })?;
-        let labelled = scoring(&text("scoring.csv")?).map_err(|why| TidyError::Table {
+        let (labelled, unseen) = scoring(&text("scoring.csv")?).map_err(|why| TidyError::Table {
             path: dir.join("scoring.csv"),
             why,
         })?;
         let mut tidy = Self {
             incidents,
             labelled,
+            unseen,
             step_ms: 60_000,
             ..Self::default()
         };
@@ -177,16 +181,19 @@ impl Tidy {
     }
 
     /// Adds the series of another part of the same set: hosts that are known there continue.
+    ///
+    /// A host continues where its role does not call it new and its samples do not contradict those known for the same
+    /// times; otherwise it is another machine of the same name, and what was known of its namesake is forgotten.
     pub fn join(&mut self, other: Self) {
+        let mut others = self.telemetry.contradicted_by(&other.telemetry);
+        others.extend(other.unseen);
+        self.telemetry.forget(&others);
+        self.incidents.retain(|i| !others.contains(&i.host));
         self.telemetry.join(other.telemetry);
-        let known: std::collections::BTreeSet<String> = self.incidents.iter().map(|i| i.id.clone()).collect();
         // The part that was scored earlier may hold an incident that was still open; the later part knows its end.
-        for incident in other.incidents {
-            if known.contains(&incident.id) {
-                self.incidents.retain(|i| i.id != incident.id);
-            }
-            self.incidents.push(incident);
-        }
+        let known: BTreeSet<(String, i64)> = other.incidents.iter().map(|i| (i.host.clone(), i.start)).collect();
+        self.incidents.retain(|i| !known.contains(&(i.host.clone(), i.start)));
+        self.incidents.extend(other.incidents);
     }
 
     fn read_table(&mut self, path: &Path, device: Option<&str>) -> Result<(), TidyError> {
@@ -292,27 +299,27 @@ fn column(batch: &RecordBatch, name: &str, kind: &DataType) -> Result<ArrayRef, 
     cast(column, kind).map_err(|e| e.to_string())
 }
 
-fn scoring(text: &str) -> Result<Vec<Labelled>, String> {
+/// Times in which outcomes are known, and the hosts whose role is `unseen`.
+fn scoring(text: &str) -> Result<(Vec<Labelled>, BTreeSet<String>), String> {
     let mut lines = text.lines().filter(|l| !l.trim().is_empty());
     let header: Vec<String> = crate::incident::fields(lines.next().unwrap_or(""));
-    let at = |name: &str| {
-        header
-            .iter()
-            .position(|h| h == name)
-            .ok_or_else(|| format!("there is no column {name:?}"))
-    };
+    let position = |name: &str| header.iter().position(|h| h == name);
+    let at = |name: &str| position(name).ok_or_else(|| format!("there is no column {name:?}"));
     let (host, from, to) = (at("host")?, at("from")?, at("to")?);
-    lines
-        .map(|line| {
-            let cells = crate::incident::fields(line);
-            let cell = |i: usize| cells.get(i).map_or("", String::as_str);
-            let time =
-                |i: usize| crate::incident::parse_time(cell(i)).ok_or_else(|| format!("{:?} is no time", cell(i)));
-            Ok(Labelled {
-                host: cell(host).to_owned(),
-                from: time(from)?,
-                to: time(to)?,
-            })
-        })
-        .collect()
+    let role = position("role");
+    let (mut labelled, mut unseen) = (Vec::new(), BTreeSet::new());
+    for line in lines {
+        let cells = crate::incident::fields(line);
+        let cell = |i: usize| cells.get(i).map_or("", String::as_str);
+        let time = |i: usize| crate::incident::parse_time(cell(i)).ok_or_else(|| format!("{:?} is no time", cell(i)));
+        if role.is_some_and(|role| cell(role) == "unseen") {
+            unseen.insert(cell(host).to_owned());
+        }
+        labelled.push(Labelled {
+            host: cell(host).to_owned(),
+            from: time(from)?,
+            to: time(to)?,
+        });
+    }
+    Ok((labelled, unseen))
 }

@@ -10,18 +10,25 @@
 //! ```
 //! Rows whose horizon reaches into the block that is predicted are left out of learning (purge).
 
-use rayon::prelude::*;
+mod choose;
+mod judge;
+mod walk;
+
 use store::TimeRange;
 
-use crate::calibration::{Calibration, logit};
-use crate::dataset::{Examples, Labelled, Sample, Scaler, Task};
-use crate::evaluate::{Evaluation, Protocol, Track, evaluate, pr_auc};
+pub use choose::Compared;
+
+use crate::dataset::{Examples, Labelled};
+use crate::evaluate::{Evaluation, Protocol};
 use crate::features::{FeatureSet, Rows, features_over, learn_typical};
-use crate::incident::{Incident, Incidents, Outcome};
+use crate::incident::{Incident, Incidents};
 use crate::instruments;
-use crate::model::{Estimator, FORMAT, Family, Head, Model};
+use crate::model::Model;
 use crate::telemetry::{Telemetry, TelemetryError, sample_distance};
 use crate::window::{Grid, Horizon};
+use choose::choose;
+use judge::Judge;
+use walk::walk;
 
 /// Where the walk-forward blocks begin, as shares of each host's labelled time.
 pub(crate) const SHARES: [f64; 4] = [0.0, 0.25, 0.5, 0.75];
@@ -52,7 +59,7 @@ pub struct TrainInput<'a> {
     pub rows_max: usize,
     /// L2 penalty of the logistic regression.
     pub alpha: f64,
-    /// Whether a challenger of another family is trained as well.
+    /// Whether smartcore's trees are trained as well, which takes longer than all other families together.
     pub challenger: bool,
     /// Times in which outcomes are known, where they differ from host to host; empty: all of the range after warm-up.
     pub labelled: Vec<Labelled>,
@@ -131,6 +138,8 @@ pub struct Trained {
     pub challenger: Option<(Model, Evaluation)>,
     /// Scores of the judged and validated blocks, for a closer look.
     pub predictions: Predictions,
+    /// All families on the same rows, simplest first.
+    pub compared: Vec<Compared>,
 }
 
 /// Scores that were made before the outcome was known.
@@ -225,63 +234,34 @@ pub fn train(input: &TrainInput<'_>, progress: &mut dyn FnMut(Progress)) -> Resu
 fn train_all(input: &TrainInput<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Trained, TrainError> {
     let incidents = Incidents::new(input.incidents);
     let prepared = prepare(input, &incidents, progress)?;
-    let families: &[Family] = if input.challenger {
-        &[Family::Logistic, Family::ExtraTrees, Family::Unusual]
-    } else {
-        &[Family::Logistic]
+    let walked = walk(input, &prepared, progress)?;
+    let judge = Judge::new(input, &incidents, &prepared);
+
+    // Which family leads is decided twice by the same rule: on the blocks before the newest one, so that the newest one judges
+    // a choice that it had no part in, and on all of them, for the model that goes into service.
+    let newest = (SHARES.len() - 1) as u8;
+    let before = choose(&walked, &judge, newest);
+    let all = choose(&walked, &judge, newest + 1);
+    let done = |head: usize, under_way: Option<usize>| judge.finish(&walked, head, under_way);
+    let (model, predictions) = done(all.champion, all.under_way);
+    let evaluation = judge.evaluation(&walked, before.champion, before.under_way);
+    let challenger = all.challenger.map(|head| {
+        let (mut model, _) = done(head, all.under_way);
+        model.evaluation = judge.evaluation(&walked, head, before.under_way);
+        let evaluation = model.evaluation.clone();
+        (model, evaluation)
+    });
+    let model = Model {
+        evaluation: evaluation.clone(),
+        ..model
     };
-    let mut candidates = Vec::new();
-    for family in families {
-        candidates.push(fit_family(input, &incidents, &prepared, *family, progress)?);
-    }
-    // The logistic model is in charge unless what needs no incidents was clearly better on the blocks before the newest one, which
-    // nobody chose by. Trees stay in the shadow until they are promoted by hand: on simulated fleets they rank rows better and
-    // still warn of fewer incidents at the same budget, in validation as well as after it.
-    let mut best = 0;
-    for i in 1..candidates.len() {
-        let eligible = candidates[i].model.family() != Family::ExtraTrees || candidates[best].validated.pr_auc.is_nan();
-        if eligible && candidates[i].validated.beats(candidates[best].validated) {
-            best = i;
-        }
-    }
-    let champion = candidates.swap_remove(best);
-    candidates.sort_by(|a, b| b.validated.pr_auc.total_cmp(&a.validated.pr_auc));
     Ok(Trained {
-        evaluation: champion.model.evaluation.clone(),
-        model: champion.model,
-        predictions: champion.predictions,
-        challenger: candidates
-            .into_iter()
-            .next()
-            .map(|c| (c.model.clone(), c.model.evaluation)),
+        model,
+        evaluation,
+        challenger,
+        predictions,
+        compared: all.compared,
     })
-}
-
-/// How many times the validated PR-AUC of the model in charge another one needs, lest noise chooses.
-const BETTER_BY: f64 = 1.5;
-
-/// What a model did on the blocks before the newest one.
-#[derive(Clone, Copy, Debug)]
-struct Validated {
-    /// Area under the precision-recall curve over rows; NaN where nothing was predicted.
-    pr_auc: f64,
-    /// Incidents warned of at the threshold that keeps the budget.
-    warned: usize,
-}
-
-impl Validated {
-    /// Whether this is clearly better: in rows and in incidents, which are what counts.
-    fn beats(self, other: Self) -> bool {
-        let ranks_better = self.pr_auc > BETTER_BY * other.pr_auc || (other.pr_auc.is_nan() && !self.pr_auc.is_nan());
-        ranks_better && (self.warned >= other.warned + 2 || other.pr_auc.is_nan())
-    }
-}
-
-/// A fitted model with what it did on validation.
-struct Candidate {
-    model: Model,
-    predictions: Predictions,
-    validated: Validated,
 }
 
 /// Features and outcomes of the whole history.
@@ -418,367 +398,6 @@ pub fn predict(
         }
     }
     Ok(out)
-}
-
-/// Raw outputs of the two heads, NaN where no fold predicted.
-struct Raw {
-    soon: Vec<f64>,
-    under_way: Vec<f64>,
-}
-
-/// How raw outputs become probabilities.
-struct Calibrations {
-    soon: Calibration,
-    under_way: Calibration,
-    last: Calibration,
-}
-
-impl Calibrations {
-    /// Fits on the rows that `use_row` picks and some fold predicted.
-    fn fit(examples: &Examples, raw: &Raw, use_row: impl Fn(usize) -> bool) -> Self {
-        let fit = |task: Task, values: &[f64]| {
-            let (x, y): (Vec<f64>, Vec<bool>) = (0..values.len())
-                .filter(|i| use_row(*i))
-                .filter_map(|i| task.answer(examples.outcomes[i]).map(|y| (values[i], y)))
-                .unzip();
-            Calibration::fit(&x, &y)
-        };
-        let soon = fit(Task::Soon, &raw.soon);
-        let under_way = fit(Task::UnderWay, &raw.under_way);
-        let larger: Vec<f64> = (0..raw.soon.len())
-            .map(|i| larger(&soon, &under_way, raw.soon[i], raw.under_way[i]))
-            .collect();
-        let last = fit(Task::Soon, &larger);
-        Self { soon, under_way, last }
-    }
-
-    fn probability(&self, raw: &Raw, i: usize) -> f64 {
-        self.last
-            .apply(larger(&self.soon, &self.under_way, raw.soon[i], raw.under_way[i]))
-    }
-}
-
-/// Log odds of the larger head; NaN where nothing was predicted.
-fn larger(soon: &Calibration, under_way: &Calibration, raw_soon: f64, raw_under_way: f64) -> f64 {
-    if raw_soon.is_nan() {
-        return f64::NAN;
-    }
-    let under_way = if raw_under_way.is_nan() {
-        0.0
-    } else {
-        under_way.apply(raw_under_way)
-    };
-    logit(soon.apply(raw_soon).max(under_way))
-}
-
-fn fit_family(
-    input: &TrainInput<'_>,
-    incidents: &Incidents,
-    prepared: &Prepared,
-    family: Family,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Candidate, TrainError> {
-    let Prepared {
-        set,
-        labelled,
-        examples,
-    } = prepared;
-    let (raw, model) = learn(input, prepared, family, progress)?;
-    let anomaly = set.anomaly_index();
-    let n = examples.outcomes.len();
-
-    // Judged as it would have been: calibration and threshold from the blocks before the newest one.
-    let newest = (SHARES.len() - 1) as u8;
-    let before = Calibrations::fit(examples, &raw, |i| {
-        examples.blocks[i] < newest && examples.known_before(i, newest)
-    });
-    let judged: Vec<f64> = (0..n).map(|i| before.probability(&raw, i)).collect();
-    let stretches = |p: &[f64], from: usize, to: usize| stretches(prepared, &raw, p, input.stride_ms, from, to);
-    let judge = |test: &[Stretch<'_>], validation: &[Stretch<'_>]| {
-        let (test, validation) = (tracks(test, incidents), tracks(validation, incidents));
-        evaluate(
-            &test,
-            Some(&validation),
-            None,
-            input.protocol(),
-            input.budget,
-            &incidents.kinds,
-            input.seed,
-        )
-    };
-    let last = SHARES.len();
-    let evaluation = judge(&stretches(&judged, last - 1, last), &stretches(&judged, 1, last - 1));
-
-    let earlier = stretches(&judged, 1, last - 1);
-    let validated = Validated {
-        pr_auc: pr_auc_where(examples, &judged, |i| {
-            examples.blocks[i] < newest && examples.known_before(i, newest)
-        }),
-        warned: judge(&earlier, &earlier).warned,
-    };
-
-    let all = Calibrations::fit(examples, &raw, |_| true);
-    let scores: Vec<f64> = (0..n).map(|i| all.probability(&raw, i)).collect();
-    let whole = stretches(&scores, 1, last);
-    let threshold = judge(&whole, &whole).threshold;
-    let picked: Vec<usize> = (0..n).filter(|i| !raw.soon[*i].is_nan()).collect();
-    let predictions = Predictions {
-        host: picked
-            .iter()
-            .map(|i| examples.rows.hosts[examples.rows.host[*i] as usize].clone())
-            .collect(),
-        at: picked.iter().map(|i| examples.rows.at[*i]).collect(),
-        probability: picked.iter().map(|i| scores[*i]).collect(),
-        anomaly: picked
-            .iter()
-            .map(|i| f64::from(examples.rows.row(*i)[anomaly]))
-            .collect(),
-    };
-    let Fitted {
-        scaler,
-        soon,
-        under_way,
-    } = model;
-    let model = Model {
-        format: FORMAT,
-        name: format!("{}-{}-{}", family.name(), input.horizon, input.range.end.0 / 1_000),
-        code: env!("CARGO_PKG_VERSION").to_owned(),
-        horizon: input.horizon,
-        gap_ms: input.gap_ms,
-        trained_from: input.range.start.0,
-        trained_to: input.range.end.0,
-        hosts: labelled.iter().map(|l| l.host.clone()).collect(),
-        seed: input.seed,
-        features: set.clone(),
-        scaler,
-        soon: Head {
-            estimator: soon,
-            calibration: all.soon,
-        },
-        under_way: under_way.map(|estimator| Head {
-            estimator,
-            calibration: all.under_way,
-        }),
-        calibration: all.last,
-        threshold,
-        evaluation,
-    };
-    Ok(Candidate {
-        model,
-        predictions,
-        validated,
-    })
-}
-
-/// Scores of one host over some of its blocks.
-struct Stretch<'a> {
-    host: &'a str,
-    from: i64,
-    to: i64,
-    at: Vec<i64>,
-    probability: Vec<f64>,
-}
-
-impl Stretch<'_> {
-    fn track<'b>(&'b self, incidents: &'b Incidents) -> Track<'b> {
-        Track {
-            host: self.host,
-            from: self.from,
-            to: self.to,
-            incidents: incidents.of(self.host),
-            at: &self.at,
-            probability: &self.probability,
-        }
-    }
-}
-
-fn tracks<'a>(stretches: &'a [Stretch<'_>], incidents: &'a Incidents) -> Vec<Track<'a>> {
-    stretches.iter().map(|s| s.track(incidents)).collect()
-}
-
-/// The scores of every labelled host from the start of block `from` to the start of block `to`.
-fn stretches<'a>(
-    prepared: &'a Prepared,
-    raw: &Raw,
-    scores: &[f64],
-    stride_ms: i64,
-    from: usize,
-    to: usize,
-) -> Vec<Stretch<'a>> {
-    let examples = &prepared.examples;
-    let mut of_host: Vec<(Vec<i64>, Vec<f64>)> = vec![Default::default(); examples.rows.hosts.len()];
-    for (i, score) in scores.iter().enumerate().filter(|(i, _)| !raw.soon[*i].is_nan()) {
-        let (at, probability) = &mut of_host[examples.rows.host[i] as usize];
-        at.push(examples.rows.at[i]);
-        probability.push(*score);
-    }
-    prepared
-        .labelled
-        .iter()
-        .map(|l| {
-            let id = examples.rows.hosts.iter().position(|h| *h == l.host);
-            let (at, probability) = id.map(|id| std::mem::take(&mut of_host[id])).unwrap_or_default();
-            let start = l.block_start(&SHARES, from);
-            Stretch {
-                host: &l.host,
-                // The first example of the block, so that judged rows and examples fall together.
-                from: l.from + (start - l.from + stride_ms - 1).div_euclid(stride_ms) * stride_ms,
-                to: l.block_start(&SHARES, to),
-                at,
-                probability,
-            }
-        })
-        .collect()
-}
-
-/// A fitted fold, and for each row after it the row and the raw output of both heads.
-type Fold = (Fitted, Vec<(usize, f64, f64)>);
-
-struct Fitted {
-    scaler: Scaler,
-    soon: Estimator,
-    under_way: Option<Estimator>,
-}
-
-/// Fits every fold and the final model; raw outputs are those that each fold predicted for the block after it.
-fn learn(
-    input: &TrainInput<'_>,
-    prepared: &Prepared,
-    family: Family,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<(Raw, Fitted), TrainError> {
-    let examples = &prepared.examples;
-    let n = examples.outcomes.len();
-    let silent = prepared.set.silence_index();
-    // A host that said nothing for a whole middle window teaches nothing.
-    let spoke: Vec<bool> = (0..n)
-        .map(|i| prepared.set.columns.is_empty() || examples.rows.row(i)[silent] < 1.0)
-        .collect();
-    let folds: Vec<u8> = (1..=SHARES.len() as u8).collect();
-    let total = folds.len();
-    progress(Progress {
-        stage: family.name(),
-        done: 0,
-        total,
-    });
-    let fitted: Vec<Option<Fold>> = folds
-        .par_iter()
-        .map(|fold| {
-            let usable = |i: usize| spoke[i] && examples.known_before(i, *fold);
-            let Some(fitted) = fit_once(input, prepared, family, *fold, &usable)? else {
-                return Ok(None);
-            };
-            let mut x = Vec::new();
-            let predicted = (0..n)
-                .filter(|i| examples.blocks[*i] == *fold && spoke[*i])
-                .map(|i| {
-                    fitted.scaler.apply(examples.rows.row(i), &mut x);
-                    (
-                        i,
-                        fitted.soon.raw(&x),
-                        fitted.under_way.as_ref().map_or(f64::NAN, |h| h.raw(&x)),
-                    )
-                })
-                .collect();
-            Ok(Some((fitted, predicted)))
-        })
-        .collect::<Result<_, TrainError>>()?;
-    progress(Progress {
-        stage: family.name(),
-        done: total,
-        total,
-    });
-    let mut raw = Raw {
-        soon: vec![f64::NAN; n],
-        under_way: vec![f64::NAN; n],
-    };
-    let mut last = None;
-    for (fitted, predicted) in fitted.into_iter().flatten() {
-        for (i, soon, under_way) in predicted {
-            raw.soon[i] = soon;
-            raw.under_way[i] = under_way;
-        }
-        last = Some(fitted);
-    }
-    let have = examples
-        .outcomes
-        .iter()
-        .filter(|o| matches!(o, Outcome::Failed { .. }))
-        .count();
-    let last = last.ok_or(TrainError::TooFew {
-        have: have.min(1),
-        need: INCIDENTS_MIN,
-    })?;
-    Ok((raw, last))
-}
-
-/// Rows that a forest grows on: smartcore looks at every row for every feature that it tries.
-const TREE_ROWS_MAX: usize = 6_000;
-
-/// One fit of both heads on the rows that are usable, or nothing where there are too few failures among them.
-fn fit_once(
-    input: &TrainInput<'_>,
-    prepared: &Prepared,
-    family: Family,
-    fold: u8,
-    usable: &dyn Fn(usize) -> bool,
-) -> Result<Option<Fitted>, TrainError> {
-    /// Fewer rows before failures than this are one or two incidents.
-    const POSITIVE_ROWS_MIN: usize = 5;
-    let examples = &prepared.examples;
-    let candidates = |task: Task| -> Vec<(usize, bool)> {
-        (0..examples.outcomes.len())
-            .filter(|i| usable(*i))
-            .filter_map(|i| task.answer(examples.outcomes[i]).map(|y| (i, y)))
-            .collect()
-    };
-    let seed = input.seed.wrapping_mul(1_000).wrapping_add(u64::from(fold));
-    let rows_max = match family {
-        Family::ExtraTrees => input.rows_max.min(TREE_ROWS_MAX),
-        Family::Logistic | Family::Unusual => input.rows_max,
-    };
-    let soon = Sample::draw(&candidates(Task::Soon), rows_max, seed);
-    if soon.positives() < POSITIVE_ROWS_MIN || soon.positives() == soon.answers.len() {
-        return Ok(None);
-    }
-    let scaler = Scaler::fit(&examples.rows, &soon.picked);
-    if family == Family::Unusual {
-        let (feature, width) = (prepared.set.anomaly_index(), prepared.set.len());
-        let soon = Estimator::Unusual { feature, width };
-        return Ok(Some(Fitted {
-            scaler,
-            soon,
-            under_way: None,
-        }));
-    }
-    let fit = |family: Family, sample: &Sample| {
-        let dataset = scaler.dataset(&examples.rows, sample);
-        Estimator::fit(family, &dataset, input.alpha, sample.log_odds_shift(), seed).map_err(|why| TrainError::Fit {
-            family: family.name(),
-            why,
-        })
-    };
-    let under_way = Sample::draw(&candidates(Task::UnderWay), input.rows_max / 2, seed ^ 1);
-    let under_way = if under_way.positives() < POSITIVE_ROWS_MIN {
-        None
-    } else {
-        // Being within an incident shows plainly; a line tells it as well as a forest and costs a tenth.
-        Some(fit(Family::Logistic, &under_way)?)
-    };
-    Ok(Some(Fitted {
-        soon: fit(family, &soon)?,
-        under_way,
-        scaler,
-    }))
-}
-
-/// Area under the precision-recall curve over the rows that `use_row` picks, where something was predicted.
-fn pr_auc_where(examples: &Examples, scores: &[f64], use_row: impl Fn(usize) -> bool) -> f64 {
-    let (y, p): (Vec<bool>, Vec<f64>) = (0..scores.len())
-        .filter(|i| use_row(*i) && !scores[*i].is_nan())
-        .filter_map(|i| Task::Soon.answer(examples.outcomes[i]).map(|y| (y, scores[i])))
-        .unzip();
-    pr_auc(&y, &p)
 }
 
 #[cfg(test)]

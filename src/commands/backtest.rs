@@ -82,9 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "{}, on the newest quarter, which it had not seen:\n{}",
         trained.model.name, trained.evaluation
     );
-    if let Some((challenger, evaluation)) = &trained.challenger {
-        println!("challenger {}: {evaluation}", challenger.name);
-    }
+    println!("{}", super::train::families(&trained.compared));
     if let Some(evaluation) = &evaluation {
         println!("on the folder to score:\n{evaluation}");
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use predict::Horizon;
+use predict::train::Compared;
 use store::{StoreOptions, Tenants};
 
 use super::simulate::progress;
@@ -70,9 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         utc(model.trained_to)
     );
     println!("{}", trained.evaluation);
-    if let Some((challenger, evaluation)) = &trained.challenger {
-        println!("challenger {}: {evaluation}", challenger.name);
-    }
+    println!("{}", families(&trained.compared));
     if !arguments.dry_run {
         let id = training::keep(&store, &trained, now)?;
         println!("kept as model {}", id.0);
@@ -80,4 +79,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     drop(store);
     tenants.close()?;
     Ok(())
+}
+
+/// A line for each family on the same rows, which none of them had seen.
+pub(super) fn families(compared: &[Compared]) -> String {
+    let mut text =
+        "families on history that they had not seen (PR-AUC, 90 % interval over events, incidents warned of):"
+            .to_owned();
+    for family in compared {
+        let (low, high) = family.interval;
+        text.push_str(&format!(
+            "\n  {:<12} {:.3} [{low:.3}, {high:.3}] {:>4}{}",
+            family.family.name(),
+            family.pr_auc,
+            family.warned,
+            if family.leads { "  leads" } else { "" }
+        ));
+    }
+    text
 }

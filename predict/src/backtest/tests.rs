@@ -106,6 +106,40 @@ fn a_folder_without_series_uses_the_history_of_incidents() {
 }
 
 #[test]
+fn a_host_of_the_same_name_that_is_said_to_be_new_or_tells_other_things_is_another_machine() {
+    let (one, two) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    folder(one.path(), 100, 4);
+    folder(two.path(), 104, 4);
+    let count = |first: &Path, second: &Path| {
+        let mut data = Tidy::read(first).expect("a folder");
+        let before = data.telemetry.samples();
+        let later = Tidy::read(second).expect("a folder");
+        let own = later.telemetry.samples();
+        data.join(later);
+        (before, own, data.telemetry.samples(), data.incidents.len())
+    };
+    let (before, own, together, incidents) = count(one.path(), two.path());
+    assert_eq!((together, incidents), (before + own, 24), "they continue");
+
+    let scoring = fs::read_to_string(two.path().join("scoring.csv")).expect("scoring");
+    fs::write(two.path().join("scoring.csv"), scoring.replace("dev", "unseen")).expect("scoring");
+    let (_, own, together, incidents) = count(one.path(), two.path());
+    assert_eq!((together, incidents), (own, 12), "their namesakes are forgotten");
+
+    // The same folder again tells nothing new; one that begins a day later, with other values, contradicts it.
+    let (before, _, together, incidents) = count(one.path(), one.path());
+    assert_eq!((together, incidents), (before, 12));
+    let three = tempfile::tempdir().expect("dir");
+    folder(three.path(), 101, 4);
+    let mut other = Tidy::read(three.path()).expect("a folder");
+    other.telemetry = other.telemetry.map(|_, _, v| Some(v + 1.0));
+    let own = other.telemetry.samples();
+    let mut data = Tidy::read(one.path()).expect("a folder");
+    data.join(other);
+    assert_eq!(data.telemetry.samples(), own);
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let dir = tempfile::tempdir().expect("dir");
     let error = backtest(&input(dir.path(), None), &mut |_| ()).expect_err("nothing there");

@@ -1,38 +1,95 @@
 //! Incidents of the past: how often, how long ago, and whether they come at this time of day.
+//!
+//! On real servers history says which host is a lemon, and daily repeats are the best sign there is on some fleets (facts:
+//! prediction, 2.3). Only what had started by then is counted, and an end only once it had come.
 
 use crate::incident::HostIncidents;
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-/// Names, in the order of [`features`].
-pub(crate) const NAMES: [&str; 4] = ["incidents_7d", "incidents_30d", "since_last", "recurrence"];
+/// Days over which repeats are looked for, and what each weighs against the one after it.
+const REPEATS: i64 = 7;
+const FADE: f64 = 0.75;
 
-/// Counts over 7 and 30 days as `ln(1 + n)`, closeness of the last one (1 just now, 0 long ago), and the share of the
-/// last seven days on which one started in the same clock window `(t, t + horizon]`.
-///
-/// Only incidents that had started by `at_ms` are looked at.
-pub(crate) fn features(incidents: Option<&HostIncidents>, at_ms: i64, horizon_ms: i64) -> [f64; 4] {
-    let Some(incidents) = incidents else { return [0.0; 4] };
-    let started_within = |from: i64, to: i64| incidents.starts_between(from, to);
-    let week = started_within(at_ms - 7 * DAY, at_ms);
-    let month = started_within(at_ms - 30 * DAY, at_ms);
-    let since = incidents.last_start(at_ms).map_or(0.0, |start| {
-        let hours = (at_ms - start) as f64 / HOUR as f64;
-        1.0 / (1.0 + hours / 24.0)
-    });
-    // A horizon of a day or more says nothing about the time of day.
-    let recurrence = if horizon_ms >= DAY {
-        0.0
-    } else {
-        (1..=7)
-            .filter(|day| {
-                let then = at_ms - day * DAY;
-                // The clock window of earlier days can reach past `at_ms` only for horizons over a day.
-                started_within(then, then + horizon_ms) > 0
-            })
-            .count() as f64
-            / 7.0
-    };
-    [(week as f64).ln_1p(), (month as f64).ln_1p(), since, recurrence]
+/// Which features of history a model uses: models keep those that they were trained with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// Counts over a week and a month, closeness of the last one, plain share of days with a repeat.
+    #[default]
+    Short,
+    /// Counts from a day to ever, starts and ends apart, repeats that fade, also with half an hour around.
+    Long,
 }
+
+const SHORT: [&str; 4] = ["incidents_7d", "incidents_30d", "since_last", "recurrence"];
+const LONG: [&str; 10] = [
+    "incidents_1d",
+    "incidents_7d",
+    "incidents_30d",
+    "incidents_90d",
+    "incidents",
+    "since_last",
+    "since_end",
+    "quiet",
+    "recurrence",
+    "recurrence_near",
+];
+
+impl History {
+    /// Names, in the order of [`Self::features`].
+    pub(crate) const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Short => &SHORT,
+            Self::Long => &LONG,
+        }
+    }
+
+    /// Counts as `ln(1 + n)`, closeness of the last start and end (1 just now, 0 long ago or never), days of quiet as a
+    /// logarithm, and on how many of the last days one started in the same clock window `(t, t + horizon]`.
+    pub(crate) fn features(self, incidents: Option<&HostIncidents>, at: i64, horizon: i64, out: &mut Vec<f32>) {
+        let none = HostIncidents::default();
+        let incidents = incidents.unwrap_or(&none);
+        let count = |days: i64| (incidents.starts_between(at - days * DAY, at) as f64).ln_1p() as f32;
+        let days = |then: i64| (at - then) as f64 / DAY as f64;
+        let closeness = |then: Option<i64>| then.map_or(0.0, |then| 1.0 / (1.0 + days(then))) as f32;
+        let start = incidents.last_start(at);
+        match self {
+            Self::Short => {
+                let share = repeats(incidents, at, horizon, 0, 1.0);
+                out.extend([count(7), count(30), closeness(start), share]);
+            }
+            Self::Long => {
+                // Longer than anybody remembers counts as 400 days.
+                let quiet = start.map_or(400.0, |s| days(s).min(400.0)).ln_1p() as f32;
+                let ever = (incidents.starts_between(i64::MIN, at) as f64).ln_1p() as f32;
+                out.extend([count(1), count(7), count(30), count(90), ever]);
+                out.extend([closeness(start), closeness(incidents.last_end(at)), quiet]);
+                out.push(repeats(incidents, at, horizon, 0, FADE));
+                out.push(repeats(incidents, at, horizon, HOUR / 2, FADE));
+            }
+        }
+    }
+}
+
+/// Weighted share of the last days on which an incident started within the clock window, `around` wider on both sides.
+fn repeats(incidents: &HostIncidents, at: i64, horizon: i64, around: i64, fade: f64) -> f32 {
+    // A horizon of a day or more says nothing about the time of day, and its window would reach past `at`.
+    if horizon + around >= DAY {
+        return 0.0;
+    }
+    let (mut weight, mut sum, mut all) = (1.0, 0.0, 0.0);
+    for day in 1..=REPEATS {
+        let then = at - day * DAY;
+        if incidents.starts_between(then - around, then + horizon + around) > 0 {
+            sum += weight;
+        }
+        all += weight;
+        weight *= fade;
+    }
+    (sum / all) as f32
+}
+
+#[cfg(test)]
+mod tests;

@@ -88,9 +88,7 @@ impl Forest {
     }
 
     /// What each feature adds to the mean: the change of the node's mean at every split on it (Saabas 2014).
-    pub(crate) fn contributions(&self, x: &[f64], out: &mut Vec<f64>) {
-        out.clear();
-        out.resize(self.width, 0.0);
+    pub(crate) fn contributions(&self, x: &[f64], out: &mut [f64]) {
         for tree in &self.trees {
             let mut here = tree.value[0];
             tree.path(x, |feature, next| {

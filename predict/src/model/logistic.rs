@@ -19,8 +19,12 @@ pub struct Logistic {
 
 impl Logistic {
     /// Fits with an L2 penalty `alpha / 2 · |w|²` on the summed loss; `log_odds_shift` undoes the sampling of negatives.
+    ///
+    /// `features` says which of `width` features the columns of the dataset are; the others get no weight.
     pub(crate) fn fit(
         dataset: &Dataset<f64, bool, Ix1>,
+        features: &[usize],
+        width: usize,
         alpha: f64,
         log_odds_shift: f64,
     ) -> Result<Self, linfa_logistic::error::Error> {
@@ -31,8 +35,12 @@ impl Logistic {
             .fit(dataset)?;
         // linfa decides for itself which answer is its positive class; ours is `true`.
         let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
+        let mut weights = vec![0.0; width];
+        for (feature, weight) in features.iter().zip(fitted.params()) {
+            weights[*feature] = sign * weight;
+        }
         Ok(Self {
-            weights: fitted.params().iter().map(|w| sign * w).collect(),
+            weights,
             intercept: sign * fitted.intercept() + log_odds_shift,
         })
     }
@@ -47,9 +55,10 @@ impl Logistic {
     }
 
     /// What each feature adds to the log odds.
-    pub(crate) fn contributions(&self, x: &[f64], out: &mut Vec<f64>) {
-        out.clear();
-        out.extend(self.weights.iter().zip(x).map(|(w, v)| w * v));
+    pub(crate) fn contributions(&self, x: &[f64], out: &mut [f64]) {
+        for (out, (w, v)) in out.iter_mut().zip(self.weights.iter().zip(x)) {
+            *out += w * v;
+        }
     }
 
     pub(crate) fn width(&self) -> usize {

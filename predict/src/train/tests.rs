@@ -106,6 +106,26 @@ fn shuffled_outcomes_score_like_chance() {
 }
 
 #[test]
+fn detection_never_repeats_what_was_declared() {
+    let fleet = fleet(6, 4, 6);
+    let model = run(&input(&fleet)).expect("training").model;
+    let under_way = model.under_way.expect("a head");
+    let history = model.features.history_range();
+    let row = vec![0.0_f32; model.features.len()];
+    let says = |value: f64| {
+        let mut standard = vec![0.0; row.len()];
+        standard[history.clone()].fill(value);
+        let mut row = row.clone();
+        row[history.clone()].fill(value as f32);
+        under_way.estimator.raw(crate::model::Input {
+            row: &row,
+            standard: &standard,
+        })
+    };
+    assert_eq!(says(0.0).to_bits(), says(3.0).to_bits());
+}
+
+#[test]
 fn what_is_missing_is_said() {
     let fleet = fleet(3, 2, 4);
     let none = TrainInput {
@@ -133,9 +153,9 @@ fn damaged_and_future_models_are_refused_in_words() {
     let fleet = fleet(4, 4, 5);
     let model = run(&input(&fleet)).expect("training").model;
     let json = model.to_json().expect("json");
-    let future = json.replacen("\"format\":1", "\"format\":99", 1);
+    let future = json.replacen("\"format\":2", "\"format\":99", 1);
     let error = Model::from_json(&future).expect_err("future");
-    assert_eq!(error.to_string(), "the model has format 99, this program reads up to 1");
+    assert_eq!(error.to_string(), "the model has format 99, this program reads up to 2");
     assert!(matches!(
         Model::from_json(&json[..json.len() / 2]),
         Err(crate::model::ModelError::Corrupt { .. })

@@ -63,8 +63,8 @@ fn contributions_add_up_to_the_mean() {
     )
     .expect("forest");
     let root: f64 = forest.trees.iter().map(|t| t.value[0]).sum::<f64>() / 9.0;
-    let mut parts = Vec::new();
     for row in rows.chunks(5) {
+        let mut parts = vec![0.0; 5];
         forest.contributions(row, &mut parts);
         assert!((root + parts.iter().sum::<f64>() - forest.mean(row)).abs() < 1e-12);
     }

@@ -1,0 +1,76 @@
+use super::*;
+use crate::incident::{Incident, Incidents, Source, Verdict};
+
+/// Incidents as `start-end` in hours; the values of the named feature at each hour of `at`.
+fn check(incidents: &str, feature: &str, at: &str, expected: &str) {
+    let list: Vec<Incident> = incidents
+        .split_whitespace()
+        .map(|span| {
+            let (start, end) = span.split_once('-').expect("start-end");
+            Incident {
+                id: span.to_owned(),
+                host: "a".to_owned(),
+                device: None,
+                start: start.parse::<i64>().expect("hours") * HOUR,
+                end: end.parse::<i64>().ok().map(|h| h * HOUR),
+                kind: "crash".to_owned(),
+                source: Source::Declared,
+                verdict: Verdict::Real,
+                summary: String::new(),
+            }
+        })
+        .collect();
+    let incidents = Incidents::new(&list);
+    let position = History::Long.names().iter().position(|n| *n == feature).expect(feature);
+    let values: Vec<String> = at
+        .split_whitespace()
+        .map(|hour| {
+            let mut row = Vec::new();
+            let at = hour.parse::<i64>().expect("hours") * HOUR;
+            History::Long.features(incidents.of("a"), at, HOUR, &mut row);
+            format!("{:.2}", row[position])
+        })
+        .collect();
+    assert_eq!(values.join(" "), expected, "{feature} of {incidents:?}");
+}
+
+#[test]
+fn counts_hold_what_had_started() {
+    check(
+        "10-11 20-21",
+        "incidents_1d",
+        "9 10 19 20 35",
+        "0.00 0.69 0.69 1.10 0.69",
+    );
+    check("10-11 20-21", "incidents", "9 10 400", "0.00 0.69 1.10");
+}
+
+#[test]
+fn an_end_counts_once_it_has_come() {
+    check("10-34", "since_end", "12 33 34 58", "0.00 0.00 1.00 0.50");
+    check("10-x", "since_end", "12 500", "0.00 0.00");
+    check("10-34", "since_last", "9 10 34", "0.00 1.00 0.50");
+}
+
+#[test]
+fn repeats_at_the_same_hour_fade_with_the_days() {
+    // The weights of seven days are 1, 0.75, 0.5625 and so on, 3.47 in all.
+    check(
+        "10-11",
+        "recurrence",
+        "10 33 34 57 81 202",
+        "0.00 0.29 0.00 0.22 0.16 0.00",
+    );
+    check("10-11", "recurrence_near", "32 33 34 35", "0.00 0.29 0.29 0.00");
+}
+
+#[test]
+fn a_set_from_before_keeps_its_four_features() {
+    let set = crate::features::FeatureSet::new(crate::window::Grid::MINUTE, Vec::new());
+    let mut json = serde_json::to_value(&set).expect("json");
+    json.as_object_mut().expect("an object").remove("history");
+    let old: crate::features::FeatureSet = serde_json::from_value(json).expect("a set");
+    assert_eq!(old.history, History::Short);
+    assert_eq!(old.len() + 6, set.len());
+    assert_eq!(old.names()[old.len() - 4..], SHORT.map(|n| format!("history:{n}")));
+}
