@@ -244,7 +244,8 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             max_series: 5_000_000,
-            out_of_order_minutes: 120,
+            // A little over the age that an agent's spool bridges: after an outage agents send the newest batch first.
+            out_of_order_minutes: 25 * 60,
             retention_days: 90,
             retention_bytes: 0,
             retention: Vec::new(),

@@ -1,6 +1,7 @@
 //! The built `foreshock`, from outside; and the crates together, where the inside has to be seen.
 
 mod architecture;
+mod backlog;
 mod backtest;
 mod bad_input;
 mod crash_recovery;

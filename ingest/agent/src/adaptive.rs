@@ -20,6 +20,16 @@ pub(crate) const FAST: Duration = Duration::from_secs(1);
 /// How long it matters after the last sign.
 const LASTS: Duration = Duration::from_secs(60);
 
+/// How many intervals lie between two full rounds while the server says that it has too much to do: 10 s become 30 s and
+/// then 60 s. What tells of events is read at its usual pace all the same.
+pub(crate) fn widened(times_pushed_back: u64) -> u64 {
+    match times_pushed_back {
+        0 => 1,
+        1 => 3,
+        _ => 6,
+    }
+}
+
 /// Open pressure triggers.
 pub(crate) fn triggers(proc: &Path) -> Vec<File> {
     RESOURCES

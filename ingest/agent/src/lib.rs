@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /proc, /sys, NVML, HTTP ─► probes ─► batch ─► spool ══ OTLP/HTTP, zstd ══► server
-//!   one thread on a grid of time ──────────────►│  bounded   │◄── one thread that sends
+//!   one thread on a grid of time ──────────────►│  bounded   │◄── one thread that sends, one that syncs
 //! ```
 //!
 //! Invariants:
@@ -61,6 +61,8 @@ use probe::disk::Disk;
 use probe::files::Files;
 use probe::filesystem::Filesystem;
 use probe::gpu::Gpus;
+use probe::kernel::Kernel;
+use probe::kernel_log::KernelLog;
 use probe::latency::Latency;
 use probe::load::Load;
 use probe::memory::Memory;
@@ -68,12 +70,16 @@ use probe::network::Network;
 use probe::paging::Paging;
 use probe::pressure::Pressure;
 use probe::process::Processes;
+use probe::sockets::Sockets;
+use probe::sysfs::{hardware, links, storage};
+use probe::tasks::Tasks;
+use probe::timesync::TimeSync;
 use probe::uptime::Uptime;
 use probe::vmstat::VmStat;
 use reading::TextSink;
 use recording::Recorder;
 use retry::Jitter;
-use sampler::{Control, Probes, Sampler};
+use sampler::{Control, Probes, Round, Sampler};
 use sender::Outbox;
 use spool::Spool;
 use transport::Client;
@@ -90,9 +96,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long [`Handle::stop`] waits for the last batches to be acknowledged.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Stacks of the agent's two threads; TLS handshakes need the most.
+/// Stacks of the agent's threads; TLS handshakes need the most.
 const SAMPLER_STACK_BYTES: usize = 512 << 10;
 const SENDER_STACK_BYTES: usize = 1 << 20;
+const SYNCER_STACK_BYTES: usize = 128 << 10;
 
 /// What an agent does.
 #[derive(Clone, Debug, PartialEq)]
@@ -221,10 +228,10 @@ impl Agent {
     #[must_use]
     pub fn read_once(&self) -> String {
         let mut probes = self.probes();
-        probes.read(&mut TextSink::default(), self.config.interval);
+        probes.read(&mut TextSink::default(), Round::All, clock::unix_nanos());
         thread::sleep(Duration::from_millis(500));
         let mut sink = TextSink::default();
-        probes.read(&mut sink, self.config.interval);
+        probes.read(&mut sink, Round::All, clock::unix_nanos());
         sink.text().to_owned()
     }
 
@@ -240,7 +247,19 @@ impl Agent {
             Box::new(Disk::new(paths)),
             Box::new(Filesystem::new(paths)),
             Box::new(Network::new(paths)),
+            Box::new(Sockets::new(paths)),
+            Box::new(links::probe(paths)),
+            Box::new(storage::probe(paths)),
+            Box::new(hardware::probe(paths)),
             Box::new(Files::new(paths)),
+            Box::new(Kernel::new(paths)),
+            Box::new(KernelLog::new(
+                paths,
+                self.kernel_log_state().as_deref(),
+                &self.host.boot_id,
+            )),
+            Box::new(TimeSync::new(paths)),
+            Box::new(Tasks::new(paths)),
             Box::new(Uptime::new(paths)),
             Box::new(CgroupMemory::new(paths, &self.config.cgroups)),
             Box::new(Processes::new(paths)),
@@ -252,6 +271,11 @@ impl Agent {
             Box::new(Gpus::nvidia(paths)),
         ];
         Probes::new(probes, paths)
+    }
+
+    /// Where the agent keeps how far it has read the kernel's log, for when it starts again.
+    fn kernel_log_state(&self) -> Option<PathBuf> {
+        self.config.spool.dir.as_ref().map(|dir| dir.join("kernel-log"))
     }
 
     /// Starts reading and sending.
@@ -273,23 +297,28 @@ impl Agent {
             triggers: sampler::triggers(self.config.adaptive, &self.config.paths),
             outbox: outbox.clone(),
             recorder,
+            rounds: 0,
             host: self.host.clone(),
         };
         let sampler = spawn("sampler", SAMPLER_STACK_BYTES, move || sampler.run())?;
-        let sender = match (client, &outbox) {
-            (Some(client), Some(outbox)) => {
-                let (outbox, jitter) = (Arc::clone(outbox), Jitter::new(self.host.seed()));
-                Some(spawn("sender", SENDER_STACK_BYTES, move || {
-                    sender::run(&outbox, &client, jitter)
-                })?)
+        let mut senders = Vec::new();
+        if let (Some(client), Some(outbox)) = (client, &outbox) {
+            let (theirs, jitter) = (Arc::clone(outbox), Jitter::new(self.host.seed()));
+            senders.push(spawn("sender", SENDER_STACK_BYTES, move || {
+                sender::run(&theirs, &client, jitter)
+            })?);
+            if self.config.spool.dir.is_some() {
+                let theirs = Arc::clone(outbox);
+                senders.push(spawn("syncer", SYNCER_STACK_BYTES, move || {
+                    sender::keep_synced(&theirs)
+                })?);
             }
-            _ => None,
-        };
+        }
         Ok(Handle {
             control,
             outbox,
             sampler: Some(sampler),
-            sender,
+            senders,
         })
     }
 }
@@ -308,7 +337,8 @@ pub struct Handle {
     control: Arc<Control>,
     outbox: Option<Arc<Outbox>>,
     sampler: Option<JoinHandle<()>>,
-    sender: Option<JoinHandle<()>>,
+    /// The thread that sends, and the one that syncs.
+    senders: Vec<JoinHandle<()>>,
 }
 
 impl Handle {
@@ -348,9 +378,9 @@ impl Handle {
         if let Some(outbox) = &self.outbox {
             outbox.stop(Instant::now() + STOP_TIMEOUT);
         }
-        if let Some(sender) = self.sender.take() {
-            // An attempt that hangs may outlast the deadline; its thread must not hold up the caller.
-            let deadline = Instant::now() + STOP_TIMEOUT + Duration::from_secs(1);
+        // An attempt that hangs may outlast the deadline, and so may a disk; their threads must not hold up the caller.
+        let deadline = Instant::now() + STOP_TIMEOUT + Duration::from_secs(1);
+        for sender in self.senders.drain(..) {
             while !sender.is_finished() && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(5));
             }

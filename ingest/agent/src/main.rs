@@ -58,6 +58,9 @@ struct Options {
     /// Size of the spool's directory at most, in MiB; the oldest batches go first.
     #[arg(long, default_value_t = 64, value_name = "MIB")]
     spool_limit: u64,
+    /// Age of batches in the spool at most, in hours.
+    #[arg(long, default_value_t = 24, value_name = "HOURS")]
+    spool_hours: u64,
     /// Endpoint whose latency is measured: http://, https:// or tcp://host:port. May be repeated.
     #[arg(long, value_name = "URL", num_args = 1..)]
     probe: Vec<Target>,
@@ -171,6 +174,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
         spool: SpoolOptions {
             dir: options.spool,
             disk_bytes_max: options.spool_limit.clamp(1, 1 << 20) << 20,
+            age_max: Duration::from_secs(options.spool_hours.clamp(1, 24 * 365) * 3600),
             ..SpoolOptions::default()
         },
         record: options.record,

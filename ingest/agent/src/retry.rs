@@ -5,8 +5,12 @@ use std::time::Duration;
 /// First pause after a failed attempt; each further one doubles it.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Longest pause of the agent's own choosing: short enough that pages and alerts see a host again soon after the server is back.
+/// Longest pause of the agent's own choosing after an answer, which cost the server something.
 const LONGEST: Duration = Duration::from_secs(15);
+
+/// Longest pause while nobody answers: an attempt costs a server that is away nothing, and pages and alerts should see a host
+/// again soon after it is back.
+const LONGEST_UNANSWERED: Duration = Duration::from_secs(5);
 
 /// Longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(600);
@@ -43,8 +47,9 @@ pub(crate) fn verdict(status: u16) -> Verdict {
 
 /// The pause before attempt number `attempt + 1`: exponential, between half and all of it by `random` (0 to 1), and never
 /// less than the server asked for.
-pub(crate) fn pause(attempt: u32, random: f64, asked: Option<Duration>) -> Duration {
-    let full = FIRST.saturating_mul(1 << attempt.min(16)).min(LONGEST);
+pub(crate) fn pause(attempt: u32, random: f64, answered: bool, asked: Option<Duration>) -> Duration {
+    let longest = if answered { LONGEST } else { LONGEST_UNANSWERED };
+    let full = FIRST.saturating_mul(1 << attempt.min(16)).min(longest);
     let own = full.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0));
     // Agents told the same number of seconds must not all come back at once, hence the share on top.
     asked.map_or(own, |asked| {
@@ -55,9 +60,33 @@ pub(crate) fn pause(attempt: u32, random: f64, asked: Option<Duration>) -> Durat
     })
 }
 
-/// `Retry-After` in seconds; dates are not read, since they would need the server's clock to agree with ours.
-pub(crate) fn retry_after(header: &str) -> Option<Duration> {
-    header.trim().parse().ok().map(Duration::from_secs)
+/// `Retry-After` in seconds, or as a date seen from the answer's own `Date`: the two clocks need not agree.
+pub(crate) fn retry_after(header: &str, date: Option<&str>) -> Option<Duration> {
+    let header = header.trim();
+    if let Ok(seconds) = header.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let seconds = http_date(header)?.saturating_sub(http_date(date?)?);
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// Seconds since 1970 of an HTTP date as RFC 9110, 5.6.7, wants it sent: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub(crate) fn http_date(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let mut words = text.trim().split_once(", ")?.1.split(' ');
+    let day: i64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let month = words.next()?;
+    let month = MONTHS.iter().position(|known| *known == month)? as i64;
+    let year: i64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
+    let mut time = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    // Days from civil, Howard Hinnant: years begin in March, so that the leap day is the last.
+    let shifted = if month < 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 10) % 12) + 2) / 5 + day - 1;
+    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + day_of_year - 719_468;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 
 /// A small generator of numbers in `[0, 1)` for jitter.
@@ -103,7 +132,7 @@ mod tests {
     #[test]
     fn pauses_double_to_a_bound_with_jitter_and_honour_the_server() {
         let check = |attempt, random, asked: Option<u64>, expected_ms: u64| {
-            let pause = pause(attempt, random, asked.map(Duration::from_secs));
+            let pause = pause(attempt, random, true, asked.map(Duration::from_secs));
             assert_eq!(
                 pause,
                 Duration::from_millis(expected_ms),
@@ -118,13 +147,26 @@ mod tests {
         check(0, 1.0, Some(30), 36_000);
         check(0, 0.0, Some(u64::MAX), 600_000);
         check(6, 1.0, Some(1), 15_000);
+        assert_eq!(pause(40, 1.0, false, None), LONGEST_UNANSWERED);
     }
 
     #[test]
-    fn retry_after_reads_seconds_only() {
-        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), None);
-        assert_eq!(retry_after("-1"), None);
+    fn retry_after_is_read_as_seconds_and_as_a_date_by_the_servers_clock() {
+        let check = |header: &str, date: Option<&str>, expected: Option<u64>| {
+            assert_eq!(retry_after(header, date), expected.map(Duration::from_secs), "{header}");
+        };
+        check(" 7 ", None, Some(7));
+        check("-1", None, None);
+        check("Fri, 31 Dec 1999 23:59:59 GMT", None, None);
+        let now = Some("Fri, 31 Dec 1999 23:59:30 GMT");
+        check("Fri, 31 Dec 1999 23:59:59 GMT", now, Some(29));
+        check("Sat, 01 Jan 2000 00:01:00 GMT", now, Some(90));
+        check("Fri, 31 Dec 1999 23:00:00 GMT", now, Some(0));
+        check("soon", now, None);
+        check("Fri, 99 Dec 1999 23:00:00 GMT", now, None);
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(http_date("Thu, 29 Feb 2024 12:00:00 GMT"), Some(1_709_208_000));
     }
 
     #[test]

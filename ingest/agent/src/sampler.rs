@@ -12,7 +12,7 @@ use crate::adaptive::{self, Pace};
 use crate::catalogue as metric;
 use crate::clock;
 use crate::host::{self, Host};
-use crate::probe::{Paths, Probe, Support, Watch};
+use crate::probe::{Cadence, Paths, Probe, Support, Watch};
 use crate::reading::{Readings, Sink};
 use crate::recording::Recorder;
 use crate::sender::Outbox;
@@ -23,6 +23,9 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// Time between two looks whether the host has meanwhile got what a probe needs: swap, a driver, a target.
 const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(300);
+
+/// Time between two readings of probes that are worth no more.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// zstd's level for batches: 1 costs a third of 3 and makes them a tenth larger.
 const LEVEL: i32 = 1;
@@ -79,8 +82,31 @@ impl Control {
 struct Slot {
     probe: Box<dyn Probe>,
     supported: bool,
+    /// When it was read last.
+    read: Option<Instant>,
     errors: u64,
     seconds: f64,
+}
+
+impl Slot {
+    /// Whether it is read at `now`, in a round of which only the urgent probes are wanted when `urgent` is set.
+    fn is_due(&self, now: Instant, urgent: bool, interval: Duration) -> bool {
+        let cadence = self.probe.cadence();
+        // A reading a little early is better than one a whole interval late.
+        let rested = self.read.is_none_or(|at| now.duration_since(at) + interval / 2 >= SLOW);
+        self.supported && (!urgent || cadence == Cadence::Urgent) && (cadence != Cadence::Slow || rested)
+    }
+}
+
+/// Which probes a round reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// All, whenever they were read last.
+    All,
+    /// Those that are due after this interval.
+    Due(Duration),
+    /// Those alone that tell of events: the server has too much to do at present.
+    Urgent(Duration),
 }
 
 /// The probes of this host, read together.
@@ -106,6 +132,7 @@ impl Probes {
                 Slot {
                     probe,
                     supported: support == Support::Yes,
+                    read: None,
                     errors: 0,
                     seconds: 0.0,
                 }
@@ -137,17 +164,27 @@ impl Probes {
         }
     }
 
-    /// Reads all probes once and returns the number of points.
-    pub(crate) fn read(&mut self, sink: &mut dyn Sink, interval: Duration) -> usize {
+    /// Reads the probes of a round, which began at `unix_nanos`, and returns the number of points.
+    pub(crate) fn read(&mut self, sink: &mut dyn Sink, round: Round, unix_nanos: u64) -> usize {
         let began = Instant::now();
         self.look_again(began);
+        let (interval, urgent) = match round {
+            Round::All => (SLOW, false),
+            Round::Due(interval) => (interval, false),
+            Round::Urgent(interval) => (interval, true),
+        };
         let deadline = began + GRACE.min(interval / 4);
-        let now = clock::unix_nanos();
-        let mut out = Readings::new(&mut *sink, now, self.booted);
-        for slot in self.slots.iter_mut().filter(|slot| slot.supported) {
+        let mut out = Readings::new(&mut *sink, unix_nanos, self.booted);
+        let due: Vec<bool> = self
+            .slots
+            .iter()
+            .map(|slot| slot.is_due(began, urgent, interval) || (round == Round::All && slot.supported))
+            .collect();
+        for (slot, _) in self.slots.iter_mut().zip(&due).filter(|(_, due)| **due) {
             slot.probe.begin();
         }
-        for slot in self.slots.iter_mut().filter(|slot| slot.supported) {
+        for (slot, _) in self.slots.iter_mut().zip(&due).filter(|(_, due)| **due) {
+            slot.read = Some(began);
             let began = Instant::now();
             if let Err(error) = slot.probe.sample(deadline, &mut out) {
                 slot.errors += 1;
@@ -159,7 +196,10 @@ impl Probes {
             slot.seconds = began.elapsed().as_secs_f64();
         }
         let points = out.points();
-        let mut out = Readings::new(sink, now, self.started);
+        if urgent {
+            return points;
+        }
+        let mut out = Readings::new(sink, unix_nanos, self.started);
         self.own(&mut out);
         self.seconds = began.elapsed().as_secs_f64();
         points + out.points()
@@ -210,6 +250,8 @@ pub(crate) struct Sampler {
     pub(crate) triggers: Vec<File>,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) recorder: Option<Recorder>,
+    /// Rounds so far.
+    pub(crate) rounds: u64,
 }
 
 /// Why the sampler woke.
@@ -226,16 +268,16 @@ impl Sampler {
         let mut writer = RequestWriter::new(&self.host.attributes(), "foreshock.agent");
         let mut pace = Pace::new(self.interval);
         let seed = self.host.seed();
-        self.round(&mut writer);
+        self.round(&mut writer, self.interval);
         loop {
             let interval = pace.interval(Instant::now());
             let phase = Duration::from_nanos(seed % u64::try_from(interval.as_nanos()).unwrap_or(1).max(1));
             match self.wait(clock::until_next_tick(clock::unix_nanos(), interval, phase)) {
-                Woken::Tick => self.round(&mut writer),
+                Woken::Tick => self.round(&mut writer, interval),
                 Woken::Pressure => {
                     if pace.sign(Instant::now()) {
                         tracing::info!("tasks wait for memory or disks: sampling faster");
-                        self.round(&mut writer);
+                        self.round(&mut writer, interval);
                     }
                 }
                 // The next look at the clock decides.
@@ -256,13 +298,29 @@ impl Sampler {
         }
     }
 
-    fn round(&mut self, writer: &mut RequestWriter) {
-        let points = self.probes.read(writer, self.interval);
+    fn round(&mut self, writer: &mut RequestWriter, interval: Duration) {
+        let now = clock::unix_nanos();
+        let widened = self.outbox.as_ref().map_or(1, |outbox| {
+            adaptive::widened(Counters::get(&outbox.counters.pushed_back))
+        });
+        let round = if self.rounds.is_multiple_of(widened) {
+            Round::Due(interval)
+        } else {
+            Round::Urgent(interval)
+        };
+        self.rounds += 1;
+        let points = self.probes.read(writer, round, now);
         if let Some(outbox) = &self.outbox {
-            own_metrics(
-                outbox,
-                &mut Readings::new(writer, clock::unix_nanos(), self.probes.started),
-            );
+            if let Round::Due(_) = round {
+                let mut out = Readings::new(writer, now, self.probes.started);
+                out.single(&metric::INTERVAL, interval.as_secs_f64() * widened as f64);
+                own_metrics(outbox, &mut out);
+            }
+            if let Some(gap) = outbox.gap() {
+                let mut out = Readings::new(writer, now, self.probes.started);
+                out.metric(&metric::GAP_DURATION);
+                out.point_at(gap.to, &[], gap.to.saturating_sub(gap.from) as f64 / 1e9);
+            }
             Counters::add(&outbox.counters.rounds, 1);
             Counters::add(&outbox.counters.points, points as u64);
         }
@@ -275,7 +333,7 @@ impl Sampler {
         }
         if let Some(outbox) = &self.outbox {
             match zstd::bulk::compress(&body, LEVEL) {
-                Ok(batch) => outbox.push(batch),
+                Ok(batch) => outbox.push(now, batch),
                 Err(error) => tracing::error!(%error, "cannot compress a batch; its readings are lost"),
             }
         }
@@ -318,12 +376,16 @@ fn own_metrics(outbox: &Outbox, out: &mut Readings<'_>) {
     out.single(&metric::SPOOL_BYTES, bytes as f64);
     out.metric(&metric::DROPPED_BATCHES);
     out.point(&[("reason", "full")], Counters::get(&counters.dropped_full) as f64);
+    out.point(&[("reason", "old")], Counters::get(&counters.dropped_old) as f64);
     out.point(&[("reason", "refused")], Counters::get(&counters.refused) as f64);
     out.single(&metric::SENT_BATCHES, Counters::get(&counters.sent) as f64);
     out.single(&metric::SEND_RETRIES, Counters::get(&counters.retries) as f64);
     let micros = Counters::get(&counters.send_micros);
     if micros > 0 {
         out.single(&metric::SEND_DURATION, micros as f64 / 1e6);
+    }
+    if let Some(seconds) = outbox.clock_skew() {
+        out.single(&metric::CLOCK_SKEW, seconds);
     }
 }
 

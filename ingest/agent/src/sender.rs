@@ -1,11 +1,17 @@
-//! The thread that sends what waits in the spool.
+//! The thread that sends what waits in the spool, and the one that syncs what waits longer than a second.
+//!
+//! They are two, since an attempt to send may hang for half a minute and a sync on a failing disk for longer, and neither
+//! may hold up the other or the sampler.
 
 use std::fs::File;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::retry::{self, ATTEMPTS_AT_SERVER_ERROR, Jitter, Verdict};
-use crate::spool::{Batch, Spool};
+use crate::spool::{Batch, Due, Gap, Spool};
 use crate::stats::Counters;
 use crate::transport::{Client, Outcome};
 
@@ -37,14 +43,25 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a batch; it never waits for the network.
-    pub(crate) fn push(&self, batch: Vec<u8>) {
+    /// Adds a batch taken at `unix_nanos`; it never waits for the network.
+    pub(crate) fn push(&self, unix_nanos: u64, batch: Vec<u8>) {
         let mut state = self.lock();
-        state.spool.push(batch);
-        self.counters
-            .dropped_full
-            .store(state.spool.dropped(), std::sync::atomic::Ordering::Relaxed);
+        state.spool.push(unix_nanos, Instant::now(), batch);
+        let dropped = state.spool.dropped();
+        self.counters.dropped_full.store(dropped.full, Ordering::Relaxed);
+        self.counters.dropped_old.store(dropped.old, Ordering::Relaxed);
         self.changed.notify_all();
+    }
+
+    /// What was dropped and not told of yet.
+    pub(crate) fn gap(&self) -> Option<Gap> {
+        self.lock().spool.gap()
+    }
+
+    /// How far this host's clock is ahead of the server's, in seconds, as the last answer showed.
+    pub(crate) fn clock_skew(&self) -> Option<f64> {
+        let millis = self.counters.skew_millis.load(Ordering::Relaxed);
+        (millis != i64::MIN).then(|| millis as f64 / 1e3)
     }
 
     /// Batches and bytes that wait.
@@ -59,8 +76,8 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    /// The next batch, and the file to sync first; `None` when the sender shall end.
-    fn next(&self) -> Option<(Batch, Option<Arc<File>>)> {
+    /// The next batch; `None` when the sender shall end.
+    fn next(&self) -> Option<Batch> {
         let mut state = self.lock();
         loop {
             if let Some(deadline) = state.stop
@@ -69,8 +86,7 @@ impl Outbox {
                 return None;
             }
             if let Some(batch) = state.spool.next() {
-                let unsynced = state.spool.unsynced();
-                return Some((batch, unsynced));
+                return Some(batch);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -80,28 +96,26 @@ impl Outbox {
         self.lock().spool.done(id);
     }
 
+    fn lost(&self, id: u64) {
+        self.lock().spool.lost(id);
+    }
+
+    fn failed(&self, id: u64) {
+        self.lock().spool.failed(id);
+    }
+
     fn stopping(&self) -> bool {
         self.lock().stop.is_some()
     }
 
-    /// Pauses between attempts, until the pause is over or the agent stops. Batches that arrive meanwhile are synced, so
-    /// that an outage leaves no more at risk than the time between two of them.
+    /// Pauses between attempts, until the pause is over or the agent stops.
     fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
         let mut state = self.lock();
-        loop {
-            if state.stop.is_some() {
-                return;
-            }
+        while state.stop.is_none() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
-            }
-            if let Some(file) = state.spool.unsynced() {
-                drop(state);
-                sync(&file);
-                state = self.lock();
-                continue;
             }
             state = self
                 .changed
@@ -112,29 +126,61 @@ impl Outbox {
     }
 }
 
+/// Syncs what has waited for [`crate::spool::SYNC_AFTER`], until the outbox is stopped and all is synced.
+pub(crate) fn keep_synced(outbox: &Outbox) {
+    let mut state = outbox.lock();
+    loop {
+        // An agent that stops leaves nothing to chance: what is still there is synced at once.
+        let now = if state.stop.is_some() {
+            Instant::now() + crate::spool::SYNC_AFTER
+        } else {
+            Instant::now()
+        };
+        match state.spool.due(now) {
+            Due::Now(files, dir) => {
+                drop(state);
+                files.iter().for_each(|file| sync(file));
+                if let Some(dir) = dir {
+                    sync_names(&dir);
+                }
+                state = outbox.lock();
+            }
+            Due::At(_) | Due::Nothing if state.stop.is_some() => return,
+            Due::At(at) => {
+                let left = at.saturating_duration_since(Instant::now());
+                state = outbox
+                    .changed
+                    .wait_timeout(state, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+            Due::Nothing => state = outbox.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
 /// Sends until the outbox is stopped.
 pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
     let mut away = Away::default();
     let mut stumbled: Option<(u64, u32)> = None;
-    while let Some((batch, unsynced)) = outbox.next() {
-        if let Some(file) = unsynced {
-            sync(&file);
-        }
+    while let Some(batch) = outbox.next() {
         let Some(bytes) = batch.read() else {
             tracing::warn!(batch = batch.id, "the spool gave back a damaged batch; it is dropped");
             Counters::add(&outbox.counters.refused, 1);
-            outbox.done(batch.id);
+            outbox.lost(batch.id);
             continue;
         };
         let began = Instant::now();
         let outcome = client.send(&bytes);
+        if let Some(server) = outcome.server_seconds {
+            let millis = skew_millis(clock::unix_nanos(), began.elapsed(), server);
+            outbox.counters.skew_millis.store(millis, Ordering::Relaxed);
+        }
         match outcome.verdict {
             Verdict::Accepted => {
                 let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                outbox
-                    .counters
-                    .send_micros
-                    .store(micros, std::sync::atomic::Ordering::Relaxed);
+                outbox.counters.send_micros.store(micros, Ordering::Relaxed);
+                outbox.counters.pushed_back.store(0, Ordering::Relaxed);
                 Counters::add(&outbox.counters.sent, 1);
                 Counters::add(&outbox.counters.rejected_points, outcome.rejected_points);
                 outbox.done(batch.id);
@@ -155,21 +201,34 @@ pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
             }
             Verdict::Later => {}
         }
+        outbox.failed(batch.id);
+        if outcome.busy {
+            Counters::add(&outbox.counters.pushed_back, 1);
+        }
         Counters::add(&outbox.counters.retries, 1);
         if outbox.stopping() {
             return; // The rest stays in the spool; a caller that stops the agent is not held up by a server that is away.
         }
-        let pause = retry::pause(away.attempts, jitter.next(), outcome.retry_after);
+        let pause = retry::pause(away.attempts, jitter.next(), outcome.answered, outcome.retry_after);
         away.failed(client, &outcome);
         outbox.pause(pause);
     }
 }
 
+/// How far this clock is ahead of the server's, milliseconds: the server's seconds were true half way through the exchange,
+/// to within the second that a `Date` header leaves out. Less than that second counts as none.
+fn skew_millis(unix_nanos: u64, exchange: Duration, server_seconds: i64) -> i64 {
+    let ours = i64::try_from(unix_nanos / 1_000_000).unwrap_or(i64::MAX) - (exchange.as_millis() / 2) as i64;
+    let earliest = server_seconds.saturating_mul(1000);
+    if ours < earliest {
+        ours - earliest
+    } else {
+        (ours - earliest - 1000).max(0)
+    }
+}
+
 fn refuse(outbox: &Outbox, batch: &Batch, outcome: &Outcome) {
-    let before = outbox
-        .counters
-        .refused
-        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let before = outbox.counters.refused.fetch_add(1, Ordering::Relaxed);
     // The first few are told in full; after that the count, sent as a metric, is enough.
     if before < 3 {
         tracing::error!(
@@ -177,7 +236,7 @@ fn refuse(outbox: &Outbox, batch: &Batch, outcome: &Outcome) {
             "the server refused a batch; its readings are lost"
         );
     }
-    outbox.done(batch.id);
+    outbox.lost(batch.id);
 }
 
 /// A run of failed attempts: told when it begins and when it ends, not at each attempt.
@@ -214,5 +273,12 @@ fn sync(file: &File) {
     // Without the sync a power cut may cost the last seconds; the agent's own death costs nothing either way.
     if let Err(error) = file.sync_data() {
         tracing::debug!(%error, "cannot sync the spool");
+    }
+}
+
+/// A new file survives a power cut once its name does, which is the directory's.
+fn sync_names(dir: &Path) {
+    if let Err(error) = File::open(dir).and_then(|dir| dir.sync_all()) {
+        tracing::debug!(%error, "cannot sync the spool's directory");
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! sampler ─ push ─► [ oldest … newest ] ─ next ─► sender ─ done ─► gone
-//!                     │ full: the oldest go first, and are counted
+//!                     │ full or too old: the oldest go first, are counted, and leave a gap that is told
 //! ```
-//! Invariants: a batch is written once, when pushed, and survives the agent's death from then on (and the host's, once
-//! [`Spool::sync`] has run); a torn tail is cut at open and never a reason not to start; a full disk does not stop the
-//! agent, since batches then stay in memory; memory and disk are bounded.
+//! Invariants: a batch is written once, when pushed, and survives the agent's death from then on, and the host's once
+//! [`Spool::due`] has named its file for syncing, a second later at most; a torn tail is cut at open and never a reason
+//! not to start; a full disk does not stop the agent, since batches then stay in memory; memory, disk and age are bounded.
+//! No method reads a clock: times come in.
 
+mod gap;
 mod segment;
 
 use std::collections::VecDeque;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+pub(crate) use gap::Gap;
+use gap::Gaps;
 use segment::{Cursor, Segment};
 
 /// Segments in a full spool: the oldest is dropped whole.
@@ -31,6 +35,9 @@ const SEGMENT_BYTES_IDLE: u64 = 1 << 20;
 /// How long a lock is waited for: an agent that was killed a moment ago may still be on its way out.
 const LOCK_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
 const LOCK_RETRY: Duration = Duration::from_millis(20);
+
+/// How long a written batch may stay without a sync: an acknowledgement within that time saves the sync.
+pub(crate) const SYNC_AFTER: Duration = Duration::from_secs(1);
 
 /// Largest batch that is taken.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
@@ -63,15 +70,18 @@ pub struct SpoolOptions {
     pub disk_bytes_max: u64,
     /// Bytes in memory at most: all there is without a directory, what does not fit on a full disk with one.
     pub memory_bytes_max: u64,
+    /// Batches older than this are dropped: what is sent so late helps nobody, and servers refuse it.
+    pub age_max: Duration,
 }
 
 impl Default for SpoolOptions {
     fn default() -> Self {
-        // Six hours at 10 s are 2,160 batches of about 8 kB. In memory, 4 MiB bridge an hour and a quarter.
+        // Six hours at 10 s are 2,160 batches of 5 to 12 kB. In memory, 4 MiB bridge an hour or two.
         Self {
             dir: None,
             disk_bytes_max: 64 << 20,
             memory_bytes_max: 4 << 20,
+            age_max: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -88,7 +98,38 @@ pub(crate) struct Spool {
     handed: Option<u64>,
     memory_bytes: u64,
     disk_bytes: u64,
-    dropped: u64,
+    dropped: Dropped,
+    gaps: Gaps,
+    unsynced: Unsynced,
+}
+
+/// Batches dropped at a bound since the spool was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    /// To keep within the bounds on bytes.
+    pub(crate) full: u64,
+    /// To keep within the bound on age.
+    pub(crate) old: u64,
+}
+
+/// Which batches a power cut could still cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unsynced {
+    /// The first of them.
+    from: u64,
+    /// When it was written; `None` when there are none.
+    since: Option<Instant>,
+}
+
+/// What is to be synced, and when.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// Nothing, until a batch is pushed.
+    Nothing,
+    /// Something, if it is not acknowledged by then.
+    At(Instant),
+    /// These files now, and then the directory when it holds new ones. The caller syncs without holding the queue.
+    Now(Vec<Arc<File>>, Option<PathBuf>),
 }
 
 #[derive(Debug)]
@@ -96,6 +137,8 @@ struct Disk {
     dir: PathBuf,
     segments: VecDeque<Segment>,
     cursor: Cursor,
+    /// Segments were created whose names a power cut could still cost.
+    new_names: bool,
     // Held open: the lock on it ends with the process.
     _lock: File,
 }
@@ -103,6 +146,7 @@ struct Disk {
 #[derive(Debug)]
 struct Waiting {
     id: u64,
+    unix_nanos: u64,
     place: Place,
 }
 
@@ -145,7 +189,9 @@ impl Spool {
             handed: None,
             memory_bytes: 0,
             disk_bytes: 0,
-            dropped: 0,
+            dropped: Dropped::default(),
+            gaps: Gaps::default(),
+            unsynced: Unsynced::default(),
             options,
         };
         if let Some(dir) = spool.options.dir.clone() {
@@ -206,7 +252,11 @@ impl Spool {
                     offset: record.offset,
                     len: record.len,
                 };
-                self.waiting.push_back(Waiting { id: self.next, place });
+                self.waiting.push_back(Waiting {
+                    id: self.next,
+                    unix_nanos: record.unix_nanos,
+                    place,
+                });
                 self.next += 1;
             }
             segments.push_back(segment);
@@ -217,45 +267,77 @@ impl Spool {
             dir: dir.to_path_buf(),
             segments,
             cursor,
+            new_names: false,
             _lock: lock,
         });
         self.enforce_disk_bound();
         Ok(())
     }
 
-    /// Adds the newest batch. Batches beyond the bound on a batch's size are dropped and counted.
-    pub(crate) fn push(&mut self, bytes: Vec<u8>) {
+    /// Adds the newest batch, taken at `unix_nanos`. Batches beyond the bound on a batch's size are dropped and counted.
+    pub(crate) fn push(&mut self, unix_nanos: u64, now: Instant, bytes: Vec<u8>) {
+        self.expire(unix_nanos);
         if bytes.len() > BATCH_BYTES_MAX {
-            self.dropped += 1;
+            self.dropped.full += 1;
+            self.gaps.lose(unix_nanos);
             return;
         }
         let id = self.next;
         self.next += 1;
-        let place = match self.write(&bytes) {
-            Some(place) => place,
+        let place = match self.write(unix_nanos, &bytes) {
+            Some(place) => {
+                if self.unsynced.since.is_none() {
+                    self.unsynced = Unsynced {
+                        from: id,
+                        since: Some(now),
+                    };
+                }
+                place
+            }
             None => {
                 self.memory_bytes += bytes.len() as u64;
                 Place::Memory(bytes.into())
             }
         };
-        self.waiting.push_back(Waiting { id, place });
+        self.gaps.carried_by(id);
+        self.waiting.push_back(Waiting { id, unix_nanos, place });
         self.enforce_disk_bound();
         self.enforce_memory_bound();
     }
 
+    /// Drops what is older than the bound on age, seen from the newest batch's time.
+    fn expire(&mut self, unix_nanos: u64) {
+        let age = u64::try_from(self.options.age_max.as_nanos()).unwrap_or(u64::MAX);
+        let oldest = unix_nanos.saturating_sub(age);
+        let mut expired = false;
+        while self.waiting.front().is_some_and(|waiting| waiting.unix_nanos < oldest) {
+            let Some(gone) = self.waiting.pop_front() else { break };
+            self.forget(&gone.place);
+            self.dropped.old += 1;
+            self.gaps.lose(gone.unix_nanos);
+            expired = true;
+        }
+        if expired {
+            self.release();
+        }
+    }
+
     /// `None` without a directory, and when the disk takes no more: the disk may be what is failing on this host.
-    fn write(&mut self, bytes: &[u8]) -> Option<Place> {
+    fn write(&mut self, unix_nanos: u64, bytes: &[u8]) -> Option<Place> {
         let segment_bytes = (self.options.disk_bytes_max / SEGMENTS).max(64 << 10);
         let disk = self.disk.as_mut()?;
         if disk.segments.back().is_none_or(|active| active.len() >= segment_bytes) {
             let id = disk.segments.back().map_or(disk.cursor.position().0, Segment::id) + 1;
             match Segment::create(&disk.dir, id) {
-                Ok(segment) => disk.segments.push_back(segment),
+                Ok(segment) => {
+                    disk.segments.push_back(segment);
+                    disk.new_names = true;
+                }
                 Err(error) => return warn_once(&error),
             }
         }
         let active = disk.segments.back_mut()?;
-        match active.append(bytes) {
+        match active.append(unix_nanos, bytes) {
             Ok(offset) => {
                 self.disk_bytes += bytes.len() as u64;
                 Some(Place::Disk {
@@ -295,14 +377,41 @@ impl Spool {
         Some(Batch { id: chosen.id, bytes })
     }
 
-    /// Forgets a batch: it was acknowledged, or refused for good. One that was dropped meanwhile is no error.
+    /// Takes note that a batch could not be sent: unless a newer one comes, it stays the one to send first.
+    pub(crate) fn failed(&mut self, id: u64) {
+        if self.handed == Some(id) && self.waiting.back().is_some_and(|newest| newest.id == id) {
+            self.handed = id.checked_sub(1);
+        }
+    }
+
+    /// Forgets a batch that was acknowledged. One that was dropped meanwhile is no error.
     pub(crate) fn done(&mut self, id: u64) {
-        let Ok(index) = self.waiting.binary_search_by_key(&id, |waiting| waiting.id) else {
-            return;
-        };
-        let Some(gone) = self.waiting.remove(index) else { return };
+        self.gaps.acknowledged(id);
+        self.remove(id);
+    }
+
+    /// Forgets a batch that is lost: refused for good, or damaged on the disk.
+    pub(crate) fn lost(&mut self, id: u64) {
+        if let Some(unix_nanos) = self.remove(id) {
+            self.gaps.lose(unix_nanos);
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<u64> {
+        let index = self.waiting.binary_search_by_key(&id, |waiting| waiting.id).ok()?;
+        let gone = self.waiting.remove(index)?;
         self.forget(&gone.place);
         self.release();
+        if self.waiting.back().is_none_or(|newest| newest.id < self.unsynced.from) {
+            // All that was not yet synced has arrived: there is nothing left that a sync would save.
+            self.unsynced.since = None;
+        }
+        Some(gone.unix_nanos)
+    }
+
+    /// The stretch of dropped batches that no acknowledged batch has told of, to be told by the next batch pushed.
+    pub(crate) fn gap(&mut self) -> Option<Gap> {
+        self.gaps.tell()
     }
 
     fn forget(&mut self, place: &Place) {
@@ -352,17 +461,18 @@ impl Spool {
             };
             let id = segment.id();
             segment.remove(&disk.dir);
-            let before = self.waiting.len();
             let mut freed = 0;
+            let (gaps, dropped) = (&mut self.gaps, &mut self.dropped);
             self.waiting.retain(|waiting| match waiting.place {
                 Place::Disk { segment, len, .. } if segment == id => {
                     freed += u64::from(len);
+                    dropped.full += 1;
+                    gaps.lose(waiting.unix_nanos);
                     false
                 }
                 _ => true,
             });
             self.disk_bytes -= freed;
-            self.dropped += (before - self.waiting.len()) as u64;
             self.release();
         }
     }
@@ -378,14 +488,27 @@ impl Spool {
             };
             let Some(gone) = self.waiting.remove(index) else { return };
             self.forget(&gone.place);
-            self.dropped += 1;
+            self.dropped.full += 1;
+            self.gaps.lose(gone.unix_nanos);
         }
     }
 
-    /// The file whose bytes are not yet certain to survive a power cut, if there is one. The caller syncs it without
-    /// holding the queue.
-    pub(crate) fn unsynced(&mut self) -> Option<Arc<File>> {
-        self.disk.as_mut()?.segments.back_mut()?.take_unsynced()
+    /// What a power cut could cost, once it has waited long enough to be acknowledged.
+    pub(crate) fn due(&mut self, now: Instant) -> Due {
+        let Some(since) = self.unsynced.since else {
+            return Due::Nothing;
+        };
+        let at = since + SYNC_AFTER;
+        let Some(disk) = self.disk.as_mut().filter(|_| at <= now) else {
+            return Due::At(at);
+        };
+        self.unsynced = Unsynced {
+            from: self.next,
+            since: None,
+        };
+        let files = disk.segments.iter_mut().filter_map(Segment::take_unsynced).collect();
+        let dir = std::mem::take(&mut disk.new_names).then(|| disk.dir.clone());
+        Due::Now(files, dir)
     }
 
     /// Batches that wait.
@@ -399,7 +522,7 @@ impl Spool {
     }
 
     /// Batches dropped at a bound since the spool was opened.
-    pub(crate) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> Dropped {
         self.dropped
     }
 }

@@ -1,9 +1,9 @@
 //! What the agent counts about itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Counters shared by the agent's threads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) rounds: AtomicU64,
     pub(crate) points: AtomicU64,
@@ -12,7 +12,30 @@ pub(crate) struct Counters {
     pub(crate) retries: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) dropped_full: AtomicU64,
+    pub(crate) dropped_old: AtomicU64,
+    /// Times in a row that the server said that it has too much to do; 0 once it has taken a batch.
+    pub(crate) pushed_back: AtomicU64,
     pub(crate) send_micros: AtomicU64,
+    /// Milliseconds by which this clock is ahead of the server's; `i64::MIN` while unknown.
+    pub(crate) skew_millis: AtomicI64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            rounds: AtomicU64::new(0),
+            points: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            rejected_points: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            dropped_full: AtomicU64::new(0),
+            dropped_old: AtomicU64::new(0),
+            pushed_back: AtomicU64::new(0),
+            send_micros: AtomicU64::new(0),
+            skew_millis: AtomicI64::new(i64::MIN),
+        }
+    }
 }
 
 impl Counters {
@@ -40,7 +63,7 @@ pub struct Stats {
     pub retries: u64,
     /// Batches that the server refused for good.
     pub refused_batches: u64,
-    /// Batches dropped because the spool was full.
+    /// Batches dropped because the spool was full, or they too old.
     pub dropped_batches: u64,
     /// Batches that wait to be acknowledged.
     pub waiting_batches: u64,
@@ -57,7 +80,7 @@ impl Counters {
             rejected_points: Self::get(&self.rejected_points),
             retries: Self::get(&self.retries),
             refused_batches: Self::get(&self.refused),
-            dropped_batches: Self::get(&self.dropped_full),
+            dropped_batches: Self::get(&self.dropped_full) + Self::get(&self.dropped_old),
             waiting_batches,
             waiting_bytes,
         }

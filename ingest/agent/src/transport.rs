@@ -53,8 +53,14 @@ impl std::fmt::Debug for Server {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
+    /// Somebody answered, if only to refuse.
+    pub(crate) answered: bool,
+    /// The server has too much to do at present.
+    pub(crate) busy: bool,
     /// Pause that the server asked for.
     pub(crate) retry_after: Option<Duration>,
+    /// The server's clock as its answer shows it, seconds since 1970 UTC.
+    pub(crate) server_seconds: Option<i64>,
     /// Points of an accepted batch that the server did not take.
     pub(crate) rejected_points: u64,
     /// What went wrong, for the log.
@@ -125,18 +131,19 @@ impl Client {
             Err(error) => {
                 return Outcome {
                     verdict: Verdict::Later,
+                    answered: false,
+                    busy: false,
                     retry_after: None,
+                    server_seconds: None,
                     rejected_points: 0,
                     problem: Some(error.to_string()),
                 };
             }
         };
         let status = answer.status();
-        let retry_after = answer
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok())
-            .and_then(retry::retry_after);
+        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header("retry-after").and_then(|after| retry::retry_after(after, header("date")));
+        let server_seconds = header("date").and_then(retry::http_date);
         let mut body = Vec::new();
         // The whole body is read so that the connection can be used again; what it says beyond the status is a courtesy.
         answer
@@ -164,7 +171,10 @@ impl Client {
         };
         Outcome {
             verdict,
+            answered: true,
+            busy: matches!(status.as_u16(), 429 | 503),
             retry_after,
+            server_seconds,
             rejected_points,
             problem,
         }

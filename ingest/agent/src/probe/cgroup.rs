@@ -1,16 +1,20 @@
-//! Memory of cgroups, version 1 and 2: what leaks in a container or unit is killed at that limit, not at the host's.
+//! Cgroups, version 1 and 2: what leaks in a container or unit is killed at that limit, not at the host's, and what a unit
+//! uses of processors, memory and tasks says who is behind a host's trouble.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Column, Paths, Probe, ProbeError, Support, Watch};
+use super::{Column, Paths, Probe, ProbeError, Support, Watch, pressure};
 use crate::catalogue as metric;
 use crate::reading::Readings;
 use crate::source::Source;
 
 /// Cgroups with a limit that are found by the agent itself.
 const FOUND_MAX: usize = 16;
+
+/// Units and containers without a limit that are found by their use of memory.
+const LARGEST_MAX: usize = 10;
 
 /// Cgroups named by the operator.
 pub(crate) const NAMED_MAX: usize = 64;
@@ -25,7 +29,8 @@ const SEARCH_EVERY: Duration = Duration::from_secs(60);
 /// Version 1 writes "no limit" as the largest multiple of the page size that fits 63 bits.
 const V1_UNLIMITED: u64 = 1 << 62;
 
-/// Reads memory use, limit and OOM kills of the named cgroups, and of those nearest to a limit.
+/// Reads memory, limit, OOM kills, CPU time, tasks and pressure of the named cgroups, of those nearest to a limit, and of the
+/// largest others.
 #[derive(Debug)]
 pub struct CgroupMemory {
     hierarchy: Option<Hierarchy>,
@@ -66,23 +71,29 @@ impl CgroupMemory {
         self.searched = Some(now);
         let Some(hierarchy) = &self.hierarchy else { return };
         let mut near: Vec<(f64, String)> = Vec::new();
+        let mut large: Vec<(f64, String)> = Vec::new();
         for name in hierarchy.folders() {
             if self.named.iter().any(|cgroup| cgroup.name == name) {
                 continue;
             }
             // One reading by path each minute; only those that are kept have open descriptors.
             let state = Cgroup::new(hierarchy, name.clone()).read();
-            if let Some(State {
-                usage,
-                limit: Some(limit),
-                ..
-            }) = state
-            {
-                near.push((usage as f64 / limit.max(1) as f64, name));
+            match state {
+                Some(State {
+                    usage,
+                    limit: Some(limit),
+                    ..
+                }) => near.push((usage as f64 / limit.max(1) as f64, name)),
+                // A slice is the sum of the units in it, which are listed themselves.
+                Some(State { usage, .. }) if !name.ends_with(".slice") => large.push((usage as f64, name)),
+                _ => {}
             }
         }
-        near.sort_by(|a, b| b.0.total_cmp(&a.0));
-        near.truncate(FOUND_MAX);
+        for (list, most) in [(&mut near, FOUND_MAX), (&mut large, LARGEST_MAX)] {
+            list.sort_by(|a, b| b.0.total_cmp(&a.0));
+            list.truncate(most);
+        }
+        near.append(&mut large);
         self.found
             .retain(|cgroup| near.iter().any(|(_, name)| *name == cgroup.name));
         for (_, name) in near {
@@ -120,11 +131,12 @@ impl Probe for CgroupMemory {
             .chain(&mut self.found)
             .filter_map(|cgroup| cgroup.read().map(|state| (cgroup.name.as_str(), state)))
             .collect();
-        let values: [Column<State, Option<u64>>; 4] = [
+        let values: [Column<State, Option<u64>>; 5] = [
             (&metric::CGROUP_MEMORY_USAGE, |state| Some(state.usage)),
             (&metric::CGROUP_MEMORY_WORKING_SET, |state| state.working_set()),
             (&metric::CGROUP_MEMORY_LIMIT, |state| state.limit),
             (&metric::CGROUP_OOM_KILLS, |state| state.oom_kills),
+            (&metric::CGROUP_TASKS, |state| state.tasks),
         ];
         for (metric, value) in values {
             out.metric(metric);
@@ -132,6 +144,24 @@ impl Probe for CgroupMemory {
                 if let Some(value) = value(state) {
                     out.point(&[("cgroup", name)], value as f64);
                 }
+            }
+        }
+        let times: [Column<State, Option<f64>>; 2] = [
+            (&metric::CGROUP_CPU_TIME, |state| state.cpu_seconds),
+            (&metric::CGROUP_CPU_THROTTLED, |state| state.throttled_seconds),
+        ];
+        for (metric, value) in times {
+            out.metric(metric);
+            for (name, state) in &states {
+                if let Some(value) = value(state) {
+                    out.point(&[("cgroup", name)], value);
+                }
+            }
+        }
+        out.metric(&metric::CGROUP_PRESSURE);
+        for (name, state) in &states {
+            if let Some(seconds) = state.memory_stalled {
+                out.point(&[("cgroup", name), ("resource", "memory"), ("kind", "full")], seconds);
             }
         }
         Ok(())
@@ -215,6 +245,12 @@ impl Hierarchy {
         names
     }
 
+    /// The cgroup's folder in another controller's hierarchy of version 1.
+    fn beside(&self, controller: &str, name: &str) -> PathBuf {
+        let mounted = self.root.parent().unwrap_or(&self.root);
+        mounted.join(controller).join(name.trim_start_matches('/'))
+    }
+
     fn folder(&self, name: &str) -> PathBuf {
         self.root.join(name.trim_start_matches('/'))
     }
@@ -229,6 +265,9 @@ struct Cgroup {
     limit: Source,
     events: Source,
     stat: Source,
+    cpu: Source,
+    pids: Source,
+    pressure: Source,
 }
 
 impl Cgroup {
@@ -238,6 +277,14 @@ impl Cgroup {
             Version::V1 => ("memory.usage_in_bytes", "memory.limit_in_bytes", "memory.oom_control"),
             Version::V2 => ("memory.current", "memory.max", "memory.events"),
         };
+        let (cpu, pids) = match hierarchy.version {
+            // Each controller has a hierarchy of its own beside memory's; the paths in them are usually the same.
+            Version::V1 => (
+                hierarchy.beside("cpuacct", &name).join("cpuacct.usage"),
+                hierarchy.beside("pids", &name).join("pids.current"),
+            ),
+            Version::V2 => (folder.join("cpu.stat"), folder.join("pids.current")),
+        };
         Self {
             name,
             version: hierarchy.version,
@@ -245,6 +292,9 @@ impl Cgroup {
             limit: Source::new(folder.join(limit)),
             events: Source::new(folder.join(events)),
             stat: Source::new(folder.join("memory.stat")),
+            cpu: Source::new(cpu),
+            pids: Source::new(pids),
+            pressure: Source::new(folder.join("memory.pressure")),
         }
     }
 
@@ -255,7 +305,20 @@ impl Cgroup {
             Version::V1 => "total_inactive_file",
             Version::V2 => "inactive_file",
         };
+        let cpu = self.cpu.read().unwrap_or_default();
+        let (cpu_seconds, throttled_seconds) = match self.version {
+            Version::V1 => (cpu.trim().parse().ok().map(|nanos: u64| nanos as f64 / 1e9), None),
+            Version::V2 => (
+                parse_key(cpu, "usage_usec").map(|micros| micros as f64 / 1e6),
+                parse_key(cpu, "throttled_usec").map(|micros| micros as f64 / 1e6),
+            ),
+        };
+        let stalled = self.pressure.read().ok().and_then(|text| pressure::parse(text).full);
         Some(State {
+            cpu_seconds,
+            throttled_seconds,
+            tasks: self.pids.read().ok().and_then(|text| text.trim().parse().ok()),
+            memory_stalled: stalled.map(|micros| micros as f64 / 1e6),
             usage,
             limit: self.limit.read().ok().and_then(parse_limit),
             oom_kills: self.events.read().ok().and_then(|text| parse_key(text, "oom_kill")),
@@ -264,9 +327,13 @@ impl Cgroup {
     }
 }
 
-/// A cgroup's memory, in bytes and kills.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A cgroup's state: bytes, kills, seconds, tasks.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct State {
+    cpu_seconds: Option<f64>,
+    throttled_seconds: Option<f64>,
+    tasks: Option<u64>,
+    memory_stalled: Option<f64>,
     usage: u64,
     limit: Option<u64>,
     oom_kills: Option<u64>,
@@ -344,6 +411,7 @@ mod tests {
                 "sys/fs/cgroup/memory/leak/memory.stat",
                 "inactive_file 1\ntotal_inactive_file 4\n",
             ),
+            ("sys/fs/cgroup/cpuacct/leak/cpuacct.usage", "2500000000\n"),
             ("sys/fs/cgroup/memory/free/memory.usage_in_bytes", "64\n"),
             (
                 "sys/fs/cgroup/memory/free/memory.limit_in_bytes",
@@ -354,8 +422,44 @@ mod tests {
         let mut probe = CgroupMemory::new(&files.paths, &[named]);
         assert_eq!(
             testing::sample(&mut probe),
-            "cgroup.memory.usage{cgroup=/leak} 64 By\ncgroup.memory.working_set{cgroup=/leak} 60 By\n\
-             cgroup.memory.limit{cgroup=/leak} 128 By\ncgroup.memory.oom_kills{cgroup=/leak} 1 {kill}\n"
+            "cgroup.memory.usage{cgroup=/leak} 64 By\ncgroup.memory.usage{cgroup=/free} 64 By\n\
+             cgroup.memory.working_set{cgroup=/leak} 60 By\ncgroup.memory.limit{cgroup=/leak} 128 By\n\
+             cgroup.memory.oom_kills{cgroup=/leak} 1 {kill}\ncgroup.cpu.time{cgroup=/leak} 2.5 s\n"
+        );
+    }
+
+    #[test]
+    fn the_largest_units_are_found_without_a_limit_and_slices_are_not() {
+        let files = testing::files(&[("sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n")]);
+        files.write("sys/fs/cgroup/system.slice/memory.current", "99999\n");
+        for unit in 0..30 {
+            let folder = format!("sys/fs/cgroup/system.slice/u{unit}.service");
+            files.write(&format!("{folder}/memory.current"), &format!("{}\n", 1000 + unit));
+            files.write(&format!("{folder}/memory.max"), "max\n");
+        }
+        let top = "sys/fs/cgroup/system.slice/u29.service";
+        files.write(
+            &format!("{top}/cpu.stat"),
+            "usage_usec 1500000\nuser_usec 1\nthrottled_usec 250000\n",
+        );
+        files.write(&format!("{top}/pids.current"), "17\n");
+        files.write(
+            &format!("{top}/memory.pressure"),
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2000000\n",
+        );
+        let text = testing::sample(&mut CgroupMemory::new(&files.paths, &[]));
+        assert_eq!(text.matches("cgroup.memory.usage{").count(), LARGEST_MAX, "{text}");
+        for line in [
+            "cgroup.tasks{cgroup=/system.slice/u29.service} 17 {task}\n",
+            "cgroup.cpu.time{cgroup=/system.slice/u29.service} 1.5 s\n",
+            "cgroup.cpu.throttled_time{cgroup=/system.slice/u29.service} 0.25 s\n",
+            "cgroup.pressure.stall_time{cgroup=/system.slice/u29.service,resource=memory,kind=full} 2 s\n",
+        ] {
+            assert!(text.contains(line), "{line} not in {text}");
+        }
+        assert!(
+            !text.contains("system.slice}") && !text.contains("u19.service"),
+            "{text}"
         );
     }
 

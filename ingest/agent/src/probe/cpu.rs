@@ -21,6 +21,10 @@ const MODES: [&str; 8] = [
     "softirq",
     "steal",
 ];
+/// Software interrupts in the order of their line (include/linux/interrupt.h).
+const SOFTIRQS: [&str; 10] = [
+    "hi", "timer", "net_tx", "net_rx", "block", "irq_poll", "tasklet", "sched", "hrtimer", "rcu",
+];
 const IDLE: usize = 3;
 const IOWAIT: usize = 4;
 
@@ -29,6 +33,8 @@ const IOWAIT: usize = 4;
 pub struct Cpu {
     source: Source,
     before: Option<[u64; 8]>,
+    /// Of each logical CPU, by its place in the file.
+    cores_before: Vec<[u64; 8]>,
 }
 
 impl Cpu {
@@ -38,6 +44,7 @@ impl Cpu {
         Self {
             source: Source::new(paths.proc.join("stat")),
             before: None,
+            cores_before: Vec::new(),
         }
     }
 }
@@ -67,9 +74,35 @@ impl Probe for Cpu {
         {
             out.single(&metric::CPU_UTILIZATION, utilization);
         }
-        out.single(&metric::CPU_LOGICAL_COUNT, stat.cpus as f64);
+        // A core that came or went shifts the others' places, and gives no share for one round.
+        let busiest = stat
+            .cores
+            .iter()
+            .zip(&self.cores_before)
+            .filter(|_| stat.cores.len() == self.cores_before.len())
+            .filter_map(|(now, before)| utilization(before, now))
+            .fold(None, |most: Option<f64>, share| {
+                Some(most.map_or(share, |most| most.max(share)))
+            });
+        if let Some(busiest) = busiest {
+            out.single(&metric::CPU_BUSIEST, busiest);
+        }
+        out.single(&metric::CPU_LOGICAL_COUNT, stat.cores.len() as f64);
+        self.cores_before = stat.cores;
         if let Some(switches) = stat.context_switches {
             out.single(&metric::CONTEXT_SWITCHES, switches as f64);
+        }
+        if let Some(interrupts) = stat.interrupts {
+            out.single(&metric::INTERRUPTS, interrupts as f64);
+        }
+        if let Some(softirqs) = stat.softirqs {
+            out.metric(&metric::SOFTIRQS);
+            for (kind, count) in SOFTIRQS.iter().zip(softirqs) {
+                out.point(&[("type", kind)], count as f64);
+            }
+        }
+        if let Some(booted) = stat.booted {
+            out.single(&metric::BOOT_TIME, booted as f64);
         }
         if let Some(created) = stat.created {
             out.single(&metric::PROCESS_CREATED, created as f64);
@@ -88,7 +121,10 @@ impl Probe for Cpu {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Stat {
     ticks: [u64; 8],
-    cpus: usize,
+    cores: Vec<[u64; 8]>,
+    interrupts: Option<u64>,
+    softirqs: Option<[u64; SOFTIRQS.len()]>,
+    booted: Option<u64>,
     context_switches: Option<u64>,
     created: Option<u64>,
     running: Option<u64>,
@@ -105,19 +141,27 @@ fn parse(text: &str) -> Option<Stat> {
         match key {
             "cpu" => {
                 found = true;
-                for (into, ticks) in stat.ticks.iter_mut().zip(numbers(rest)) {
-                    *into = ticks;
-                }
+                stat.ticks = fill(rest);
             }
+            "intr" => stat.interrupts = first(),
+            // The first number is the total.
+            "softirq" => stat.softirqs = Some(fill(rest.split_once(' ').map_or("", |(_, kinds)| kinds))),
+            "btime" => stat.booted = first(),
             "ctxt" => stat.context_switches = first(),
             "processes" => stat.created = first(),
             "procs_running" => stat.running = first(),
             "procs_blocked" => stat.blocked = first(),
-            _ if key.starts_with("cpu") => stat.cpus += 1,
+            _ if key.starts_with("cpu") => stat.cores.push(fill(rest)),
             _ => {}
         }
     }
     found.then_some(stat)
+}
+
+/// The first numbers of a line; those that are missing are 0.
+fn fill<const N: usize>(text: &str) -> [u64; N] {
+    let mut all = numbers(text);
+    std::array::from_fn(|_| all.next().unwrap_or(0))
 }
 
 /// Share of the time between two readings that was neither idle nor waiting for I/O; `None` when no time has passed.
@@ -170,7 +214,7 @@ mod tests {
         let mut text = String::from("cpu 1 2 3 4\n");
         (0..512).for_each(|cpu| text.push_str(&format!("cpu{cpu} 1 2 3 4\n")));
         let stat = parse(&text).expect("cpu line");
-        assert_eq!((stat.cpus, stat.ticks), (512, [1, 2, 3, 4, 0, 0, 0, 0]));
+        assert_eq!((stat.cores.len(), stat.ticks), (512, [1, 2, 3, 4, 0, 0, 0, 0]));
         assert_eq!(parse("intr 1\n"), None);
     }
 }

@@ -66,7 +66,7 @@ impl Probe for Disk {
 
 impl Disk {
     fn emit(&self, out: &mut Readings<'_>) {
-        let by_direction: [Column<Counters, [f64; 2]>; 3] = [
+        let by_direction: [Column<Counters, [f64; 2]>; 4] = [
             (&metric::DISK_IO, |disk| {
                 disk.sectors.map(|sectors| sectors as f64 * SECTOR_BYTES)
             }),
@@ -74,6 +74,7 @@ impl Disk {
                 disk.operations.map(|operations| operations as f64)
             }),
             (&metric::DISK_OPERATION_TIME, |disk| disk.millis.map(seconds)),
+            (&metric::DISK_MERGED, |disk| disk.merged.map(|merged| merged as f64)),
         ];
         for (metric, values) in by_direction {
             out.metric(metric);
@@ -97,6 +98,24 @@ impl Disk {
                 out.point(&[("system.device", &disk.name)], value(disk));
             }
         }
+        let maintenance: [Column<Counters, [Option<f64>; 2]>; 2] = [
+            (&metric::DISK_MAINTENANCE, |disk| {
+                [disk.discards, disk.flushes].map(|both| both.map(|(count, _)| count as f64))
+            }),
+            (&metric::DISK_MAINTENANCE_TIME, |disk| {
+                [disk.discards, disk.flushes].map(|both| both.map(|(_, millis)| seconds(millis)))
+            }),
+        ];
+        for (metric, values) in maintenance {
+            out.metric(metric);
+            for disk in &self.disks {
+                for (kind, value) in ["discard", "flush"].into_iter().zip(values(disk)) {
+                    if let Some(value) = value {
+                        out.point(&[("system.device", &disk.name), ("operation", kind)], value);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -109,11 +128,15 @@ fn seconds(millis: u64) -> f64 {
 struct Counters {
     name: String,
     operations: [u64; 2],
+    merged: [u64; 2],
     sectors: [u64; 2],
     millis: [u64; 2],
     in_flight: u64,
     busy_millis: u64,
     weighted_millis: u64,
+    /// Discards and flushes, and the time they took; kernels before 4.18 and 5.5 do not count them.
+    discards: Option<(u64, u64)>,
+    flushes: Option<(u64, u64)>,
 }
 
 impl Counters {
@@ -132,19 +155,28 @@ fn parse(line: &str) -> Option<Counters> {
     }
     let [
         reads,
-        _,
+        reads_merged,
         read_sectors,
         read_millis,
         writes,
-        _,
+        writes_merged,
         write_sectors,
         write_millis,
         in_flight,
         busy,
         weighted,
     ] = fields;
+    let mut more = words.map(|word| word.parse::<u64>().unwrap_or(0));
+    let discards = match (more.next(), more.next(), more.next(), more.next()) {
+        (Some(count), Some(_), Some(_), Some(millis)) => Some((count, millis)),
+        _ => None,
+    };
+    let flushes = more.next().zip(more.next());
     Some(Counters {
         name: name.to_owned(),
+        discards,
+        flushes,
+        merged: [reads_merged, writes_merged],
         operations: [reads, writes],
         sectors: [read_sectors, write_sectors],
         millis: [read_millis, write_millis],
@@ -185,13 +217,15 @@ mod tests {
             ("sys/block/sda/size", "1"),
         ]);
         let text = testing::sample(&mut Disk::new(&files.paths));
-        assert_eq!(text.lines().count(), 9, "{text}");
+        assert_eq!(text.lines().count(), 15, "{text}");
         for line in [
             "system.disk.io{system.device=vda,disk.io.direction=read} 3028911104 By\n",
             "system.disk.operations{system.device=vda,disk.io.direction=write} 9849 {operation}\n",
             "system.disk.operation_time{system.device=vda,disk.io.direction=read} 168.201 s\n",
             "system.disk.io_time{system.device=vda} 12.992 s\n",
             "system.linux.disk.in_flight{system.device=vda} 2 {operation}\n",
+            "system.disk.merged{system.device=vda,disk.io.direction=read} 11554 {operation}\n",
+            "system.linux.disk.maintenance.time{system.device=vda,operation=flush} 0.057 s\n",
         ] {
             assert!(text.contains(line), "{line} not in {text}");
         }

@@ -127,6 +127,13 @@ fn emit(states: &[(&str, State)], out: &mut Readings<'_>) {
             out.point(&[(MOUNTPOINT, mount), ("system.filesystem.state", name)], bytes as f64);
         }
     }
+    out.metric(&metric::FILESYSTEM_INODE_COUNT);
+    for (mount, state) in states.iter().filter(|(_, state)| state.inodes > 0) {
+        let used = state.inodes.saturating_sub(state.inodes_free);
+        for (name, count) in [("used", used), ("free", state.inodes_free)] {
+            out.point(&[(MOUNTPOINT, mount), ("system.filesystem.state", name)], count as f64);
+        }
+    }
     let values: [Column<State, Option<f64>>; 4] = [
         (&metric::FILESYSTEM_LIMIT, |state| Some(state.size as f64)),
         (&metric::FILESYSTEM_UTILIZATION, State::utilization),
@@ -239,6 +246,8 @@ mod tests {
             "system.filesystem.usage{system.filesystem.mountpoint=/data,system.filesystem.state=used} 700 By\n\
              system.filesystem.usage{system.filesystem.mountpoint=/data,system.filesystem.state=free} 200 By\n\
              system.filesystem.usage{system.filesystem.mountpoint=/data,system.filesystem.state=reserved} 100 By\n\
+             system.linux.filesystem.inodes{system.filesystem.mountpoint=/data,system.filesystem.state=used} 75 {inode}\n\
+             system.linux.filesystem.inodes{system.filesystem.mountpoint=/data,system.filesystem.state=free} 25 {inode}\n\
              system.filesystem.limit{system.filesystem.mountpoint=/data} 1000 By\n\
              system.filesystem.utilization{system.filesystem.mountpoint=/data} 0.7777777777777778 1\n\
              system.linux.filesystem.inode_utilization{system.filesystem.mountpoint=/data} 0.75 1\n\

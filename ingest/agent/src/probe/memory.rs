@@ -62,12 +62,49 @@ impl Probe for Memory {
         out.metric(&metric::MEMORY_DIRTY);
         out.point(&[("state", "dirty")], info.dirty as f64);
         out.point(&[("state", "writeback")], info.writeback as f64);
+        out.metric(&metric::MEMORY_DETAIL);
+        for ((kind, _), bytes) in DETAILS.iter().zip(info.details) {
+            if let Some(bytes) = bytes {
+                out.point(&[("kind", kind)], bytes as f64);
+            }
+        }
+        if info.commit_limit > 0 {
+            out.single(&metric::MEMORY_COMMIT_LIMIT, info.commit_limit as f64);
+        }
+        if let (Some(total), Some(free)) = (info.huge_pages, info.huge_pages_free) {
+            out.metric(&metric::MEMORY_HUGE_PAGES);
+            out.point(&[("state", "used")], total.saturating_sub(free) as f64);
+            out.point(&[("state", "free")], free as f64);
+        }
         out.metric(&metric::MEMORY_SLAB);
         out.point(&[("state", "reclaimable")], info.slab_reclaimable as f64);
         out.point(&[("state", "unreclaimable")], info.slab_unreclaimable as f64);
         Ok(())
     }
 }
+
+/// What memory is used for, as attribute and as `/proc/meminfo` names it. These overlap, and do not add up to anything.
+const DETAILS: [(&str, &str); 19] = [
+    ("active_anon", "Active(anon)"),
+    ("inactive_anon", "Inactive(anon)"),
+    ("active_file", "Active(file)"),
+    ("inactive_file", "Inactive(file)"),
+    ("anon", "AnonPages"),
+    ("anon_huge", "AnonHugePages"),
+    ("mapped", "Mapped"),
+    ("shmem", "Shmem"),
+    ("unevictable", "Unevictable"),
+    ("mlocked", "Mlocked"),
+    ("kernel_stack", "KernelStack"),
+    ("page_tables", "PageTables"),
+    ("percpu", "Percpu"),
+    ("vmalloc", "VmallocUsed"),
+    ("bounce", "Bounce"),
+    ("writeback_tmp", "WritebackTmp"),
+    ("swap_cached", "SwapCached"),
+    ("zswap", "Zswap"),
+    ("hardware_corrupted", "HardwareCorrupted"),
+];
 
 /// What is used of `/proc/meminfo`, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +121,12 @@ pub(crate) struct MemInfo {
     pub(crate) committed: u64,
     pub(crate) swap_total: u64,
     pub(crate) swap_free: u64,
+    pub(crate) commit_limit: u64,
+    /// In the order of [`DETAILS`].
+    details: [Option<u64>; DETAILS.len()],
+    /// In pages of whatever size.
+    huge_pages: Option<u64>,
+    huge_pages_free: Option<u64>,
 }
 
 /// `None` without a total above zero.
@@ -110,7 +153,15 @@ pub(crate) fn parse(text: &str) -> Option<MemInfo> {
             "Committed_AS" => info.committed = bytes,
             "SwapTotal" => info.swap_total = bytes,
             "SwapFree" => info.swap_free = bytes,
-            _ => {}
+            "CommitLimit" => info.commit_limit = bytes,
+            // These two alone are counts of pages.
+            "HugePages_Total" => info.huge_pages = Some(kibibytes),
+            "HugePages_Free" => info.huge_pages_free = Some(kibibytes),
+            key => {
+                if let Some(place) = DETAILS.iter().position(|(_, name)| *name == key) {
+                    info.details[place] = Some(bytes);
+                }
+            }
         }
     }
     (info.total > 0).then_some(info)

@@ -6,6 +6,8 @@ pub mod disk;
 pub mod files;
 pub mod filesystem;
 pub mod gpu;
+pub mod kernel;
+pub mod kernel_log;
 pub mod latency;
 pub mod load;
 pub mod memory;
@@ -13,6 +15,10 @@ pub mod network;
 pub mod paging;
 pub mod pressure;
 pub mod process;
+pub mod sockets;
+pub mod sysfs;
+pub mod tasks;
+pub mod timesync;
 pub mod uptime;
 pub mod vmstat;
 mod worker;
@@ -35,6 +41,11 @@ pub trait Probe: Send {
     /// Whether this host has what the probe reads.
     fn is_supported(&mut self) -> Support;
 
+    /// How often it is worth reading.
+    fn cadence(&self) -> Cadence {
+        Cadence::Usual
+    }
+
     /// Adds something to look at, if it is of the probe's kind.
     fn watch(&mut self, _what: &Watch) {}
 
@@ -46,6 +57,17 @@ pub trait Probe: Send {
     /// # Errors
     /// When the source cannot be read or does not look as expected; what was written before stays.
     fn sample(&mut self, deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError>;
+}
+
+/// How often a probe is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cadence {
+    /// Every round, also while the server asks for less: it tells of events.
+    Urgent,
+    /// Every round.
+    Usual,
+    /// Once a minute: it changes slowly, or costs much.
+    Slow,
 }
 
 /// Something that the agent can be told to look at while it runs.

@@ -1,5 +1,6 @@
-//! Network interfaces and TCP.
+//! Network interfaces.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{Column, Paths, Probe, ProbeError, Support, needs, numbers};
@@ -13,11 +14,10 @@ const INTERFACES_MAX: usize = 32;
 /// Interfaces made by the hundred for containers and virtual machines, and the loopback: their traffic is seen elsewhere.
 const PASSED_OVER: [&str; 9] = ["lo", "veth", "cali", "lxc", "tap", "vnet", "cni", "dummy", "ifb"];
 
-/// Reads `/proc/net/dev` and `/proc/net/snmp`.
+/// Reads `/proc/net/dev`.
 #[derive(Debug)]
 pub struct Network {
     dev: Source,
-    snmp: Source,
     interfaces: Vec<Interface>,
 }
 
@@ -25,15 +25,8 @@ impl Network {
     /// A probe of `paths.proc`.
     #[must_use]
     pub fn new(paths: &Paths) -> Self {
-        // Through process 1, so that an agent in a container with the host's /proc sees the host's network.
-        let net = if paths.proc == Paths::default().proc {
-            paths.proc.join("net")
-        } else {
-            paths.proc.join("1/net")
-        };
         Self {
-            dev: Source::new(net.join("dev")),
-            snmp: Source::new(net.join("snmp")),
+            dev: Source::new(net(paths).join("dev")),
             interfaces: Vec::new(),
         }
     }
@@ -70,15 +63,15 @@ impl Probe for Network {
                 }
             }
         }
-        let tcp = parse_tcp(self.snmp.read()?);
-        if let Some(retransmits) = tcp.retransmits {
-            out.single(&metric::TCP_RETRANSMITS, retransmits as f64);
-        }
-        if let Some(established) = tcp.established {
-            out.single(&metric::TCP_ESTABLISHED, established as f64);
-        }
         Ok(())
     }
+}
+
+/// Whether an interface is one of those made for containers, or the loopback.
+pub(crate) fn is_passed_over(name: &str) -> bool {
+    PASSED_OVER
+        .iter()
+        .any(|prefix| name.starts_with(prefix) && (*prefix != "lo" || name == "lo"))
 }
 
 /// One line of `/proc/net/dev`; pairs are received and sent.
@@ -96,10 +89,7 @@ fn parse(line: &str) -> Option<Interface> {
     // Names may hold a colon (aliases), so the last one ends the name; numbers hold none.
     let (name, rest) = line.rsplit_once(':')?;
     let name = name.trim();
-    if PASSED_OVER
-        .iter()
-        .any(|prefix| name.starts_with(prefix) && (*prefix != "lo" || name == "lo"))
-    {
+    if is_passed_over(name) {
         return None;
     }
     let mut fields = [0; 12];
@@ -116,28 +106,13 @@ fn parse(line: &str) -> Option<Interface> {
     })
 }
 
-/// What is used of `/proc/net/snmp`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tcp {
-    retransmits: Option<u64>,
-    established: Option<u64>,
-}
-
-/// Names stand in one `Tcp:` line, their values in the next.
-fn parse_tcp(text: &str) -> Tcp {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp:"));
-    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
-        return Tcp::default();
-    };
-    let value = |wanted: &str| {
-        let mut pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
-        pairs
-            .find(|(name, _)| *name == wanted)
-            .and_then(|(_, value)| value.parse().ok())
-    };
-    Tcp {
-        retransmits: value("RetransSegs"),
-        established: value("CurrEstab"),
+/// The folder of the host's network: through process 1, so that an agent in a container with the host's `/proc` sees the
+/// host's and not its own.
+pub(crate) fn net(paths: &Paths) -> PathBuf {
+    if paths.proc == Paths::default().proc {
+        paths.proc.join("net")
+    } else {
+        paths.proc.join("1/net")
     }
 }
 
@@ -151,11 +126,10 @@ mod tests {
         lo: 2776770   11307    0    0    0     0          0         0  2776770   11307    0    0    0     0       0          0\n  \
         eth0:1215645    2751    1    2    0     0          0         0  1782404    4324    3    4    0   427       0          0\n\
         veth12: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n bond0: 7\n";
-    const SNMP: &str = "Ip: Forwarding DefaultTTL\nIp: 1 64\nTcp: RtoAlgorithm MaxConn CurrEstab InSegs RetransSegs\nTcp: 1 -1 17 900 33\n";
 
     #[test]
-    fn interfaces_and_tcp_are_sent_without_loopback_and_container_ends() {
-        let files = testing::files(&[("proc/1/net/dev", DEV), ("proc/1/net/snmp", SNMP)]);
+    fn interfaces_are_sent_without_loopback_and_container_ends() {
+        let files = testing::files(&[("proc/1/net/dev", DEV)]);
         assert_eq!(
             testing::sample(&mut Network::new(&files.paths)),
             "system.network.io{network.interface.name=eth0,network.io.direction=receive} 1215645 By\n\
@@ -165,8 +139,7 @@ mod tests {
              system.network.errors{network.interface.name=eth0,network.io.direction=receive} 1 {error}\n\
              system.network.errors{network.interface.name=eth0,network.io.direction=transmit} 3 {error}\n\
              system.network.packet.dropped{network.interface.name=eth0,network.io.direction=receive} 2 {packet}\n\
-             system.network.packet.dropped{network.interface.name=eth0,network.io.direction=transmit} 4 {packet}\n\
-             system.linux.tcp.retransmits 33 {segment}\nsystem.linux.tcp.established 17 {connection}\n"
+             system.network.packet.dropped{network.interface.name=eth0,network.io.direction=transmit} 4 {packet}\n"
         );
     }
 
@@ -174,6 +147,5 @@ mod tests {
     fn a_network_named_like_the_loopback_is_kept() {
         assert!(parse("lom1: 1 2 3 4 5 6 7 8 9 10 11 12 13").is_some());
         assert!(parse("  lo: 1 2 3 4 5 6 7 8 9 10 11 12 13").is_none());
-        assert_eq!(parse_tcp("Tcp: A B\n"), Tcp::default());
     }
 }

@@ -54,12 +54,12 @@ impl Probe for Pressure {
 
 /// Stall time in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Totals {
-    some: Option<u64>,
-    full: Option<u64>,
+pub(crate) struct Totals {
+    pub(crate) some: Option<u64>,
+    pub(crate) full: Option<u64>,
 }
 
-fn parse(text: &str) -> Totals {
+pub(crate) fn parse(text: &str) -> Totals {
     let mut totals = Totals::default();
     for line in text.lines() {
         let Some((kind, rest)) = line.split_once(' ') else {

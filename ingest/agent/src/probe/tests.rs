@@ -22,8 +22,8 @@ impl Sink for Strict {
     }
 }
 
-/// Files that the probes of `/proc` read.
-const FILES: [&str; 12] = [
+/// Files that the probes of `/proc` and `/sys` read.
+const FILES: [&str; 34] = [
     "proc/stat",
     "proc/meminfo",
     "proc/vmstat",
@@ -36,6 +36,28 @@ const FILES: [&str; 12] = [
     "proc/pressure/memory",
     "proc/pressure/io",
     "proc/sys/fs/file-nr",
+    "proc/1/net/netstat",
+    "proc/1/net/sockstat",
+    "proc/1/net/softnet_stat",
+    "proc/1/net/arp",
+    "proc/1/net/stat/nf_conntrack",
+    "proc/sys/net/netfilter/nf_conntrack_count",
+    "proc/schedstat",
+    "proc/sys/kernel/random/entropy_avail",
+    "proc/self/mountinfo",
+    "proc/1/stat",
+    "proc/kmsg-records",
+    "proc/spl/kstat/zfs/arcstats",
+    "sys/class/hwmon/hwmon0/temp1_input",
+    "sys/class/hwmon/hwmon0/name",
+    "sys/class/thermal/thermal_zone0/temp",
+    "sys/devices/system/edac/mc/mc0/ce_count",
+    "sys/block/sda/size",
+    "sys/block/md0/md/array_state",
+    "sys/fs/btrfs/a/devinfo/1/error_stats",
+    "sys/class/net/eth0/speed",
+    "sys/class/infiniband/mlx5_0/ports/1/counters/symbol_error",
+    "sys/class/watchdog/watchdog0/bootstatus",
 ];
 
 fn probes(paths: &Paths) -> Vec<Box<dyn Probe>> {
@@ -51,6 +73,15 @@ fn probes(paths: &Paths) -> Vec<Box<dyn Probe>> {
         Box::new(pressure::Pressure::new(paths)),
         Box::new(files::Files::new(paths)),
         Box::new(cgroup::CgroupMemory::new(paths, &["/x".to_owned()])),
+        Box::new(sockets::Sockets::new(paths)),
+        Box::new(kernel::Kernel::new(paths)),
+        Box::new(kernel_log::KernelLog::new(paths, None, "boot")),
+        Box::new(tasks::Tasks::new(paths)),
+        Box::new(filesystem::Filesystem::new(paths)),
+        Box::new(sysfs::hardware::probe(paths)),
+        Box::new(sysfs::storage::probe(paths)),
+        Box::new(sysfs::links::probe(paths)),
+        Box::new(timesync::TimeSync::new(paths)),
     ]
 }
 
@@ -82,7 +113,7 @@ fn texts() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn garbage_is_an_error_or_a_finite_reading(before in texts(), after in texts()) {
@@ -90,7 +121,15 @@ proptest! {
         for file in FILES {
             files.write(file, &before);
         }
-        for file in ["memory.current", "memory.max", "memory.events", "memory.stat"] {
+        for file in [
+            "memory.current",
+            "memory.max",
+            "memory.events",
+            "memory.stat",
+            "memory.pressure",
+            "cpu.stat",
+            "pids.current",
+        ] {
             files.write(&format!("sys/fs/cgroup/x/{file}"), &before);
         }
         let mut probes = probes(&files.paths);

@@ -42,6 +42,12 @@ impl Probe for VmStat {
         out.metric(&metric::RECLAIM_SCANNED);
         out.point(&[("by", "kswapd")], counts.scanned_kswapd as f64);
         out.point(&[("by", "direct")], counts.scanned_direct as f64);
+        out.metric(&metric::VM_EVENTS);
+        for ((event, _), count) in EVENTS.iter().zip(counts.events) {
+            if let Some(count) = count {
+                out.point(&[("event", event)], count as f64);
+            }
+        }
         out.metric(&metric::PAGING_FAULTS);
         out.point(
             &[("system.paging.fault.type", "minor")],
@@ -55,6 +61,27 @@ impl Probe for VmStat {
     }
 }
 
+/// Events that tell how hard memory is to come by, as attribute and as `/proc/vmstat` names them.
+const EVENTS: [(&str, &str); 17] = [
+    ("paged_in_kb", "pgpgin"),
+    ("paged_out_kb", "pgpgout"),
+    ("stolen_kswapd", "pgsteal_kswapd"),
+    ("stolen_direct", "pgsteal_direct"),
+    ("direct_throttled", "pgscan_direct_throttle"),
+    ("kswapd_woken", "pageoutrun"),
+    ("compaction_stall", "compact_stall"),
+    ("compaction_failure", "compact_fail"),
+    ("huge_page_fallback", "thp_fault_fallback"),
+    ("huge_page_collapsed", "thp_collapse_alloc"),
+    ("numa_miss", "numa_miss"),
+    ("numa_migrated", "numa_pages_migrated"),
+    ("zone_reclaim_failed", "zone_reclaim_failed"),
+    ("slabs_scanned", "slabs_scanned"),
+    ("pages_dirtied", "nr_dirtied"),
+    ("pages_written", "nr_written"),
+    ("cache_dropped_by_hand", "drop_pagecache"),
+];
+
 /// What is used of `/proc/vmstat`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Counts {
@@ -67,6 +94,8 @@ struct Counts {
     major_faults: u64,
     swapped_in: u64,
     swapped_out: u64,
+    /// In the order of [`EVENTS`].
+    events: [Option<u64>; EVENTS.len()],
 }
 
 fn parse(text: &str) -> Counts {
@@ -91,7 +120,11 @@ fn parse(text: &str) -> Counts {
             _ if key.starts_with("allocstall") => add(&mut counts.allocation_stalls),
             // One line for each of anonymous and file pages since 5.9.
             _ if key.starts_with("workingset_refault") => add(&mut counts.refaults),
-            _ => {}
+            key => {
+                if let Some(place) = EVENTS.iter().position(|(_, name)| *name == key) {
+                    counts.events[place] = Some(value);
+                }
+            }
         }
     }
     counts

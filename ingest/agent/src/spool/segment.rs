@@ -1,7 +1,8 @@
 //! Files of the spool.
 //!
 //! ```text
-//! <id, 16 hex digits>.spool   magic "FSSPOOL1", then records: length u32, CRC32C of the bytes u32, bytes; little-endian
+//! <id, 16 hex digits>.spool   magic "FSSPOOL2", then records: length of the bytes u32, CRC32C of time and bytes u32,
+//!                             time u64 (nanoseconds since 1970 UTC), bytes; all little-endian
 //! cursor                      segment u64, offset u64, CRC32C of both u32: the oldest batch that is not acknowledged
 //! lock                        held by the agent that uses the directory
 //! ```
@@ -16,8 +17,10 @@ use std::sync::Arc;
 
 use super::BATCH_BYTES_MAX;
 
-const MAGIC: &[u8; 8] = b"FSSPOOL1";
-const HEADER_BYTES: u64 = 8;
+const MAGIC: &[u8; 8] = b"FSSPOOL2";
+const HEADER_BYTES: u64 = 16;
+/// Length and checksum; what follows them is covered by the checksum.
+const UNCOVERED_BYTES: usize = 8;
 const CURSOR_BYTES: usize = 20;
 
 /// Where a batch lies in a segment.
@@ -25,6 +28,8 @@ const CURSOR_BYTES: usize = 20;
 pub(super) struct Record {
     pub(super) offset: u64,
     pub(super) len: u32,
+    /// When the batch was taken.
+    pub(super) unix_nanos: u64,
 }
 
 /// One file of batches, appended to until it is full.
@@ -63,9 +68,9 @@ impl Segment {
         let mut end = 0;
         if file.read_exact_at(&mut magic, 0).is_ok() && magic == *MAGIC {
             end = MAGIC.len() as u64;
-            while let Some(len) = record_at(&file, end, size) {
-                records.push(Record { offset: end, len });
-                end += HEADER_BYTES + u64::from(len);
+            while let Some(record) = record_at(&file, end, size) {
+                end += HEADER_BYTES + u64::from(record.len);
+                records.push(record);
             }
         }
         if end < size {
@@ -88,10 +93,13 @@ impl Segment {
     }
 
     /// Adds a batch and returns its place. After an error the file is as before.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
+    pub(super) fn append(&mut self, unix_nanos: u64, bytes: &[u8]) -> io::Result<u64> {
+        let time = unix_nanos.to_le_bytes();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&time), bytes);
         let mut record = Vec::with_capacity(bytes.len() + HEADER_BYTES as usize);
         record.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        record.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+        record.extend_from_slice(&crc.to_le_bytes());
+        record.extend_from_slice(&time);
         record.extend_from_slice(bytes);
         let offset = self.len;
         if let Err(error) = self.file.write_all_at(&record, offset) {
@@ -129,22 +137,38 @@ impl Segment {
     }
 }
 
-/// Length of the batch at `offset`, if it is whole.
-fn record_at(file: &File, offset: u64, size: u64) -> Option<u32> {
+/// The batch at `offset`, if it is whole.
+fn record_at(file: &File, offset: u64, size: u64) -> Option<Record> {
     let mut header = [0; HEADER_BYTES as usize];
     file.read_exact_at(&mut header, offset).ok()?;
     let len = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-    let whole = len as usize <= BATCH_BYTES_MAX && offset + HEADER_BYTES + u64::from(len) <= size;
-    whole.then(|| read_record(file, offset, len)).flatten().map(|_| len)
+    let fits = len as usize <= BATCH_BYTES_MAX && offset + HEADER_BYTES + u64::from(len) <= size;
+    let whole = fits && read_record(file, offset, len).is_some();
+    whole.then(|| Record {
+        offset,
+        len,
+        unix_nanos: little_endian(&header[UNCOVERED_BYTES..]),
+    })
 }
 
 /// The bytes of a batch; `None` when they cannot be read or are not those that were written.
 pub(super) fn read_record(file: &File, offset: u64, len: u32) -> Option<Vec<u8>> {
     let mut record = vec![0; HEADER_BYTES as usize + len as usize];
     file.read_exact_at(&mut record, offset).ok()?;
-    let bytes = record.split_off(HEADER_BYTES as usize);
     let crc = u32::from_le_bytes([record[4], record[5], record[6], record[7]]);
-    (crc32c::crc32c(&bytes) == crc).then_some(bytes)
+    if crc32c::crc32c(&record[UNCOVERED_BYTES..]) != crc {
+        return None;
+    }
+    record.drain(..HEADER_BYTES as usize);
+    Some(record)
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .take(8)
+        .rev()
+        .fold(0, |all, byte| all << 8 | u64::from(*byte))
 }
 
 /// Ids of the segments in the directory, oldest first.
@@ -212,12 +236,6 @@ impl Cursor {
 }
 
 fn decode(bytes: &[u8; CURSOR_BYTES]) -> Option<(u64, u64)> {
-    let number = |at: usize| {
-        bytes[at..at + 8]
-            .iter()
-            .rev()
-            .fold(0, |all, byte| all << 8 | u64::from(*byte))
-    };
     let crc = u32::from_le_bytes([bytes[16], bytes[17], bytes[18], bytes[19]]);
-    (crc32c::crc32c(&bytes[..16]) == crc).then(|| (number(0), number(8)))
+    (crc32c::crc32c(&bytes[..16]) == crc).then(|| (little_endian(&bytes[..8]), little_endian(&bytes[8..16])))
 }

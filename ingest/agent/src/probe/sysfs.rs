@@ -1,0 +1,337 @@
+//! Devices in `/sys`: one engine that lists devices, reads a number per file and remembers who was there.
+//!
+//! ```text
+//! family (hardware, storage, links) ─ list, every few minutes ─► devices, each with items: metric, attributes, file, scale
+//!                                                                   └ read, every round of the probe ─► points
+//! ```
+//! A device that was seen once and is no longer listed stays known as gone: absence is what many failures look like.
+
+pub mod hardware;
+pub mod links;
+pub mod storage;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Cadence, Paths, Probe, ProbeError, Support};
+use crate::catalogue::{self as metric, Metric};
+use crate::reading::Readings;
+
+/// Time between two looks for devices that came or went.
+const LIST_EVERY: Duration = Duration::from_secs(300);
+
+/// Items of one family; a host with more has them left out.
+const ITEMS_MAX: usize = 1024;
+
+/// Devices remembered by one family, those that are gone included.
+const DEVICES_MAX: usize = 256;
+
+/// Longest text that is read: the files hold a number each, statistics a few lines.
+const BYTES_MAX: usize = 64 << 10;
+
+/// A number in a file of a device, or one made of the numbers of several.
+#[derive(Debug)]
+pub(crate) struct Item {
+    metric: &'static Metric,
+    attributes: Vec<(&'static str, String)>,
+    files: Vec<PathBuf>,
+    value: Value,
+    fold: Fold,
+}
+
+/// One number of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fold {
+    Sum,
+    Mean,
+    Least,
+}
+
+/// How a file's text becomes a number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Value {
+    /// The first word, times this; `0x` begins a hexadecimal number.
+    Times(f64),
+    /// As [`Value::Times`], without numbers below zero, which say that there is none.
+    Positive(f64),
+    /// The text after this word on its line, times the factor.
+    After(&'static str, f64),
+    /// The third word of the line that begins with this one.
+    Third(&'static str),
+    /// 1 if the text, trimmed, is this word, else 0.
+    Is(&'static str),
+    /// The number of words.
+    Words,
+    /// Read when the device was listed.
+    Known(f64),
+}
+
+impl Item {
+    fn new(
+        metric: &'static Metric,
+        attributes: &[(&'static str, &str)],
+        files: Vec<PathBuf>,
+        value: Value,
+        fold: Fold,
+    ) -> Self {
+        Self {
+            metric,
+            attributes: attributes
+                .iter()
+                .map(|(key, value)| (*key, (*value).to_owned()))
+                .collect(),
+            files,
+            value,
+            fold,
+        }
+    }
+
+    /// `None` when no file gives a number.
+    fn read(&self) -> Option<f64> {
+        if let Value::Known(value) = self.value {
+            return Some(value);
+        }
+        let (mut count, mut sum, mut least) = (0.0, 0.0, f64::INFINITY);
+        for value in self.files.iter().filter_map(|file| self.value.of(&text(file)?)) {
+            count += 1.0;
+            sum += value;
+            least = value.min(least);
+        }
+        let value = match self.fold {
+            Fold::Sum => sum,
+            Fold::Mean => sum / count,
+            Fold::Least => least,
+        };
+        (count > 0.0).then_some(value)
+    }
+}
+
+impl Value {
+    fn of(self, text: &str) -> Option<f64> {
+        let value = match self {
+            Self::Times(factor) => number(text.split_ascii_whitespace().next()?)? * factor,
+            Self::Positive(factor) => {
+                number(text.split_ascii_whitespace().next()?).filter(|number| *number >= 0.0)? * factor
+            }
+            Self::After(word, factor) => number(line(text, word)?.split_ascii_whitespace().nth(1)?)? * factor,
+            Self::Third(word) => number(line(text, word)?.split_ascii_whitespace().nth(2)?)?,
+            Self::Is(word) => f64::from(u8::from(text.trim() == word)),
+            Self::Words => text.split_ascii_whitespace().count() as f64,
+            Self::Known(value) => value,
+        };
+        value.is_finite().then_some(value)
+    }
+}
+
+/// The line whose first word is this.
+fn line<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    text.lines()
+        .find(|line| line.split_ascii_whitespace().next() == Some(word))
+}
+
+fn number(word: &str) -> Option<f64> {
+    if let Some(digits) = word.strip_prefix("0x") {
+        return u64::from_str_radix(digits, 16).ok().map(|number| number as f64);
+    }
+    word.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// A device of a family, told as `hw.status`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Device {
+    /// `hw.type` of the semantic conventions.
+    pub(crate) kind: &'static str,
+    /// What stays with the part when it is moved: a serial number, an address; else its name.
+    pub(crate) id: String,
+    /// Where it is now.
+    pub(crate) slot: String,
+}
+
+/// What a family found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) devices: Vec<Device>,
+    pub(crate) items: Vec<Item>,
+}
+
+impl Found {
+    /// Adds an item if its file is there and gives a number.
+    pub(crate) fn item(
+        &mut self,
+        metric: &'static Metric,
+        attributes: &[(&'static str, &str)],
+        file: PathBuf,
+        value: Value,
+    ) {
+        self.fold(metric, attributes, vec![file], value, Fold::Sum);
+    }
+
+    /// Adds an item made of several files, if one of them gives a number.
+    pub(crate) fn fold(
+        &mut self,
+        metric: &'static Metric,
+        attributes: &[(&'static str, &str)],
+        files: Vec<PathBuf>,
+        value: Value,
+        fold: Fold,
+    ) {
+        if self.items.len() < ITEMS_MAX {
+            let item = Item::new(metric, attributes, files, value, fold);
+            if item.read().is_some() {
+                self.items.push(item);
+            }
+        }
+    }
+}
+
+/// Lists the devices of a family below `/proc` and `/sys`.
+type List = fn(&Paths) -> Found;
+
+/// The devices of one family.
+#[derive(Debug)]
+pub struct Devices {
+    name: &'static str,
+    nothing: &'static str,
+    paths: Paths,
+    list: List,
+    cadence: Cadence,
+    items: Vec<Item>,
+    /// Those seen, with whether they were there at the last look.
+    known: BTreeMap<Device, bool>,
+    listed: Option<Instant>,
+}
+
+impl Devices {
+    pub(crate) fn new(name: &'static str, nothing: &'static str, paths: &Paths, list: List, cadence: Cadence) -> Self {
+        Self {
+            name,
+            nothing,
+            paths: paths.clone(),
+            list,
+            cadence,
+            items: Vec::new(),
+            known: BTreeMap::new(),
+            listed: None,
+        }
+    }
+
+    fn list(&mut self, now: Instant) {
+        if self.listed.is_some_and(|at| now.duration_since(at) < LIST_EVERY) {
+            return;
+        }
+        self.listed = Some(now);
+        let found = (self.list)(&self.paths);
+        self.items = found.items;
+        // Points of one metric go together, as OTLP wants them.
+        self.items.sort_by_key(|item| item.metric.def.name);
+        for there in self.known.values_mut() {
+            *there = false;
+        }
+        for device in found.devices {
+            // Found again in another slot it is the same device.
+            self.known
+                .retain(|known, _| (known.kind, &known.id) != (device.kind, &device.id));
+            if self.known.len() < DEVICES_MAX {
+                self.known.insert(device, true);
+            }
+        }
+    }
+}
+
+impl Probe for Devices {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn is_supported(&mut self) -> Support {
+        self.listed = None;
+        self.list(Instant::now());
+        if self.items.is_empty() && self.known.is_empty() {
+            Support::No(self.nothing.to_owned())
+        } else {
+            Support::Yes
+        }
+    }
+
+    fn cadence(&self) -> Cadence {
+        self.cadence
+    }
+
+    fn sample(&mut self, _deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError> {
+        self.list(Instant::now());
+        let mut open = "";
+        let mut vanished = false;
+        for item in &self.items {
+            let Some(value) = item.read() else {
+                vanished = true;
+                continue;
+            };
+            if open != item.metric.def.name {
+                open = item.metric.def.name;
+                out.metric(item.metric);
+            }
+            let attributes: Vec<(&str, &str)> = item
+                .attributes
+                .iter()
+                .map(|(key, value)| (*key, value.as_str()))
+                .collect();
+            out.point(&attributes, value);
+        }
+        if vanished {
+            // Whatever went away is looked for in the next round and not in five minutes.
+            self.listed = None;
+        }
+        if !self.known.is_empty() {
+            out.metric(&metric::HW_STATUS);
+            for (device, there) in &self.known {
+                let attributes = [
+                    ("hw.id", device.id.as_str()),
+                    ("hw.type", device.kind),
+                    ("hw.slot", device.slot.as_str()),
+                    ("hw.state", "ok"),
+                ];
+                out.point(&attributes, f64::from(u8::from(*there)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names in a folder, sorted, at most as many as there may be items.
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .take(4 * ITEMS_MAX)
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    names.truncate(ITEMS_MAX);
+    names
+}
+
+/// A small file's text; what is no text, or cannot be read, is none.
+fn text(file: &Path) -> Option<String> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(file)
+        .ok()?
+        .take(BYTES_MAX as u64)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// A small file's text without the white space around it; `None` when nothing is left.
+fn word(file: &Path) -> Option<String> {
+    let text = text(file)?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::probe::testing;
+
+fn check(text: &str, value: Value, expected: Option<f64>) {
+    assert_eq!(value.of(text), expected, "{text:?} {value:?}");
+}
+
+#[test]
+fn texts_become_numbers_or_nothing() {
+    check("45000\n", Value::Times(1e-3), Some(45.0));
+    check("0x1f\n", Value::Times(1.0), Some(31.0));
+    check("-5 C\n", Value::Times(1.0), Some(-5.0));
+    check("-1\n", Value::Positive(125_000.0), None);
+    check("1000\n", Value::Positive(125_000.0), Some(125_000_000.0));
+    check("", Value::Times(1.0), None);
+    check("N/A\n", Value::Times(1.0), None);
+    check("nan\n", Value::Times(1.0), None);
+    check("inf\n", Value::Times(1.0), None);
+    check("write_errs 3\nread_errs 4\n", Value::After("read_errs", 1.0), Some(4.0));
+    check("write_errs 3\n", Value::After("read_errs", 1.0), None);
+    check(
+        "6 1 0x01\nname type data\nsize 4 77\n",
+        Value::Third("size"),
+        Some(77.0),
+    );
+    check("live\n", Value::Is("live"), Some(1.0));
+    check("dead\n", Value::Is("live"), Some(0.0));
+    check("eth0 eth1\n", Value::Words, Some(2.0));
+}
+
+#[test]
+fn sensors_memory_and_processors_are_listed_with_what_stays_the_same_at_the_next_boot() {
+    let files = testing::files(&[
+        ("sys/class/hwmon/hwmon3/name", "coretemp\n"),
+        ("sys/class/hwmon/hwmon3/temp1_input", "45000\n"),
+        ("sys/class/hwmon/hwmon3/temp1_label", "Package id 0\n"),
+        ("sys/class/hwmon/hwmon3/temp1_crit", "100000\n"),
+        ("sys/class/hwmon/hwmon3/temp1_crit_alarm", "0\n"),
+        ("sys/class/hwmon/hwmon3/fan2_input", "1200\n"),
+        ("sys/class/hwmon/hwmon3/in0_input", "12100\n"),
+        ("sys/class/hwmon/hwmon3/power1_input", "250000000\n"),
+        ("sys/class/thermal/thermal_zone0/type", "x86_pkg_temp\n"),
+        ("sys/class/thermal/thermal_zone0/temp", "46000\n"),
+        ("sys/devices/system/edac/mc/mc0/ce_count", "7\n"),
+        ("sys/devices/system/edac/mc/mc0/ue_count", "0\n"),
+        ("sys/devices/system/edac/mc/mc0/dimm1/dimm_label", "DIMM_A1\n"),
+        ("sys/devices/system/edac/mc/mc0/dimm1/dimm_ce_count", "7\n"),
+        ("sys/class/power_supply/AC/online", "1\n"),
+        ("sys/class/powercap/intel-rapl:0/energy_uj", "5000000\n"),
+        ("sys/class/powercap/intel-rapl:0/name", "package-0\n"),
+        ("sys/class/watchdog/watchdog0/bootstatus", "32\n"),
+    ]);
+    let text = testing::sample(&mut hardware::probe(&files.paths));
+    for line in [
+        "hw.temperature{hw.id=coretemp,hw.sensor_location=coretemp Package id 0} 45 Cel\n",
+        "hw.temperature.limit{hw.id=coretemp,hw.sensor_location=coretemp Package id 0,hw.limit_type=high.critical} 100 Cel\n",
+        "hw.fan.speed{hw.id=coretemp,hw.sensor_location=coretemp fan2} 1200 rpm\n",
+        "hw.voltage{hw.id=coretemp,hw.sensor_location=coretemp in0} 12.1 V\n",
+        "hw.host.power{hw.id=coretemp,hw.sensor_location=coretemp power1} 250 W\n",
+        "hw.temperature{hw.id=thermal_zone0,hw.sensor_location=thermal_zone0 x86_pkg_temp} 46 Cel\n",
+        "hw.errors{hw.id=mc0,hw.type=memory,error.type=corrected} 7 {error}\n",
+        "hw.errors{hw.id=mc0/DIMM_A1,hw.type=memory,error.type=corrected} 7 {error}\n",
+        "hw.status{hw.id=AC,hw.type=power_supply,hw.state=online} 1 1\n",
+        "hw.energy{hw.id=intel-rapl:0,hw.type=cpu,hw.name=package-0} 5 J\n",
+        "system.linux.watchdog.reset{hw.id=watchdog0} 1 1\n",
+    ] {
+        assert!(text.contains(line), "{line} not in {text}");
+    }
+}
+
+#[test]
+fn processors_are_summed_up_and_packages_counted_once() {
+    let files = testing::files(&[]);
+    for cpu in 0..512 {
+        let folder = format!("sys/devices/system/cpu/cpu{cpu}");
+        files.write(
+            &format!("{folder}/cpufreq/scaling_cur_freq"),
+            &format!("{}\n", 2_000_000 + cpu),
+        );
+        files.write(
+            &format!("{folder}/topology/physical_package_id"),
+            &format!("{}\n", cpu / 256),
+        );
+        files.write(&format!("{folder}/thermal_throttle/core_throttle_count"), "2\n");
+        files.write(&format!("{folder}/thermal_throttle/package_throttle_count"), "5\n");
+    }
+    let text = testing::sample(&mut hardware::probe(&files.paths));
+    assert_eq!(
+        text,
+        "system.cpu.frequency{of=mean} 2000255500 Hz\nsystem.cpu.frequency{of=slowest} 2000000000 Hz\n\
+         system.linux.cpu.throttles{level=core} 1024 {throttle}\nsystem.linux.cpu.throttles{level=package} 10 {throttle}\n"
+    );
+}
+
+#[test]
+fn a_disk_that_vanishes_stays_known_as_gone_under_its_serial_number() {
+    let files = testing::files(&[
+        ("sys/block/sda/size", "1000\n"),
+        ("sys/block/sda/device/wwid", "t10.ATA  DISK  123\n"),
+        ("sys/block/sda/device/ioerr_cnt", "0x1f\n"),
+        ("sys/block/sda/device/state", "running\n"),
+        ("sys/block/nvme0n1/size", "2000\n"),
+        ("sys/block/nvme0n1/device/serial", "S4X\n"),
+        ("sys/block/loop0/size", "8\n"),
+        ("sys/block/sdb/size", "0\n"),
+        ("sys/class/nvme/nvme0/serial", "S4X\n"),
+        ("sys/class/nvme/nvme0/state", "live\n"),
+    ]);
+    let mut probe = storage::probe(&files.paths);
+    let text = testing::sample(&mut probe);
+    for line in [
+        "hw.status{hw.id=t10.ATA_DISK_123,hw.type=physical_disk,hw.slot=sda,hw.state=ok} 1 1\n",
+        "hw.errors{hw.id=t10.ATA_DISK_123,hw.type=physical_disk,hw.slot=sda,error.type=io} 31 {error}\n",
+        "hw.status{hw.id=t10.ATA_DISK_123,hw.type=physical_disk,hw.slot=sda,hw.state=running} 1 1\n",
+        "hw.status{hw.id=S4X,hw.type=disk_controller,hw.slot=nvme0,hw.state=live} 1 1\n",
+        "system.disk.limit{system.device=nvme0n1} 1024000 By\n",
+    ] {
+        assert!(text.contains(line), "{line} not in {text}");
+    }
+    assert!(!text.contains("loop0") && !text.contains("sdb"), "{text}");
+    files.write("sys/block/sda/device/state", "offline\n");
+    files.remove("sys/block/nvme0n1");
+    let text = testing::sample(&mut probe);
+    assert!(text.contains("hw.slot=sda,hw.state=running} 0 1\n"), "{text}");
+    // A file that cannot be read has the list made anew for the next round.
+    let text = testing::sample(&mut probe);
+    assert!(
+        text.contains("hw.status{hw.id=S4X,hw.type=physical_disk,hw.slot=nvme0n1,hw.state=ok} 0 1\n"),
+        "{text}"
+    );
+    // Back in another slot it is the same disk.
+    files.write("sys/block/nvme1n1/size", "2000\n");
+    files.write("sys/block/nvme1n1/device/serial", "S4X\n");
+    probe.listed = None;
+    let text = testing::sample(&mut probe);
+    assert!(
+        text.contains("hw.slot=nvme1n1,hw.state=ok} 1 1\n") && !text.contains("hw.slot=nvme0n1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn arrays_and_file_systems_tell_of_their_errors() {
+    let files = testing::files(&[
+        ("sys/block/md0/md/raid_disks", "2\n"),
+        ("sys/block/md0/md/degraded", "1\n"),
+        ("sys/block/md0/md/array_state", "clean\n"),
+        ("sys/block/md0/md/dev-sda1/errors", "3\n"),
+        ("sys/block/md0/md/dev-sdb1/errors", "4\n"),
+        ("sys/fs/ext4/sda1/errors_count", "2\n"),
+        (
+            "sys/fs/btrfs/0a-1b/devinfo/1/error_stats",
+            "write_errs 1\nread_errs 2\nflush_errs 0\ncorruption_errs 5\ngeneration_errs 0\n",
+        ),
+        ("sys/fs/xfs/dm-0/stats/stats", "extent_alloc 1 2 3 4\nlog 99 8 7 6 5\n"),
+        ("proc/spl/kstat/zfs/tank/state", "DEGRADED\n"),
+        ("proc/spl/kstat/zfs/arcstats", "6 1 0x01\nname type data\nsize 4 4096\n"),
+        ("sys/class/fc_host/host1/port_state", "Online\n"),
+        ("sys/class/fc_host/host1/statistics/invalid_crc_count", "0x2\n"),
+    ]);
+    let text = testing::sample(&mut storage::probe(&files.paths));
+    for line in [
+        "system.linux.raid.degraded{system.device=md0} 1 {disk}\n",
+        "system.linux.raid.errors{system.device=md0} 7 {error}\n",
+        "system.linux.raid.state{system.device=md0,state=clean} 1 1\n",
+        "system.linux.raid.state{system.device=md0,state=broken} 0 1\n",
+        "system.linux.filesystem.errors{system.device=sda1,system.filesystem.type=ext4,error.type=errors} 2 {error}\n",
+        "system.linux.filesystem.errors{system.device=0a-1b/1,system.filesystem.type=btrfs,error.type=corruption} 5 {error}\n",
+        "system.linux.filesystem.log_writes{system.device=dm-0} 99 {operation}\n",
+        "hw.status{hw.id=tank,hw.type=logical_disk,hw.state=online} 0 1\n",
+        "system.linux.zfs.arc.size 4096 By\n",
+        "hw.errors{hw.id=host1,hw.type=network,hw.slot=host1,error.type=invalid_crc} 2 {error}\n",
+    ] {
+        assert!(text.contains(line), "{line} not in {text}");
+    }
+}
+
+#[test]
+fn links_bonds_and_infiniband_ports() {
+    let files = testing::files(&[
+        ("sys/class/net/eth0/carrier", "1\n"),
+        ("sys/class/net/eth0/carrier_changes", "4\n"),
+        ("sys/class/net/eth0/speed", "10000\n"),
+        ("sys/class/net/eth0/bonding_slave/mii_status", "up\n"),
+        ("sys/class/net/eth1/speed", "-1\n"),
+        ("sys/class/net/lo/carrier", "1\n"),
+        ("sys/class/net/bond0/bonding/slaves", "eth0 eth1\n"),
+        ("sys/class/net/bonding_masters", "bond0\n"),
+        ("sys/class/infiniband/mlx5_0/node_guid", "0c42:a103:0065:1a2b\n"),
+        ("sys/class/infiniband/mlx5_0/ports/1/state", "4: ACTIVE\n"),
+        ("sys/class/infiniband/mlx5_0/ports/1/counters/symbol_error", "12\n"),
+        ("sys/class/infiniband/mlx5_0/ports/1/counters/link_downed", "3\n"),
+        ("sys/class/infiniband/mlx5_0/ports/1/counters/port_rcv_data", "100\n"),
+    ]);
+    let text = testing::sample(&mut links::probe(&files.paths));
+    for line in [
+        "system.linux.network.carrier_changes{network.interface.name=eth0} 4 {change}\n",
+        "system.linux.network.speed{network.interface.name=eth0} 1250000000 By/s\n",
+        "system.linux.bond.slaves{network.interface.name=bond0} 2 {interface}\n",
+        "system.linux.bond.slave_up{network.interface.name=bond0,network.interface.slave=eth0} 1 1\n",
+        "hw.network.up{hw.id=0c42:a103:0065:1a2b/1,hw.type=network,hw.slot=mlx5_0/1} 1 1\n",
+        "hw.errors{hw.id=0c42:a103:0065:1a2b/1,hw.type=network,hw.slot=mlx5_0/1,error.type=link_downed} 3 {error}\n",
+        "network.io.direction=receive} 400 By\n",
+    ] {
+        assert!(text.contains(line), "{line} not in {text}");
+    }
+    assert!(!text.contains("=lo}") && !text.contains("=eth1}"), "{text}");
+}
+
+#[test]
+fn a_container_without_any_of_it_says_so() {
+    let files = testing::files(&[]);
+    for mut probe in [
+        hardware::probe(&files.paths),
+        storage::probe(&files.paths),
+        links::probe(&files.paths),
+    ] {
+        assert!(matches!(probe.is_supported(), Support::No(_)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_in_any_file_is_a_number_or_nothing(text in prop_oneof![
+        "\\PC{0,40}", any::<f64>().prop_map(|n| n.to_string()), any::<u64>().prop_map(|n| format!("0x{n:x}")),
+        Just("size 4 9e999\n".to_owned()), Just("log\n".to_owned()),
+    ]) {
+        for value in [
+            Value::Times(1e300), Value::Positive(1.0), Value::After("log", 1.0), Value::Third("size"), Value::Is("x"), Value::Words,
+        ] {
+            prop_assert!(value.of(&text).is_none_or(f64::is_finite), "{text:?} {value:?}");
+        }
+    }
+}
