@@ -66,6 +66,10 @@ pub(crate) struct Config {
     pub(crate) insecure: bool,
     /// A Prometheus configuration whose `scrape_configs` are scraped.
     pub(crate) scrape_config: Option<PathBuf>,
+    /// Where people find this server, for links in messages; by default the address that it listens on.
+    pub(crate) external_url: Option<String>,
+    /// Routes and receivers in Alertmanager's form; without one, every receiver below gets everything.
+    pub(crate) alertmanager_config: Option<PathBuf>,
     /// Prometheus rule files, as glob patterns; the built-in rules are always loaded.
     pub(crate) rules: Vec<String>,
     pub(crate) otlp: OtlpConfig,
@@ -96,6 +100,8 @@ pub(crate) struct OtlpConfig {
 pub(crate) struct NotifyConfig {
     /// How long a new group of alerts waits for company before its first message.
     pub(crate) group_wait_seconds: u32,
+    /// The receiver that gets copies of what receivers without a fallback of their own cannot be told.
+    pub(crate) fallback: Option<String>,
     /// How often the built-in rules are evaluated, instead of what they say themselves.
     pub(crate) rule_interval_seconds: Option<u32>,
 }
@@ -171,12 +177,48 @@ pub(crate) struct PredictConfig {
     pub(crate) round_seconds: u32,
 }
 
-/// Somebody to tell.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Somebody to tell: a name, one address, and what goes with it.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct ReceiverConfig {
     pub(crate) name: String,
-    pub(crate) webhook: String,
+    /// Takes Alertmanager's webhook payload, version 4.
+    pub(crate) webhook: Option<String>,
+    /// An upstream Alertmanager: `http://host:9093`.
+    pub(crate) alertmanager: Option<String>,
+    pub(crate) slack: Option<String>,
+    pub(crate) mattermost: Option<String>,
+    pub(crate) discord: Option<String>,
+    pub(crate) teams: Option<String>,
+    pub(crate) google_chat: Option<String>,
+    pub(crate) dingtalk: Option<String>,
+    pub(crate) feishu: Option<String>,
+    pub(crate) wecom: Option<String>,
+    /// The token of a Telegram bot.
+    pub(crate) telegram: Option<String>,
+    /// The routing key of a PagerDuty integration, Events API v2.
+    pub(crate) pagerduty: Option<String>,
+    /// Telegram: the chat's number or name.
+    pub(crate) chat: Option<String>,
+    /// Slack, Mattermost: another channel than the webhook's own.
+    pub(crate) channel: Option<String>,
+    /// DingTalk, Feishu: what requests are signed with.
+    pub(crate) secret: Option<String>,
+    /// Webhooks: sent as `Authorization: Bearer`.
+    pub(crate) token: Option<String>,
+    /// Whether the ends of alerts are sent too.
+    pub(crate) send_resolved: Option<bool>,
+    /// Another receiver, which gets a copy of what this one cannot be told.
+    pub(crate) fallback: Option<String>,
+}
+
+// Everything but the name may be a secret.
+impl std::fmt::Debug for ReceiverConfig {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("ReceiverConfig")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An address to listen on, or `off`.
@@ -220,6 +262,8 @@ impl Default for Config {
             flight_sql: Listen::On(SocketAddr::from(([127, 0, 0, 1], 9751))),
             insecure: false,
             scrape_config: None,
+            external_url: None,
+            alertmanager_config: None,
             rules: Vec::new(),
             otlp: OtlpConfig::default(),
             store: StoreConfig::default(),
@@ -235,6 +279,7 @@ impl Default for NotifyConfig {
     fn default() -> Self {
         Self {
             group_wait_seconds: 10,
+            fallback: None,
             rule_interval_seconds: None,
         }
     }

@@ -1,5 +1,6 @@
 //! `foreshock`: warns of a machine's failure before it happens. Server, demo and tools in one binary.
 
+mod alerting;
 mod clock;
 mod commands;
 mod config;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::Board;
-use api::notify::{Notification, Outbox};
+use api::notify::{Courier, Notification, Notifier, Outbox};
 use api::rule::{Evaluator, Group};
 use predict::incident::{IncidentBook, Incidents};
 use predict::live::{ForecastOptions, Round, Scorer};
 use predict::registry::{ModelId, Registry};
 use store::promql::Engine;
-use store::{Store, Tenants};
+use store::{Clock, Store, Tenants};
 use tokio::sync::watch;
 
 use crate::clock::now_ms;
@@ -40,8 +40,6 @@ pub(crate) struct Settings {
     pub(crate) budget_per_host_day: f64,
     /// The rules of every tenant.
     pub(crate) groups: Vec<Group>,
-    /// Who is told, and how.
-    pub(crate) notify: api::notify::Settings,
     /// Limits that no series carries.
     pub(crate) forecast: ForecastOptions,
 }
@@ -54,7 +52,7 @@ pub(crate) struct Runtimes {
     board: Arc<Board>,
     own: OwnMetrics,
     settings: Settings,
-    client: reqwest::Client,
+    notifier: Arc<Notifier>,
     running: Mutex<HashMap<String, Arc<Mutex<TenantRuntime>>>>,
     /// Tenants whose time somebody else tells.
     held: Mutex<HashSet<String>>,
@@ -67,18 +65,18 @@ impl Runtimes {
         board: Arc<Board>,
         own: OwnMetrics,
         settings: Settings,
-    ) -> Result<Self> {
-        let client = api::notify::client().context("cannot set up the delivery of notifications")?;
-        Ok(Self {
+        notifier: Arc<Notifier>,
+    ) -> Self {
+        Self {
             tenants,
             engine,
             board,
             own,
             settings,
-            client,
+            notifier,
             running: Mutex::default(),
             held: Mutex::default(),
-        })
+        }
     }
 
     /// Ticks every tenant that is not held, by the wall clock, until `stopping` turns true.
@@ -113,20 +111,16 @@ impl Runtimes {
     }
 
     /// Delivers what is due, for every tenant that is not held, until `stopping` turns true.
-    pub(crate) async fn deliver(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
-        while !*stopping.borrow() {
-            for tenant in self.tenants.names() {
-                if !lock(&self.held).contains(&tenant)
-                    && let Err(error) = self.deliver_due(&tenant, now_ms()).await
-                {
-                    tracing::error!(tenant, error = format!("{error:#}"), "notifications wait in the outbox");
-                }
-            }
-            tokio::select! {
-                () = tokio::time::sleep(TICK) => {}
-                _ = stopping.changed() => {}
-            }
-        }
+    pub(crate) async fn deliver(self: Arc<Self>, stopping: watch::Receiver<bool>) {
+        let free = || {
+            let names = self.tenants.names().into_iter();
+            let free = names.filter(|tenant| !lock(&self.held).contains(tenant));
+            free.filter_map(|tenant| Some((tenant.clone(), self.tenants.get(&tenant)?)))
+                .collect()
+        };
+        Courier::new(Arc::clone(&self.notifier), Clock::new(now_ms))
+            .run(free, stopping)
+            .await;
     }
 
     /// From now on the caller tells this tenant's time, by [`Self::tick`] and [`Self::deliver_due`].
@@ -152,9 +146,9 @@ impl Runtimes {
         let Some(store) = self.tenants.get(tenant) else {
             return Ok(());
         };
-        let outbox = Outbox::open(store.state(), self.settings.notify.clone())?;
+        let outbox = self.notifier.outbox(store.state())?;
         outbox
-            .deliver_due(store.state(), now_ms, &self.client)
+            .deliver_due(store.state(), now_ms, self.notifier.client())
             .await
             .with_context(|| format!("tenant {tenant}"))?;
         Ok(())
@@ -180,7 +174,7 @@ impl Runtimes {
                 return Ok(Some(Arc::clone(runtime)));
             }
         }
-        let runtime = TenantRuntime::open(store, &self.settings).with_context(|| format!("tenant {tenant}"))?;
+        let runtime = TenantRuntime::open(store, self).with_context(|| format!("tenant {tenant}"))?;
         let runtime = Arc::new(Mutex::new(runtime));
         running.insert(tenant.to_owned(), Arc::clone(&runtime));
         Ok(Some(runtime))
@@ -228,9 +222,12 @@ struct TenantRuntime {
 }
 
 impl TenantRuntime {
-    fn open(store: Arc<Store>, settings: &Settings) -> Result<Self> {
-        let evaluator = Evaluator::new(settings.groups.clone(), store.state())?;
-        let outbox = Outbox::open(store.state(), settings.notify.clone())?;
+    fn open(store: Arc<Store>, parts: &Runtimes) -> Result<Self> {
+        let settings = &parts.settings;
+        let external_url = parts.notifier.settings().external_url.clone();
+        let evaluator = Evaluator::new(settings.groups.clone(), store.state())?.with_external(Vec::new(), external_url);
+        let outbox = parts.notifier.outbox(store.state())?;
+        outbox.reroute(store.state(), now_ms())?;
         let mut scorer = Scorer::new(None, HORIZON);
         scorer.set_forecast_options(settings.forecast);
         Ok(Self {
@@ -315,10 +312,12 @@ impl TenantRuntime {
         let transitions = self.evaluator.tick(&parts.engine, &self.store, now_ms)?;
         if !transitions.is_empty() {
             for transition in &transitions {
-                let notification = Notification::of(transition, self.round.as_ref());
+                let notification = Notification::of(transition, self.round.as_ref())
+                    .with_link(&parts.notifier.settings().external_url, self.store.tenant());
                 self.outbox.enqueue(self.store.state(), now_ms, &notification)?;
             }
             Evaluator::acknowledge(self.store.state(), &transitions)?;
+            parts.notifier.ring();
         }
         parts.board.publish_rules(self.store.tenant(), self.evaluator.book());
         Ok(())

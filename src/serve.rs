@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use api::notify::Receiver;
+use api::notify::Notifier;
 use api::serve::{Connections, Port};
 use api::{App, AppParts, Board, Build};
 use ingest::scrape::{ScrapeConfig, Scraper};
@@ -17,6 +17,7 @@ use store::promql::{Engine, EngineOptions};
 use store::{Clock, StoreOptions, Tenants};
 use tokio::sync::watch;
 
+use crate::alerting;
 use crate::clock::now_ms;
 use crate::config::{Config, Listen};
 use crate::own_metrics::OwnMetrics;
@@ -53,6 +54,9 @@ pub(crate) struct Arguments {
     /// Prometheus rule files to load beside the built-in rules, for example '/etc/foreshock/rules/*.yml'.
     #[arg(long, value_name = "GLOB")]
     rules: Vec<String>,
+    /// Routes and receivers as Alertmanager's configuration says them.
+    #[arg(long, value_name = "FILE")]
+    alertmanager_config: Option<PathBuf>,
     /// Listen beyond loopback although no access tokens are configured.
     #[arg(long)]
     insecure: bool,
@@ -81,6 +85,9 @@ impl Arguments {
         config.insecure |= self.insecure;
         config.store.retention_days = self.retention_days.unwrap_or(config.store.retention_days);
         config.store.retention_bytes = self.retention_bytes.unwrap_or(config.store.retention_bytes);
+        if let Some(file) = &self.alertmanager_config {
+            config.alertmanager_config = Some(file.clone());
+        }
         config.check()?;
         Ok(config)
     }
@@ -134,13 +141,17 @@ impl Server {
         );
         let engine = Arc::new(Engine::new(EngineOptions::default()));
         let board = Arc::new(Board::default());
+        let notifier =
+            Notifier::new(alerting::settings(config)?).context("cannot set up the delivery of notifications")?;
+        let notifier = Arc::new(notifier);
         let runtimes = Arc::new(Runtimes::new(
             Arc::clone(&tenants),
             Arc::clone(&engine),
             Arc::clone(&board),
             own.clone(),
             settings(config)?,
-        )?);
+            Arc::clone(&notifier),
+        ));
 
         let intake = ingest::IngestState::new(Arc::clone(&tenants), ingest::Limits::default());
         let intake = Arc::new(intake.with_otlp(config.otlp.options()?));
@@ -158,6 +169,7 @@ impl Server {
             engine,
             sql: Arc::new(sql_engine(config)?),
             board,
+            notifier,
             clock: Clock::new(now_ms),
             metrics: Arc::new(move || own.text()),
             ready: Arc::new(|| Ok(())),
@@ -332,22 +344,10 @@ fn settings(config: &Config) -> Result<Settings> {
             groups.extend(api::rule::load_file(&file).with_context(|| format!("rule file {}", file.display()))?);
         }
     }
-    let receivers = config
-        .receiver
-        .iter()
-        .map(|receiver| Receiver::webhook(&receiver.name, &receiver.webhook))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut notify = api::notify::Settings {
-        receivers,
-        ..api::notify::Settings::default()
-    };
-    notify.grouping.wait_ms = i64::from(config.notify.group_wait_seconds) * 1_000;
-    notify.external_url = format!("http://{}", config.listen);
     Ok(Settings {
         round_ms: i64::from(config.predict.round_seconds) * 1_000,
         budget_per_host_day: config.predict.budget_per_host_day,
         groups,
-        notify,
         forecast: ForecastOptions::default(),
     })
 }

@@ -10,6 +10,7 @@ use store::promql::Engine;
 use store::{Clock, Store, Tenants};
 
 use crate::board::Board;
+use crate::notify::Notifier;
 use crate::params::DEFAULT_TENANT;
 use crate::problem::{Kind, Problem};
 use crate::work::{Slots, blocking};
@@ -24,6 +25,8 @@ pub struct AppParts {
     pub sql: Arc<SqlEngine>,
     /// Where rounds and alerts are put up.
     pub board: Arc<Board>,
+    /// Who is told about alerts.
+    pub notifier: Arc<Notifier>,
     /// Where the time comes from.
     pub clock: Clock,
     /// This process' own metrics in Prometheus' text format.
@@ -167,6 +170,10 @@ impl App {
 
     pub(crate) fn engine(&self) -> Arc<Engine> {
         Arc::clone(&self.0.parts.engine)
+    }
+
+    pub(crate) fn notifier(&self) -> &Arc<Notifier> {
+        &self.0.parts.notifier
     }
 
     pub(crate) fn sql(&self) -> &SqlEngine {

@@ -3,6 +3,7 @@
 //! ```text
 //! socket ► serve ► guard ► router ┬► prometheus  PromQL, series, rules      (Prometheus' envelope)
 //!                                 ├► hosts, scores, incidents, models, sql  (JSON; errors as problem+json)
+//!                                 ├► alertmanager  alerts, silences, receivers   (Alertmanager's API v2)
 //!                                 └► page                                   (HTML; charts ask the routes above)
 //! rule ► alerts ► notify ► receivers
 //! ```
@@ -18,6 +19,7 @@
 //! ```
 
 mod admin;
+mod alertmanager;
 pub mod app;
 pub mod board;
 mod compress;

@@ -193,6 +193,15 @@ impl Problem {
         self.finish(body, "application/json")
     }
 
+    /// The problem as Alertmanager's API tells it: a text.
+    pub(crate) fn into_alertmanager(self) -> Response {
+        let text = match &self.hint {
+            Some(hint) => format!("{} ({hint})", self.detail),
+            None => self.detail.clone(),
+        };
+        self.finish(text.into(), "application/json")
+    }
+
     fn finish(self, body: serde_json::Value, content_type: &'static str) -> Response {
         self.log();
         let mut response = Response::new(Body::from(body.to_string()));

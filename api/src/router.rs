@@ -12,7 +12,9 @@ use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::problem::{Kind, Problem};
-use crate::{admin, compress, deliveries, guard, hosts, incidents, models, page, prometheus, scores, silences, sql};
+use crate::{
+    admin, alertmanager, compress, deliveries, guard, hosts, incidents, models, page, prometheus, scores, silences, sql,
+};
 
 /// All routes over `app`. Whoever merges it with other routers leaves the fallback to this one.
 pub fn router(app: App) -> Router {
@@ -85,8 +87,28 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/models/rollback", post(models::rollback))
         .route("/api/v1/sql", get(sql::query).post(sql::query))
         .route("/api/v1/deliveries", get(deliveries::list))
+        .route("/api/v1/deliveries/dead", get(deliveries::dead))
+        .route("/api/v1/deliveries/dead/{id}/retry", post(deliveries::retry))
+        .route("/api/v1/receivers", get(deliveries::receivers))
+        .route("/api/v1/receivers/{id}/test", post(deliveries::test))
         .route("/api/v1/silences", get(silences::list).post(silences::create))
         .route("/api/v1/silences/{id}", get(silences::one).delete(silences::delete))
+        // Alertmanager's API.
+        .route("/api/v2/status", get(alertmanager::status::status))
+        .route("/api/v2/receivers", get(alertmanager::status::receivers))
+        .route(
+            "/api/v2/alerts",
+            get(alertmanager::alerts::list).post(alertmanager::alerts::post),
+        )
+        .route("/api/v2/alerts/groups", get(alertmanager::alerts::groups))
+        .route(
+            "/api/v2/silences",
+            get(alertmanager::silences::list).post(alertmanager::silences::post),
+        )
+        .route(
+            "/api/v2/silence/{id}",
+            get(alertmanager::silences::one).delete(alertmanager::silences::delete),
+        )
         .route("/api/v1/tenants", get(admin::tenants))
         .route("/api/v1/tenants/{name}", delete(admin::delete_tenant))
         .route("/api/v1/admin/store/flush", post(admin::flush))

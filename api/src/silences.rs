@@ -3,7 +3,7 @@
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Labels, MatchOp, Matcher, State as TenantState, StateError};
@@ -14,14 +14,18 @@ use crate::params::{Scope, Told, parse_duration, parse_time};
 use crate::problem::{Kind, Problem};
 use crate::work::blocking;
 
-const STEPS: [&str; 1] = ["CREATE TABLE silence (
+const STEPS: [&str; 2] = [
+    "CREATE TABLE silence (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     matchers TEXT NOT NULL,
     starts_ms INTEGER NOT NULL,
     ends_ms INTEGER NOT NULL,
     created_by TEXT NOT NULL,
     comment TEXT NOT NULL
-) STRICT"];
+) STRICT",
+    "ALTER TABLE silence ADD COLUMN updated_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE silence SET updated_ms = starts_ms;",
+];
 
 /// One condition of a silence, as Alertmanager writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +74,8 @@ pub struct Silence {
     pub created_by: String,
     /// Why.
     pub comment: String,
+    /// When it was last changed.
+    pub updated_ms: i64,
 }
 
 impl Silence {
@@ -108,13 +114,15 @@ impl<'a> SilenceBook<'a> {
         let conditions = serde_json::to_string(&silence.conditions).unwrap_or_default();
         self.state.with(|connection| {
             connection.execute(
-                "INSERT INTO silence (matchers, starts_ms, ends_ms, created_by, comment) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO silence (matchers, starts_ms, ends_ms, created_by, comment, updated_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     conditions,
                     silence.starts_ms,
                     silence.ends_ms,
                     silence.created_by,
-                    silence.comment
+                    silence.comment,
+                    silence.updated_ms
                 ],
             )?;
             Ok(connection.last_insert_rowid())
@@ -128,9 +136,45 @@ impl<'a> SilenceBook<'a> {
     pub fn current(&self, now_ms: i64) -> Result<Vec<Silence>, StateError> {
         self.state.with(|connection| {
             let mut statement = connection.prepare(
-                "SELECT id, matchers, starts_ms, ends_ms, created_by, comment FROM silence WHERE ends_ms > ?1 ORDER BY ends_ms, id",
+                "SELECT id, matchers, starts_ms, ends_ms, created_by, comment, updated_ms FROM silence
+                 WHERE ends_ms > ?1 ORDER BY ends_ms, id",
             )?;
             statement.query_map([now_ms], read)?.collect()
+        })
+    }
+
+    /// The silence of that number, also where it has ended.
+    ///
+    /// # Errors
+    /// [`StateError`] when it cannot be read.
+    pub fn get(&self, id: i64) -> Result<Option<Silence>, StateError> {
+        self.state.with(|connection| {
+            connection
+                .prepare(
+                    "SELECT id, matchers, starts_ms, ends_ms, created_by, comment, updated_ms FROM silence WHERE id = ?1",
+                )?
+                .query_row([id], read)
+                .optional()
+        })
+    }
+
+    /// Gives a silence another end and comment; what it matches and when it began stays.
+    ///
+    /// # Errors
+    /// [`StateError`] when it cannot be written.
+    pub fn change(&self, id: i64, silence: &Silence) -> Result<(), StateError> {
+        self.state.with(|connection| {
+            connection.execute(
+                "UPDATE silence SET ends_ms = ?2, created_by = ?3, comment = ?4, updated_ms = ?5 WHERE id = ?1",
+                params![
+                    id,
+                    silence.ends_ms,
+                    silence.created_by,
+                    silence.comment,
+                    silence.updated_ms
+                ],
+            )?;
+            Ok(())
         })
     }
 
@@ -141,7 +185,7 @@ impl<'a> SilenceBook<'a> {
     pub fn end(&self, id: i64, now_ms: i64) -> Result<bool, StateError> {
         self.state.with(|connection| {
             let ended = connection.execute(
-                "UPDATE silence SET ends_ms = ?2 WHERE id = ?1 AND ends_ms > ?2",
+                "UPDATE silence SET ends_ms = ?2, updated_ms = ?2 WHERE id = ?1 AND ends_ms > ?2",
                 [id, now_ms],
             )?;
             Ok(ended > 0)
@@ -160,6 +204,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Silence> {
         ends_ms: row.get(3)?,
         created_by: row.get(4)?,
         comment: row.get(5)?,
+        updated_ms: row.get(6)?,
     })
 }
 
@@ -238,15 +283,6 @@ fn wished(wish: Wish, now: i64) -> Result<Silence, Problem> {
         };
         conditions.extend(value.filter(|value| !value.is_empty()).map(plain));
     }
-    for condition in &conditions {
-        condition.matcher()?;
-    }
-    // As Alertmanager: what matches everything would silence everything.
-    let selects = |c: &Condition| !c.matcher().is_ok_and(|matcher| matcher.matches(""));
-    if !conditions.iter().any(selects) {
-        return Err(Problem::invalid("the silence would match every alert")
-            .hint("give `host`, `alertname` or `matchers` with at least one that does not match the empty value"));
-    }
     let starts_ms = wish
         .starts_at
         .as_deref()
@@ -262,19 +298,36 @@ fn wished(wish: Wish, now: i64) -> Result<Silence, Problem> {
             return Err(Problem::invalid("the silence has no end").hint("give `duration`, as 1h, or `endsAt`"));
         }
     };
-    if ends_ms <= starts_ms || ends_ms <= now {
-        return Err(Problem::invalid(
-            "the silence ends before it starts, or has ended already",
-        ));
-    }
-    Ok(Silence {
+    let silence = Silence {
         id: 0,
         conditions,
         starts_ms,
         ends_ms,
         created_by: wish.created_by,
         comment: wish.comment,
-    })
+        updated_ms: now,
+    };
+    checked(&silence, now)?;
+    Ok(silence)
+}
+
+/// Refuses a silence that would match everything, or that has no time in which it holds.
+pub(crate) fn checked(silence: &Silence, now: i64) -> Result<(), Problem> {
+    for condition in &silence.conditions {
+        condition.matcher()?;
+    }
+    // As Alertmanager: what matches everything would silence everything.
+    let selects = |c: &Condition| !c.matcher().is_ok_and(|matcher| matcher.matches(""));
+    if !silence.conditions.iter().any(selects) {
+        return Err(Problem::invalid("the silence would match every alert")
+            .hint("give `host`, `alertname` or `matchers` with at least one that does not match the empty value"));
+    }
+    if silence.ends_ms <= silence.starts_ms || silence.ends_ms <= now {
+        return Err(Problem::invalid(
+            "the silence ends before it starts, or has ended already",
+        ));
+    }
+    Ok(())
 }
 
 fn silence_json(silence: &Silence, now: i64) -> Value {

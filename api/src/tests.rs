@@ -1,5 +1,6 @@
 //! Routes over a real store: shapes, errors, and what is escaped.
 
+mod alertmanager;
 mod foreshock;
 mod page;
 mod prometheus;
@@ -74,6 +75,11 @@ impl Server {
     }
 
     fn empty() -> Self {
+        Self::telling(crate::notify::Settings::default())
+    }
+
+    /// A server that tells whom these settings name.
+    fn telling(notify: crate::notify::Settings) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Clock::fixed(NOW);
         let options = StoreOptions {
@@ -93,6 +99,7 @@ impl Server {
             engine: Arc::new(Engine::default()),
             sql: Arc::new(crate::tables::register(sql).expect("tables")),
             board: Arc::clone(&board),
+            notifier: Arc::new(crate::notify::Notifier::new(notify).expect("a client")),
             clock,
             metrics: Arc::new(|| "foreshock_test 1\n".to_owned()),
             ready: Arc::new(|| Ok(())),

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use api::notify::{Outbox, Outcome, Receiver, Settings};
+use api::notify::{Outbox, Outcome, Receiver};
 use store::State;
 
+use crate::alerting;
 use crate::clock::now_ms;
 use crate::config::Config;
 
@@ -26,13 +27,13 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command) -> Result<()> {
     let Command::Test { to, config } = command;
     let config = Config::read(Some(config))?;
-    let receivers: Vec<Receiver> = config
-        .receiver
+    let settings = alerting::settings(&config)?;
+    let known: Vec<&str> = settings.receivers.iter().map(Receiver::id).collect();
+    if settings
+        .receivers
         .iter()
-        .map(|receiver| Receiver::webhook(&receiver.name, &receiver.webhook))
-        .collect::<Result<_, _>>()?;
-    if !receivers.iter().any(|receiver| receiver.name() == to) {
-        let known: Vec<&str> = receivers.iter().map(Receiver::name).collect();
+        .all(|receiver| receiver.id() != to && receiver.name() != to)
+    {
         bail!(
             "there is no receiver {to:?}; the configuration names: {}",
             known.join(", ")
@@ -42,13 +43,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     // The tenant's own file, so that the attempt stands in the delivery log as well; SQLite lets a running server share it.
     let state = State::open(&dir.join("state.sqlite"))?;
-    let outbox = Outbox::open(
-        &state,
-        Settings {
-            receivers,
-            ..Settings::default()
-        },
-    )?;
+    let outbox = Outbox::open(&state, settings)?;
     let client = api::notify::client().context("cannot set up the delivery of notifications")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

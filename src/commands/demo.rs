@@ -107,7 +107,8 @@ impl Stage {
             flight_sql: Listen::Off,
             receiver: vec![ReceiverConfig {
                 name: "demo".to_owned(),
-                webhook,
+                webhook: Some(webhook),
+                ..ReceiverConfig::default()
             }],
             ..Config::default()
         };

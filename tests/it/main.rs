@@ -1,5 +1,6 @@
 //! The built `foreshock`, from outside; and the crates together, where the inside has to be seen.
 
+mod alert_delivery;
 mod architecture;
 mod backlog;
 mod backtest;

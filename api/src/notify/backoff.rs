@@ -13,7 +13,7 @@ pub struct Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Self {
-            first_ms: 2000,
+            first_ms: 1000,
             longest_ms: 300_000,
         }
     }

@@ -7,7 +7,7 @@ use super::notification::Notification;
 /// How alerts are gathered into messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grouping {
-    /// Alerts with the same values of these labels share messages.
+    /// Alerts with the same values of these labels share messages; `...` stands for all labels.
     pub by: Vec<String>,
     /// How long the first message of a group waits for company.
     pub wait_ms: i64,
@@ -31,15 +31,21 @@ impl Default for Grouping {
 impl Grouping {
     /// The labels that an alert's group has in common.
     pub(super) fn labels(&self, alert: &Notification) -> BTreeMap<String, String> {
+        if self.by.iter().any(|name| name == ALL_LABELS) {
+            return alert.labels.clone();
+        }
         let value = |name: &String| Some((name.clone(), alert.labels.get(name)?.clone()));
         self.by.iter().filter_map(value).collect()
     }
+}
 
-    /// The group's name, in the form of Alertmanager's `groupKey`.
-    pub(super) fn key(labels: &BTreeMap<String, String>) -> String {
-        let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-        format!("{{}}:{{{}}}", pairs.join(", "))
-    }
+/// What `group_by` says when every alert is to have a message of its own.
+const ALL_LABELS: &str = "...";
+
+/// The group's name below a route, in the form of Alertmanager's `groupKey`.
+pub(super) fn key(route: &str, labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    format!("{route}:{{{}}}", pairs.join(", "))
 }
 
 /// What a receiver was last told about a group.

@@ -1,15 +1,18 @@
 //! The outbox on disk: alerts, groups, what was told, messages, dead letters, receivers on hold, and the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod alerts;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use store::{State, StateError};
 
-use super::group::Told;
-use super::notification::Notification;
+pub(super) use alerts::{
+    Group, alert, alerts_of, all_alerts, count_alerts, groups, leave, look_again, members, put_alert, put_member, tell,
+    told,
+};
 
-const STEPS: &[&str] = &["CREATE TABLE notify_alert (
+const STEPS: &[&str] = &[
+    "CREATE TABLE notify_alert (
     fingerprint TEXT PRIMARY KEY,
     group_key TEXT NOT NULL,
     body TEXT NOT NULL
@@ -67,7 +70,21 @@ CREATE TABLE notify_log (
     status INTEGER,
     text TEXT NOT NULL,
     seconds REAL NOT NULL
-) STRICT;"];
+) STRICT;",
+    "ALTER TABLE notify_outbox ADD COLUMN instead_of TEXT;
+ALTER TABLE notify_outbox ADD COLUMN diverted INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX notify_log_receiver ON notify_log (receiver, id);
+CREATE TABLE notify_member (
+    group_key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    PRIMARY KEY (group_key, fingerprint)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notify_member_alert ON notify_member (fingerprint);
+INSERT INTO notify_member (group_key, fingerprint) SELECT group_key, fingerprint FROM notify_alert;
+DROP INDEX notify_alert_group;
+ALTER TABLE notify_alert DROP COLUMN group_key;
+ALTER TABLE notify_group ADD COLUMN route TEXT NOT NULL DEFAULT '{}';",
+];
 
 /// Rows of the log that are kept.
 const LOG_MAX: i64 = 10_000;
@@ -136,7 +153,7 @@ pub struct DeadLetter {
     pub key: String,
     /// The message in a line.
     pub what: String,
-    /// The payload.
+    /// The message as it was kept.
     pub body: String,
     /// When it was given up, milliseconds UTC.
     pub died_ms: i64,
@@ -153,9 +170,27 @@ pub(super) struct Letter {
     pub(super) receiver: String,
     pub(super) key: String,
     pub(super) what: String,
+    /// A [`super::message::Message`] as JSON.
     pub(super) body: String,
     pub(super) created_ms: i64,
     pub(super) attempts: u32,
+    /// The receiver that this copy was written for first, where that one could not be reached.
+    pub(super) instead_of: Option<String>,
+    /// True once its receiver's fallback has a copy.
+    pub(super) diverted: bool,
+}
+
+/// How a receiver fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Condition {
+    /// Messages that wait for it.
+    pub(super) waiting: usize,
+    /// It is left alone until then, milliseconds UTC.
+    pub(super) until_ms: Option<i64>,
+    /// Attempts that failed in a row because it could not be reached or did not want to be.
+    pub(super) failures: u32,
+    /// When it last took a message, as far as the log goes back.
+    pub(super) delivered_ms: Option<i64>,
 }
 
 pub(super) fn open(state: &State) -> Result<(), StateError> {
@@ -172,120 +207,6 @@ pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("maps of texts and plain records are valid JSON")
 }
 
-// ---- alerts and groups
-
-pub(super) fn put_alert(
-    transaction: &Transaction<'_>,
-    alert: &Notification,
-    group_key: &str,
-    labels: &BTreeMap<String, String>,
-    flush_ms: i64,
-) -> Result<(), rusqlite::Error> {
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO notify_alert (fingerprint, group_key, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![alert.fingerprint, group_key, json(alert)])?;
-    // A group that exists is looked at when its time comes, no sooner.
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO notify_group (key, labels, flush_ms) VALUES (?1, ?2, ?3)")?
-        .execute(params![group_key, json(labels), flush_ms])?;
-    Ok(())
-}
-
-/// Groups that are due: their labels by key.
-pub(super) fn due_groups(
-    connection: &Connection,
-    now_ms: i64,
-) -> Result<BTreeMap<String, BTreeMap<String, String>>, rusqlite::Error> {
-    connection
-        .prepare_cached("SELECT key, labels FROM notify_group WHERE flush_ms <= ?1")?
-        .query_map([now_ms], |row| Ok((row.get(0)?, parsed(row, 1)?)))?
-        .collect()
-}
-
-/// The alerts of a group, those that fire longest first.
-pub(super) fn alerts_of(
-    connection: &Connection,
-    group_key: Option<&str>,
-) -> Result<Vec<Notification>, rusqlite::Error> {
-    let mut alerts: Vec<Notification> = connection
-        .prepare_cached("SELECT body FROM notify_alert WHERE ?1 IS NULL OR group_key = ?1")?
-        .query_map([group_key], |row| parsed(row, 0))?
-        .collect::<Result<_, _>>()?;
-    alerts.sort_by(|a, b| {
-        (a.is_resolved(), a.starts_ms, &a.fingerprint).cmp(&(b.is_resolved(), b.starts_ms, &b.fingerprint))
-    });
-    Ok(alerts)
-}
-
-pub(super) fn told(connection: &Connection, group_key: &str, receiver: &str) -> Result<Option<Told>, rusqlite::Error> {
-    connection
-        .prepare_cached(
-            "SELECT firing, resolved, sent_ms, repeats FROM notify_told WHERE group_key = ?1 AND receiver = ?2",
-        )?
-        .query_row([group_key, receiver], |row| {
-            let (firing, resolved): (BTreeSet<String>, BTreeSet<String>) = (parsed(row, 0)?, parsed(row, 1)?);
-            Ok(Told {
-                firing,
-                resolved,
-                sent_ms: row.get(2)?,
-                repeats: row.get(3)?,
-            })
-        })
-        .optional()
-}
-
-pub(super) fn tell(
-    transaction: &Transaction<'_>,
-    group_key: &str,
-    receiver: &str,
-    told: &Told,
-) -> Result<(), rusqlite::Error> {
-    transaction
-        .prepare_cached(
-            "INSERT OR REPLACE INTO notify_told (group_key, receiver, firing, resolved, sent_ms, repeats)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            group_key,
-            receiver,
-            json(&told.firing),
-            json(&told.resolved),
-            told.sent_ms,
-            told.repeats
-        ])?;
-    Ok(())
-}
-
-/// Forgets the ended alerts of a group, and the group with the last of them; otherwise sets its next time.
-pub(super) fn after_flush(
-    transaction: &Transaction<'_>,
-    group_key: &str,
-    ended: &[&str],
-    next_ms: i64,
-) -> Result<(), rusqlite::Error> {
-    for fingerprint in ended {
-        transaction
-            .prepare_cached("DELETE FROM notify_alert WHERE fingerprint = ?1")?
-            .execute([fingerprint])?;
-    }
-    let left: i64 = transaction
-        .prepare_cached("SELECT count(*) FROM notify_alert WHERE group_key = ?1")?
-        .query_row([group_key], |row| row.get(0))?;
-    if left == 0 {
-        transaction
-            .prepare_cached("DELETE FROM notify_group WHERE key = ?1")?
-            .execute([group_key])?;
-        transaction
-            .prepare_cached("DELETE FROM notify_told WHERE group_key = ?1")?
-            .execute([group_key])?;
-    } else {
-        transaction
-            .prepare_cached("UPDATE notify_group SET flush_ms = ?2 WHERE key = ?1")?
-            .execute(params![group_key, next_ms])?;
-    }
-    Ok(())
-}
-
 // ---- messages
 
 /// Adds a message. Beyond `queue_max` for its receiver the oldest is given up, and answered.
@@ -296,14 +217,16 @@ pub(super) fn put_letter(
 ) -> Result<Option<Letter>, rusqlite::Error> {
     transaction
         .prepare_cached(
-            "INSERT INTO notify_outbox (receiver, key, what, body, created_ms, due_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+            "INSERT INTO notify_outbox (receiver, key, what, body, created_ms, due_ms, instead_of)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
         )?
         .execute(params![
             letter.receiver,
             letter.key,
             letter.what,
             letter.body,
-            letter.created_ms
+            letter.created_ms,
+            letter.instead_of
         ])?;
     let waiting: i64 = transaction
         .prepare_cached("SELECT count(*) FROM notify_outbox WHERE receiver = ?1")?
@@ -313,8 +236,8 @@ pub(super) fn put_letter(
     }
     let oldest = transaction
         .prepare_cached(
-            "SELECT id, receiver, key, what, body, created_ms, attempts FROM notify_outbox WHERE receiver = ?1
-             ORDER BY id LIMIT 1",
+            "SELECT id, receiver, key, what, body, created_ms, attempts, instead_of, diverted FROM notify_outbox
+             WHERE receiver = ?1 ORDER BY id LIMIT 1",
         )?
         .query_row([&letter.receiver], letter_of)?;
     bury(
@@ -335,6 +258,8 @@ fn letter_of(row: &Row<'_>) -> Result<Letter, rusqlite::Error> {
         body: row.get(4)?,
         created_ms: row.get(5)?,
         attempts: row.get(6)?,
+        instead_of: row.get(7)?,
+        diverted: row.get(8)?,
     })
 }
 
@@ -346,11 +271,59 @@ pub(super) fn due_letter(state: &State, receiver: &str, now_ms: i64) -> Result<O
         }
         connection
             .prepare_cached(
-                "SELECT id, receiver, key, what, body, created_ms, attempts FROM notify_outbox
+                "SELECT id, receiver, key, what, body, created_ms, attempts, instead_of, diverted FROM notify_outbox
                  WHERE receiver = ?1 AND due_ms <= ?2 ORDER BY id LIMIT 1",
             )?
             .query_row(params![receiver, now_ms], letter_of)
             .optional()
+    })
+}
+
+/// Messages for a receiver of which its fallback has no copy yet, the oldest first. Copies are not copied again, or two
+/// receivers that stand in for each other would never be done.
+pub(super) fn undiverted(connection: &Connection, receiver: &str) -> Result<Vec<Letter>, rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "SELECT id, receiver, key, what, body, created_ms, attempts, instead_of, diverted FROM notify_outbox
+             WHERE receiver = ?1 AND diverted = 0 AND instead_of IS NULL ORDER BY id",
+        )?
+        .query_map([receiver], letter_of)?
+        .collect()
+}
+
+pub(super) fn mark_diverted(transaction: &Transaction<'_>, id: i64) -> Result<(), rusqlite::Error> {
+    transaction
+        .prepare_cached("UPDATE notify_outbox SET diverted = 1 WHERE id = ?1")?
+        .execute([id])?;
+    Ok(())
+}
+
+/// When the `count`-th newest attempt at a receiver ended, if there were so many.
+pub(super) fn attempt_before(
+    connection: &Connection,
+    receiver: &str,
+    count: u32,
+) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT at_ms FROM notify_log WHERE receiver = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2")?
+        .query_row(params![receiver, count.saturating_sub(1)], |row| row.get(0))
+        .optional()
+}
+
+/// How a receiver fares.
+pub(super) fn condition(connection: &Connection, receiver: &str) -> Result<Condition, rusqlite::Error> {
+    let waiting: i64 = connection
+        .prepare_cached("SELECT count(*) FROM notify_outbox WHERE receiver = ?1")?
+        .query_row([receiver], |row| row.get(0))?;
+    let held = hold(connection, receiver)?;
+    let delivered_ms = connection
+        .prepare_cached("SELECT max(at_ms) FROM notify_log WHERE receiver = ?1 AND outcome = 'delivered'")?
+        .query_row([receiver], |row| row.get(0))?;
+    Ok(Condition {
+        waiting: usize::try_from(waiting).unwrap_or(0),
+        until_ms: held.map(|(until_ms, _)| until_ms),
+        failures: held.map_or(0, |(_, failures)| failures),
+        delivered_ms,
     })
 }
 
@@ -514,8 +487,9 @@ pub(super) fn revive(state: &State, id: i64, now_ms: i64) -> Result<bool, StateE
     state.with(|connection| {
         let transaction = connection.transaction()?;
         let moved = transaction.execute(
-            "INSERT INTO notify_outbox (receiver, key, what, body, created_ms, due_ms)
-             SELECT receiver, key, what, body, ?2, ?2 FROM notify_dead WHERE id = ?1",
+            // Its fallback, if it has one, was given a copy when it died.
+            "INSERT INTO notify_outbox (receiver, key, what, body, created_ms, due_ms, diverted)
+             SELECT receiver, key, what, body, ?2, ?2, 1 FROM notify_dead WHERE id = ?1",
             [id, now_ms],
         )?;
         transaction.execute("DELETE FROM notify_dead WHERE id = ?1", [id])?;
@@ -529,6 +503,25 @@ pub(super) fn waiting(state: &State) -> Result<usize, StateError> {
     let count = |row: &Row<'_>| row.get::<_, i64>(0);
     let waiting = state.with(|connection| connection.query_row("SELECT count(*) FROM notify_outbox", [], count))?;
     Ok(usize::try_from(waiting).unwrap_or(0))
+}
+
+/// When a group is due next, or a message for one of `receivers`; holds are respected.
+pub(super) fn next_due_of<'a>(
+    state: &State,
+    receivers: impl IntoIterator<Item = &'a str>,
+) -> Result<Option<i64>, StateError> {
+    state.with(|connection| {
+        let mut next: Option<i64> =
+            connection.query_row("SELECT min(flush_ms) FROM notify_group", [], |row| row.get(0))?;
+        for receiver in receivers {
+            let due: Option<i64> = connection
+                .prepare_cached("SELECT min(due_ms) FROM notify_outbox WHERE receiver = ?1")?
+                .query_row([receiver], |row| row.get(0))?;
+            let held = hold(connection, receiver)?.map_or(i64::MIN, |(until_ms, _)| until_ms);
+            next = [next, due.map(|due| due.max(held))].into_iter().flatten().min();
+        }
+        Ok(next)
+    })
 }
 
 /// The earliest time at which a group or a message is due; holds of receivers are respected.

@@ -1,35 +1,59 @@
-//! Telling people: alerts grouped, silenced, written to an outbox on disk, and sent until they are received.
+//! Telling people: alerts routed, grouped, kept back where they should be, written to an outbox on disk, and sent until they
+//! are received.
 //!
 //! ```text
-//! Transition ─► Notification ─► enqueue ══ SQLite ══► flush: group, silence, compare with what was sent last
+//! Transition, POST /api/v2/alerts ─► Notification ─► enqueue: route, group ══ SQLite ══► flush
+//!                                        silences, inhibition, times of quiet, what was sent last ┘
 //!                                                        ▼
-//!                                        outbox row ══ SQLite ══► send ─► delivered | again later | dead letter
-//!                                                                   └─► log
+//!                     Message ══ outbox row in SQLite ══► Courier, a loop a receiver ─► Channel ─► send
+//!                                  │                        └─► delivered | again later | dead letter, and a line in the log
+//!                                  └─ receiver broken ─► a copy for its fallback
 //! ```
 //!
 //! Invariants:
 //! - What was enqueued survives kill -9. A message is struck out only after its receiver said yes, so that a crash between the
 //!   two sends it again, with the same `Idempotency-Key`.
-//! - A receiver's `Retry-After` holds for all messages to it and is never cut short; 429, 408, 5xx and silence are tried again
-//!   with growing, jittered pauses; other refusals become dead letters after a few tries.
+//! - A receiver's `Retry-After` holds for all messages to it and is never cut short; 429, 408, 5xx and no answer at all are
+//!   tried again with growing, jittered pauses; other refusals become dead letters after a few tries.
+//! - No receiver waits for another one.
+//! - A message is kept as what is to be said, and takes its platform's form when it is sent: signatures are fresh, and any
+//!   receiver can stand in for any other.
 //! - Addresses and tokens are secrets: they are in no log, no error and no `Debug` output.
-//! - There is no clock here: the caller says what time it is.
+//! - There is no clock here: the caller says what time it is, or hands one over.
 
 mod backoff;
+mod channel;
+mod configuration;
+mod courier;
+mod delivery;
 mod group;
+mod inhibit;
+mod interval;
 mod ledger;
+pub(crate) mod matcher;
+mod message;
 mod notification;
 mod outbox;
 mod payload;
 mod receiver;
+mod route;
 mod send;
 #[cfg(test)]
 mod tests;
 
 pub use backoff::Backoff;
+pub use channel::{Auth, Channel, Hook};
+pub use configuration::{
+    Configuration, ConfigurationError, load as load_configuration, load_file as load_configuration_file,
+};
+pub use courier::{Courier, Notifier};
 pub use group::Grouping;
+pub use inhibit::Inhibition;
+pub use interval::TimeInterval;
 pub use ledger::{DeadLetter, Delivery, Outcome};
 pub use notification::{Notification, Outlook, Signal};
-pub use outbox::{HeldAlert, NotifyError, Outbox, Settings};
-pub use receiver::{Receiver, ReceiverError, Secret};
+pub(crate) use outbox::NOBODY;
+pub use outbox::{HeldAlert, HeldGroup, NotifyError, Outbox, ReceiverStatus, Settings};
+pub use receiver::{Pace, Receiver, ReceiverError, Secret};
+pub use route::{Route, Routing};
 pub use send::client;

@@ -26,6 +26,12 @@ pub struct Notification {
     pub generator_url: String,
     /// What prediction has to say.
     pub outlook: Option<Outlook>,
+    /// When an alert from outside ends unless it is said again, milliseconds UTC.
+    #[serde(default)]
+    pub expires_ms: Option<i64>,
+    /// When it was last said or evaluated, milliseconds UTC.
+    #[serde(default)]
+    pub updated_ms: i64,
 }
 
 /// What prediction says about the alert's host.
@@ -86,6 +92,46 @@ impl Notification {
             value: alert.value.is_finite().then_some(alert.value),
             generator_url: String::new(),
             outlook: round.and_then(|round| Outlook::of(round, &alert.labels)),
+            expires_ms: None,
+            updated_ms: transition.at_ms,
+        }
+    }
+
+    /// The same with a link to the page that shows more of it, on a server that is found at `base`.
+    #[must_use]
+    pub fn with_link(mut self, base: &str, tenant: &str) -> Self {
+        let host = self.labels.get("host").or_else(|| self.labels.get("host_name"));
+        let path = host.map_or_else(
+            || "/alerts".to_owned(),
+            |host| format!("/hosts/{}", crate::page::layout::encoded(host)),
+        );
+        let whose = if tenant == crate::DEFAULT_TENANT {
+            String::new()
+        } else {
+            format!("?tenant={}", crate::page::layout::encoded(tenant))
+        };
+        self.generator_url = format!("{base}{path}{whose}");
+        self
+    }
+
+    /// The same alert as it stands at `now_ms`: ended, where nobody said in time that it goes on.
+    pub(super) fn at(mut self, now_ms: i64) -> Self {
+        if self.ends_ms.is_none() {
+            self.ends_ms = self.expires_ms.filter(|expires_ms| *expires_ms <= now_ms);
+        }
+        self
+    }
+
+    /// The alert once `newer` has been said about it too. What overlaps is one episode, with the earlier beginning.
+    pub(super) fn merged(self, newer: Self) -> Self {
+        let end = |alert: &Self| alert.ends_ms.or(alert.expires_ms).unwrap_or(i64::MAX);
+        let overlaps = newer.starts_ms < end(&self) && self.starts_ms < end(&newer);
+        if !overlaps {
+            return newer;
+        }
+        Self {
+            starts_ms: newer.starts_ms.min(self.starts_ms),
+            ..newer
         }
     }
 

@@ -1,64 +1,195 @@
-//! From alerts to delivered messages.
+//! From alerts to messages that wait on disk.
 
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::Counter;
-use reqwest::Client;
+use rusqlite::Transaction;
 use store::{Labels, State, StateError};
-use tokio::task::JoinSet;
 
 use super::backoff::Backoff;
-use super::group::{self, Grouping};
-use super::ledger::{self, DeadLetter, Delivery, Letter, Outcome};
+use super::delivery::{count, delivery_of, given_up};
+use super::group;
+use super::inhibit::inhibitors;
+use super::ledger::{self, DeadLetter, Delivery, Group, Letter, Outcome};
+use super::message::Message;
 use super::notification::Notification;
-use super::payload::Message;
 use super::receiver::Receiver;
-use super::send::{Ended, Verdict, send};
+use super::route::{Route, Routing};
 use crate::silences::{Silence, SilenceBook};
 
 /// What an operator may choose about notifications.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// To whom. Each gets every message.
+    /// Whom there is to tell.
     pub receivers: Vec<Receiver>,
-    /// Which alerts share a message, and how often.
-    pub grouping: Grouping,
+    /// Who is told what, and which alerts share a message.
+    pub routing: Routing,
     /// Pauses between attempts.
     pub backoff: Backoff,
     /// A message that its receiver refuses (4xx other than 408, 425, 429, or a redirect) is given up after so many attempts.
     pub refusals_max: u32,
+    /// After so many attempts in a row without an answer that counts, the receiver's fallback gets copies of what waits.
+    pub failures_max: u32,
     /// A message that was not delivered within this time is given up.
     pub give_up_ms: i64,
     /// Messages that may wait for one receiver; beyond them the oldest is given up.
     pub queue_max: usize,
+    /// Alerts that are held at once; further ones from outside are refused.
+    pub alerts_max: usize,
     /// Where this server is found, for links.
     pub external_url: String,
+    /// Names of receivers that send nothing anywhere.
+    pub silent: Vec<String>,
+    /// The configuration as it may be shown, in Alertmanager's form and without secrets; none where nothing of this form was read.
+    pub configuration: Option<String>,
 }
+
+/// What Alertmanager's clients are told where there is no receiver; each of their alerts must have one.
+pub(crate) const NOBODY: &str = "nobody";
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             receivers: Vec::new(),
-            grouping: Grouping::default(),
+            routing: Routing::default(),
             backoff: Backoff::default(),
             refusals_max: 5,
+            failures_max: 3,
             give_up_ms: 3 * 86_400_000,
             queue_max: 1000,
+            alerts_max: 100_000,
             external_url: String::new(),
+            silent: Vec::new(),
+            configuration: None,
         }
     }
 }
 
-/// An alert that is held for notification, with the silences that keep it back.
+impl Settings {
+    /// The receiver with this id.
+    #[must_use]
+    pub fn receiver(&self, id: &str) -> Option<&Receiver> {
+        self.receivers.iter().find(|receiver| receiver.id() == id)
+    }
+
+    /// Names of the receivers, as routes know them.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for name in self
+            .receivers
+            .iter()
+            .map(Receiver::name)
+            .chain(self.silent.iter().map(String::as_str))
+        {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The configuration in Alertmanager's form, without secrets: as it was read, or as it would have to be written.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        if let Some(configuration) = &self.configuration {
+            return configuration.clone();
+        }
+        let names = self.names();
+        let quoted = |name: &str| serde_json::Value::from(name).to_string();
+        let grouping = &self.routing.root().grouping;
+        let by: Vec<String> = grouping.by.iter().map(|name| quoted(name)).collect();
+        // Every receiver gets everything: one route each, all of which go on, below a root that nobody listens to.
+        let mut lines = vec![
+            "route:".to_owned(),
+            format!("  receiver: {NOBODY}"),
+            format!("  group_by: [{}]", by.join(", ")),
+            format!("  group_wait: {}ms", grouping.wait_ms),
+            format!("  group_interval: {}ms", grouping.interval_ms),
+            format!("  repeat_interval: {}ms", grouping.repeat_ms),
+        ];
+        if !names.is_empty() {
+            lines.push("  routes:".to_owned());
+        }
+        lines.extend(
+            names
+                .iter()
+                .map(|name| format!("  - {{receiver: {}, continue: true}}", quoted(name))),
+        );
+        lines.push("receivers:".to_owned());
+        lines.extend(
+            std::iter::once(&NOBODY)
+                .chain(&names)
+                .map(|name| format!("- name: {}", quoted(name))),
+        );
+        lines.join("\n") + "\n"
+    }
+
+    /// The names of the receivers that a route leads to.
+    pub(super) fn names_of<'a>(&'a self, route: &'a Route) -> Vec<&'a str> {
+        match &route.receiver {
+            Some(name) => vec![name.as_str()],
+            None if self.names().is_empty() => vec![NOBODY],
+            None => self.names(),
+        }
+    }
+
+    /// The receivers that a route speaks to.
+    pub(super) fn of<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a Receiver> {
+        let meant = move |receiver: &&Receiver| route.receiver.as_deref().is_none_or(|name| name == receiver.name());
+        self.receivers.iter().filter(meant)
+    }
+}
+
+/// An alert that is held for notification, with what keeps it back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldAlert {
     /// The alert.
     pub alert: Notification,
     /// Numbers of the silences that cover it now.
     pub silenced_by: Vec<i64>,
+    /// Fingerprints of the alerts that inhibit it now.
+    pub inhibited_by: Vec<String>,
+    /// Names of the times of quiet in which all its routes are now.
+    pub muted_by: Vec<String>,
+    /// Names of the receivers that its routes lead to.
+    pub receivers: Vec<String>,
+}
+
+/// Alerts that share messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldGroup {
+    /// What they have in common.
+    pub labels: BTreeMap<String, String>,
+    /// Name of the receiver that their route leads to.
+    pub receiver: String,
+    /// Its alerts, with all their receivers.
+    pub alerts: Vec<HeldAlert>,
+}
+
+/// How a receiver fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiverStatus {
+    /// What it is called in the outbox.
+    pub id: String,
+    /// Its name, as routes know it.
+    pub name: String,
+    /// `webhook`, `slack`.
+    pub kind: &'static str,
+    /// Scheme, host and port of its address.
+    pub place: String,
+    /// Who gets copies of what it cannot be told.
+    pub fallback: Option<String>,
+    /// Messages that wait for it.
+    pub waiting: usize,
+    /// Attempts that failed in a row.
+    pub failures: u32,
+    /// True once they are so many that it counts as broken.
+    pub broken: bool,
+    /// It is left alone until then, milliseconds UTC.
+    pub until_ms: Option<i64>,
+    /// When it last took a message, as far as the log goes back.
+    pub delivered_ms: Option<i64>,
 }
 
 /// Notifications that cannot be kept or sent at all.
@@ -73,6 +204,12 @@ pub enum NotifyError {
         /// The name.
         name: String,
     },
+    /// More alerts than may be held.
+    #[error("with these more than {count} alerts would be held, which is the most")]
+    Full {
+        /// How many may be.
+        count: usize,
+    },
 }
 
 impl NotifyError {
@@ -81,9 +218,16 @@ impl NotifyError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::State(error) => error.hint(),
-            Self::Receiver { .. } => Some("receivers are named in the configuration"),
+            Self::Receiver { .. } => Some("receivers are named in the configuration; GET /api/v1/receivers lists them"),
+            Self::Full { .. } => Some("let alerts end, or aggregate them in their rules"),
         }
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Rule,
+    Outside,
 }
 
 /// One tenant's outbox. It holds settings only; everything that matters lies in the tenant's state.
@@ -91,7 +235,7 @@ impl NotifyError {
 /// Except for the waiting on receivers all of it blocks on that file, for milliseconds: run it where this may be.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    settings: Settings,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl Outbox {
@@ -99,10 +243,12 @@ impl Outbox {
     ///
     /// # Errors
     /// [`NotifyError::State`] when the state cannot be written.
-    pub fn open(state: &State, settings: Settings) -> Result<Self, NotifyError> {
+    pub fn open(state: &State, settings: impl Into<Arc<Settings>>) -> Result<Self, NotifyError> {
         ledger::open(state)?;
         SilenceBook::open(state)?;
-        Ok(Self { settings })
+        Ok(Self {
+            settings: settings.into(),
+        })
     }
 
     /// To whom it delivers.
@@ -116,12 +262,85 @@ impl Outbox {
     /// # Errors
     /// [`NotifyError::State`] when it cannot be written: the caller still has it then.
     pub fn enqueue(&self, state: &State, now_ms: i64, alert: &Notification) -> Result<(), NotifyError> {
-        let labels = self.settings.grouping.labels(alert);
-        let key = Grouping::key(&labels);
-        let flush_ms = now_ms + self.settings.grouping.wait_ms;
+        self.put_alerts(state, now_ms, std::slice::from_ref(alert), Origin::Rule)
+    }
+
+    /// Takes over alerts from outside, all or none of them. What overlaps with what is held is one episode.
+    ///
+    /// # Errors
+    /// [`NotifyError::Full`] when more would be held than may be; [`NotifyError::State`].
+    pub fn take_in(&self, state: &State, now_ms: i64, alerts: &[Notification]) -> Result<(), NotifyError> {
+        self.put_alerts(state, now_ms, alerts, Origin::Outside)
+    }
+
+    fn put_alerts(
+        &self,
+        state: &State,
+        now_ms: i64,
+        alerts: &[Notification],
+        origin: Origin,
+    ) -> Result<(), NotifyError> {
+        let most = self.settings.alerts_max;
+        let full = state.with(|connection| {
+            let transaction = connection.transaction()?;
+            for alert in alerts {
+                let known = ledger::alert(&transaction, &alert.fingerprint)?;
+                // What ended before anyone here heard of it is no news.
+                if known.is_none() && alert.is_resolved() && origin == Origin::Outside {
+                    continue;
+                }
+                let alert = match known {
+                    Some(known) => known.merged(alert.clone()),
+                    None => alert.clone(),
+                };
+                ledger::put_alert(&transaction, &alert, &self.groups_of(&alert, now_ms))?;
+            }
+            // Our own rules have their own bounds, and must not lose an alert because others send too many.
+            if origin == Origin::Outside && ledger::count_alerts(&transaction)? > most {
+                return Ok(true);
+            }
+            transaction.commit()?;
+            Ok(false)
+        })?;
+        if full {
+            Err(NotifyError::Full { count: most })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The groups that an alert belongs to; a new one is first looked at once its wait is over.
+    fn groups_of(&self, alert: &Notification, now_ms: i64) -> Vec<Group> {
+        let group = |route: &Route| {
+            let labels = route.grouping.labels(alert);
+            Group {
+                key: group::key(route.id(), &labels),
+                route: route.id().to_owned(),
+                labels,
+                flush_ms: now_ms + route.grouping.wait_ms,
+            }
+        };
+        self.settings.routing.of(&alert.labels).into_iter().map(group).collect()
+    }
+
+    /// Puts the alerts that are held where today's routes lead, after a start with other routes than before.
+    ///
+    /// # Errors
+    /// [`NotifyError::State`]: they are where they were.
+    pub fn reroute(&self, state: &State, now_ms: i64) -> Result<(), NotifyError> {
         state.with(|connection| {
             let transaction = connection.transaction()?;
-            ledger::put_alert(&transaction, alert, &key, &labels, flush_ms)?;
+            let mut stale = ledger::members(&transaction)?;
+            for alert in ledger::all_alerts(&transaction, now_ms)? {
+                for group in self.groups_of(&alert, now_ms) {
+                    if !stale.remove(&(group.key.clone(), alert.fingerprint.clone())) {
+                        ledger::put_member(&transaction, &group, &alert.fingerprint)?;
+                    }
+                }
+            }
+            for (group_key, fingerprint) in &stale {
+                ledger::leave(&transaction, group_key, [fingerprint.as_str()])?;
+            }
             transaction.commit()
         })?;
         Ok(())
@@ -132,43 +351,59 @@ impl Outbox {
     /// # Errors
     /// [`NotifyError::State`]; what was flushed before it stays.
     pub fn flush(&self, state: &State, now_ms: i64) -> Result<usize, NotifyError> {
-        let groups = state.with(|connection| ledger::due_groups(connection, now_ms))?;
+        let groups = state.with(|connection| ledger::groups(connection, now_ms))?;
         if groups.is_empty() {
             return Ok(0);
         }
         let silences = SilenceBook::open(state)?.current(now_ms)?;
-        let mut count = 0;
-        for (key, labels) in groups {
-            count += state.with(|connection| {
+        let rules = &self.settings.routing.inhibitions;
+        let firing = if rules.is_empty() {
+            Vec::new()
+        } else {
+            firing(state, now_ms)?
+        };
+        let mut written = 0;
+        for group in groups {
+            let Some(route) = self.settings.routing.by_id(&group.route) else {
+                // Its route is gone, and its alerts were not put elsewhere yet: see `reroute`.
+                state.with(|connection| {
+                    let transaction = connection.transaction()?;
+                    ledger::look_again(&transaction, &group.key, now_ms + ORPHAN_LOOK_MS)?;
+                    transaction.commit()
+                })?;
+                continue;
+            };
+            let muted = self.settings.routing.muted_by(route, now_ms).is_some();
+            written += state.with(|connection| {
                 let transaction = connection.transaction()?;
-                let alerts = ledger::alerts_of(&transaction, Some(&key))?;
-                let told: Vec<&Notification> = alerts
-                    .iter()
-                    .filter(|alert| covering(&silences, alert, now_ms).next().is_none())
-                    .collect();
+                let alerts = ledger::alerts_of(&transaction, &group.key, now_ms)?;
                 let mut written = 0;
-                for receiver in &self.settings.receivers {
-                    written += usize::from(self.message(&transaction, &key, &labels, receiver, &told, now_ms)?);
+                if !muted {
+                    let heard = |alert: &&Notification| {
+                        covering(&silences, alert, now_ms).next().is_none()
+                            && inhibitors(rules, alert, &firing).is_empty()
+                    };
+                    let told: Vec<&Notification> = alerts.iter().filter(heard).collect();
+                    for receiver in self.settings.of(route) {
+                        written += usize::from(self.message(&transaction, &group, route, receiver, &told, now_ms)?);
+                    }
                 }
-                let ended: Vec<&str> = alerts
-                    .iter()
-                    .filter(|alert| alert.is_resolved())
-                    .map(|alert| alert.fingerprint.as_str())
-                    .collect();
-                ledger::after_flush(&transaction, &key, &ended, now_ms + self.settings.grouping.interval_ms)?;
+                ledger::look_again(&transaction, &group.key, now_ms + route.grouping.interval_ms)?;
+                let ended = alerts.iter().filter(|alert| alert.is_resolved());
+                ledger::leave(&transaction, &group.key, ended.map(|alert| alert.fingerprint.as_str()))?;
                 transaction.commit()?;
                 Ok(written)
             })?;
         }
-        Ok(count)
+        Ok(written)
     }
 
     /// Writes the message for one receiver, if there is anything new to say.
     fn message(
         &self,
-        transaction: &rusqlite::Transaction<'_>,
-        key: &str,
-        labels: &std::collections::BTreeMap<String, String>,
+        transaction: &Transaction<'_>,
+        group: &Group,
+        route: &Route,
         receiver: &Receiver,
         alerts: &[&Notification],
         now_ms: i64,
@@ -176,8 +411,12 @@ impl Outbox {
         let (ended, firing): (Vec<&Notification>, Vec<&Notification>) =
             alerts.iter().copied().partition(|alert| alert.is_resolved());
         let episodes = |alerts: &[&Notification]| alerts.iter().map(|alert| alert.episode()).collect::<BTreeSet<_>>();
-        let before = ledger::told(transaction, key, &receiver.name)?;
-        let repeat_ms = self.settings.grouping.repeat_ms;
+        let before = ledger::told(transaction, &group.key, receiver.id())?;
+        let repeat_ms = route.grouping.repeat_ms;
+        let repeat_ms = receiver
+            .channel
+            .repeat_ms()
+            .map_or(repeat_ms, |least| repeat_ms.min(least));
         let (firing_now, ended_now) = (episodes(&firing), episodes(&ended));
         let Some(told) = group::news(
             before.as_ref(),
@@ -200,234 +439,151 @@ impl Outbox {
             included.extend(ended.into_iter().filter(heard));
         }
         if included.is_empty() {
-            ledger::tell(transaction, key, &receiver.name, &told)?;
+            ledger::tell(transaction, &group.key, receiver.id(), &told)?;
             return Ok(false);
         }
         let shown = &included[..included.len().min(receiver.alerts_max)];
         let message = Message {
-            receiver: &receiver.name,
-            group_key: key,
-            group_labels: labels,
-            external_url: &self.settings.external_url,
-            alerts: shown,
+            receiver: receiver.name().to_owned(),
+            group_key: group::key(route.key(), &group.labels),
+            group_labels: group.labels.clone(),
+            external_url: self.settings.external_url.clone(),
+            alerts: shown.iter().map(|alert| (*alert).clone()).collect(),
             left_out: included.len() - shown.len(),
             reason: match (&before, told.repeats) {
                 (None, _) => "first_notification",
                 (Some(_), 0) => "group_changed",
                 (Some(_), _) => "repeat_interval",
-            },
+            }
+            .to_owned(),
+            instead_of: None,
         };
         let letter = Letter {
             id: 0,
-            receiver: receiver.name.clone(),
-            key: idempotency_key(key, &included, told.repeats),
+            receiver: receiver.id().to_owned(),
+            key: idempotency_key(&group.key, &included, told.repeats),
             what: title(&included),
-            body: message.json().to_string(),
+            body: ledger::json(&message),
             created_ms: now_ms,
             attempts: 0,
+            instead_of: None,
+            diverted: false,
         };
-        if let Some(lost) = ledger::put_letter(transaction, &letter, self.settings.queue_max)? {
-            tracing::error!(
-                receiver = lost.receiver,
-                what = lost.what,
-                "outbox is full, a message was given up"
-            );
-            let mut delivery = delivery_of(
-                &lost,
-                now_ms,
-                Outcome::Dead,
-                "the queue is full: newer messages took its place",
-            );
-            ledger::note(transaction, &mut delivery)?;
-            count(&delivery);
-        }
-        ledger::tell(transaction, key, &receiver.name, &told)?;
+        self.put_letter(transaction, &letter)?;
+        ledger::tell(transaction, &group.key, receiver.id(), &told)?;
         Ok(true)
     }
 
-    /// Flushes groups that are due and sends what is due, to all receivers at the same time and to each in order. Ends when
-    /// nothing is due any more; a receiver that does not answer is waited for no longer than its timeout.
-    ///
-    /// # Errors
-    /// [`NotifyError::State`]: messages stay as they were and are sent again, with the same key.
-    pub async fn deliver_due(&self, state: &State, now_ms: i64, client: &Client) -> Result<Vec<Delivery>, NotifyError> {
-        self.flush(state, now_ms)?;
-        let started = Instant::now();
-        let now = || now_ms + i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX / 2);
-        let mut running = JoinSet::new();
-        for receiver in &self.settings.receivers {
-            self.start_next(state, now(), client, receiver, &mut running)?;
-        }
-        let mut deliveries = Vec::new();
-        while let Some(ended) = running.join_next().await {
-            // A panic while sending is a failure of that attempt alone; the message is still in the outbox.
-            let Ok((receiver, letter, ended)) = ended else { continue };
-            let verdict = ended.verdict;
-            deliveries.push(self.settle(state, now(), &letter, &ended)?);
-            if !matches!(verdict, Verdict::Later(_)) {
-                self.start_next(state, now(), client, &receiver, &mut running)?;
-            }
-        }
-        Ok(deliveries)
-    }
-
-    fn start_next(
-        &self,
-        state: &State,
-        now_ms: i64,
-        client: &Client,
-        receiver: &Receiver,
-        running: &mut JoinSet<(Receiver, Letter, Ended)>,
-    ) -> Result<(), NotifyError> {
-        if let Some(letter) = ledger::due_letter(state, &receiver.name, now_ms)? {
-            let (client, receiver) = (client.clone(), receiver.clone());
-            running.spawn(async move {
-                let ended = send(&client, &receiver, &letter.key, letter.body.clone()).await;
-                (receiver, letter, ended)
-            });
-        }
+    /// Writes a message; what has to make room for it is given up, said and counted.
+    pub(super) fn put_letter(&self, transaction: &Transaction<'_>, letter: &Letter) -> Result<(), rusqlite::Error> {
+        let Some(lost) = ledger::put_letter(transaction, letter, self.settings.queue_max)? else {
+            return Ok(());
+        };
+        let reason = "the queue is full: newer messages took its place";
+        let mut delivery = delivery_of(&lost, letter.created_ms, Outcome::Dead, reason);
+        ledger::note(transaction, &mut delivery)?;
+        given_up(&delivery);
+        count(&delivery);
         Ok(())
     }
 
-    /// Writes down what came of an attempt that ended now.
-    fn settle(&self, state: &State, now_ms: i64, letter: &Letter, ended: &Ended) -> Result<Delivery, NotifyError> {
-        let attempt = letter.attempts + 1;
-        let too_old = now_ms - letter.created_ms >= self.settings.give_up_ms;
-        let delivery = state.with(|connection| {
-            let transaction = connection.transaction()?;
-            let outcome = match ended.verdict {
-                Verdict::Delivered => {
-                    ledger::strike_out(&transaction, letter.id)?;
-                    ledger::release(&transaction, &letter.receiver)?;
-                    Outcome::Delivered
-                }
-                Verdict::Refused if attempt >= self.settings.refusals_max => Outcome::Dead,
-                Verdict::Refused => {
-                    let at_ms = now_ms + self.settings.backoff.pause_ms(attempt, &letter.key);
-                    ledger::postpone(&transaction, letter.id, at_ms)?;
-                    Outcome::Again { at_ms }
-                }
-                Verdict::Later(pause) => {
-                    let failures =
-                        ledger::hold(&transaction, &letter.receiver)?.map_or(0, |(_, failures)| failures) + 1;
-                    // Rounded up: a millisecond early is too early.
-                    let asked = pause.map_or(0, |pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX / 2) + 1);
-                    let at_ms = now_ms + asked.max(self.settings.backoff.pause_ms(failures, &letter.receiver));
-                    ledger::set_hold(&transaction, &letter.receiver, at_ms, failures)?;
-                    ledger::postpone(&transaction, letter.id, at_ms)?;
-                    if too_old {
-                        Outcome::Dead
-                    } else {
-                        Outcome::Again { at_ms }
-                    }
-                }
-            };
-            let mut delivery = delivery_of(letter, now_ms, outcome, &ended.text);
-            delivery.attempt = attempt;
-            delivery.status = ended.status;
-            delivery.seconds = ended.elapsed.as_secs_f64();
-            if outcome == Outcome::Dead {
-                let reason = if ended.text.is_empty() { "refused" } else { &ended.text };
-                ledger::bury(
-                    &transaction,
-                    &Letter {
-                        attempts: attempt,
-                        ..letter.clone()
-                    },
-                    now_ms,
-                    reason,
-                )?;
-            }
-            ledger::note(&transaction, &mut delivery)?;
-            transaction.commit()?;
-            Ok(delivery)
-        })?;
-        match delivery.outcome {
-            Outcome::Delivered => tracing::debug!(
-                receiver = delivery.receiver,
-                what = delivery.what,
-                "notification delivered"
-            ),
-            Outcome::Again { .. } => {
-                tracing::warn!(
-                    receiver = delivery.receiver,
-                    what = delivery.what,
-                    text = delivery.text,
-                    "notification will be sent again"
-                );
-            }
-            Outcome::Dead => {
-                tracing::error!(
-                    receiver = delivery.receiver,
-                    what = delivery.what,
-                    text = delivery.text,
-                    "notification was given up"
-                );
-            }
-        }
-        count(&delivery);
-        Ok(delivery)
-    }
-
-    /// Sends a test message to one receiver now, past outbox and holds, and answers what it said.
-    ///
-    /// # Errors
-    /// [`NotifyError::Receiver`] when there is none of that name; [`NotifyError::State`] when the log cannot be written.
-    pub async fn test(&self, state: &State, now_ms: i64, client: &Client, name: &str) -> Result<Delivery, NotifyError> {
-        let receiver = self.settings.receivers.iter().find(|receiver| receiver.name == name);
-        let receiver = receiver.ok_or_else(|| NotifyError::Receiver { name: name.to_owned() })?;
-        let alert = test_alert(now_ms);
-        let labels = self.settings.grouping.labels(&alert);
-        let key = Grouping::key(&labels);
-        let message = Message {
-            receiver: name,
-            group_key: &key,
-            group_labels: &labels,
-            external_url: &self.settings.external_url,
-            alerts: &[&alert],
-            left_out: 0,
-            reason: "test",
-        };
-        let letter = Letter {
-            id: 0,
-            receiver: name.to_owned(),
-            key: idempotency_key(&key, &[&alert], 0),
-            what: "test".to_owned(),
-            body: message.json().to_string(),
-            created_ms: now_ms,
-            attempts: 0,
-        };
-        let ended = send(client, receiver, &letter.key, letter.body.clone()).await;
-        let outcome = if ended.verdict == Verdict::Delivered {
-            Outcome::Delivered
-        } else {
-            Outcome::Dead
-        };
-        let mut delivery = delivery_of(&letter, now_ms, outcome, &ended.text);
-        delivery.attempt = 1;
-        delivery.status = ended.status;
-        delivery.seconds = ended.elapsed.as_secs_f64();
-        state.with(|connection| {
-            let transaction = connection.transaction()?;
-            ledger::note(&transaction, &mut delivery)?;
-            transaction.commit()
-        })?;
-        Ok(delivery)
-    }
-
-    /// Alerts that are held for notification, with the silences that cover them.
+    /// Alerts that are held for notification, with what keeps them back and whom they go to.
     ///
     /// # Errors
     /// [`NotifyError::State`].
-    pub fn alerts(state: &State, now_ms: i64) -> Result<Vec<HeldAlert>, NotifyError> {
-        ledger::open(state)?;
+    pub fn alerts(&self, state: &State, now_ms: i64) -> Result<Vec<HeldAlert>, NotifyError> {
         let silences = SilenceBook::open(state)?.current(now_ms)?;
-        let alerts = state.with(|connection| ledger::alerts_of(connection, None))?;
-        let held = |alert: Notification| HeldAlert {
-            silenced_by: covering(&silences, &alert, now_ms).map(|silence| silence.id).collect(),
-            alert,
-        };
+        let alerts = state.with(|connection| ledger::all_alerts(connection, now_ms))?;
+        let firing: Vec<Notification> = alerts.iter().filter(|alert| !alert.is_resolved()).cloned().collect();
+        let held = |alert: Notification| self.held(alert, &silences, &firing, now_ms);
         Ok(alerts.into_iter().map(held).collect())
+    }
+
+    fn held(&self, alert: Notification, silences: &[Silence], firing: &[Notification], now_ms: i64) -> HeldAlert {
+        let routing = &self.settings.routing;
+        let routes = routing.of(&alert.labels);
+        let mut receivers: Vec<String> = Vec::new();
+        for name in routes.iter().flat_map(|route| self.settings.names_of(route)) {
+            if receivers.iter().all(|known| known != name) {
+                receivers.push(name.to_owned());
+            }
+        }
+        let muted: Option<Vec<String>> = routes.iter().map(|route| routing.muted_by(route, now_ms)).collect();
+        HeldAlert {
+            silenced_by: covering(silences, &alert, now_ms).map(|silence| silence.id).collect(),
+            inhibited_by: inhibitors(&routing.inhibitions, &alert, firing),
+            muted_by: muted.unwrap_or_default(),
+            receivers,
+            alert,
+        }
+    }
+
+    /// The groups of what is held, each with its receiver, in order.
+    ///
+    /// # Errors
+    /// [`NotifyError::State`].
+    pub fn groups(&self, state: &State, now_ms: i64) -> Result<Vec<HeldGroup>, NotifyError> {
+        let held: BTreeMap<String, HeldAlert> = self
+            .alerts(state, now_ms)?
+            .into_iter()
+            .map(|held| (held.alert.fingerprint.clone(), held))
+            .collect();
+        let groups = state.with(|connection| {
+            let members = ledger::members(connection)?;
+            Ok(ledger::groups(connection, i64::MAX)?
+                .into_iter()
+                .map(|group| {
+                    let first = (group.key.clone(), String::new());
+                    let of_group = members.range(first..).take_while(|(key, _)| *key == group.key);
+                    let alerts: Vec<HeldAlert> = of_group
+                        .filter_map(|(_, fingerprint)| held.get(fingerprint).cloned())
+                        .collect();
+                    (group, alerts)
+                })
+                .collect::<Vec<_>>())
+        })?;
+        let mut found = Vec::new();
+        for (group, alerts) in groups {
+            let Some(route) = self.settings.routing.by_id(&group.route) else {
+                continue;
+            };
+            for name in self.settings.names_of(route) {
+                found.push(HeldGroup {
+                    labels: group.labels.clone(),
+                    receiver: name.to_owned(),
+                    alerts: alerts.clone(),
+                });
+            }
+        }
+        found.sort_by(|a, b| (&a.labels, &a.receiver).cmp(&(&b.labels, &b.receiver)));
+        Ok(found)
+    }
+
+    /// How each receiver fares.
+    ///
+    /// # Errors
+    /// [`NotifyError::State`].
+    pub fn receivers_status(&self, state: &State) -> Result<Vec<ReceiverStatus>, NotifyError> {
+        let status = |receiver: &Receiver, condition: ledger::Condition| ReceiverStatus {
+            id: receiver.id().to_owned(),
+            name: receiver.name().to_owned(),
+            kind: receiver.kind(),
+            place: receiver.place().to_owned(),
+            fallback: receiver.fallback().map(str::to_owned),
+            waiting: condition.waiting,
+            failures: condition.failures,
+            broken: condition.failures >= self.settings.failures_max,
+            until_ms: condition.until_ms,
+            delivered_ms: condition.delivered_ms,
+        };
+        let found = state.with(|connection| {
+            self.settings
+                .receivers
+                .iter()
+                .map(|receiver| Ok(status(receiver, ledger::condition(connection, receiver.id())?)))
+                .collect()
+        })?;
+        Ok(found)
     }
 
     /// The newest attempts, newest first.
@@ -476,6 +632,15 @@ impl Outbox {
     }
 }
 
+/// How often a group without a route is looked at.
+const ORPHAN_LOOK_MS: i64 = 60_000;
+
+fn firing(state: &State, now_ms: i64) -> Result<Vec<Notification>, StateError> {
+    let mut alerts = state.with(|connection| ledger::all_alerts(connection, now_ms))?;
+    alerts.retain(|alert| !alert.is_resolved());
+    Ok(alerts)
+}
+
 fn covering<'a>(
     silences: &'a [Silence],
     alert: &Notification,
@@ -487,14 +652,10 @@ fn covering<'a>(
 
 /// The same for each attempt at the same news, another for other news: fingerprint, state and beginning of the alert; for
 /// several alerts a hash of all of theirs.
-fn idempotency_key(group_key: &str, alerts: &[&Notification], repeats: u32) -> String {
+pub(super) fn idempotency_key(group_key: &str, alerts: &[&Notification], repeats: u32) -> String {
     let one = |alert: &Notification| {
-        format!(
-            "{}-{}-{}",
-            alert.fingerprint,
-            if alert.is_resolved() { "resolved" } else { "firing" },
-            alert.starts_ms
-        )
+        let status = super::message::status(alert.is_resolved());
+        format!("{}-{status}-{}", alert.fingerprint, alert.starts_ms)
     };
     let key = match alerts {
         [alert] => one(alert),
@@ -518,53 +679,4 @@ fn title(alerts: &[&Notification]) -> String {
     } else {
         first
     }
-}
-
-fn delivery_of(letter: &Letter, at_ms: i64, outcome: Outcome, text: &str) -> Delivery {
-    Delivery {
-        id: 0,
-        at_ms,
-        receiver: letter.receiver.clone(),
-        key: letter.key.clone(),
-        what: letter.what.clone(),
-        attempt: letter.attempts,
-        outcome,
-        status: None,
-        text: text.to_owned(),
-        seconds: 0.0,
-    }
-}
-
-fn test_alert(now_ms: i64) -> Notification {
-    let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let labels = [text("alertname", "ForeshockTest"), text("severity", "info")].into();
-    Notification {
-        fingerprint: crate::rule::fingerprint(&labels),
-        labels,
-        annotations: [
-            text("summary", "This is a test: notifications of Foreshock arrive here"),
-            text("action", "Nothing is wrong, there is nothing to do."),
-        ]
-        .into(),
-        starts_ms: now_ms,
-        ends_ms: None,
-        value: None,
-        generator_url: String::new(),
-        outlook: None,
-    }
-}
-
-fn count(delivery: &Delivery) {
-    static ATTEMPTS: OnceLock<Counter<u64>> = OnceLock::new();
-    let attempts = ATTEMPTS.get_or_init(|| {
-        opentelemetry::global::meter("foreshock_api")
-            .u64_counter("foreshock_api_notification_attempts")
-            .with_description("Attempts to deliver notifications, by receiver and outcome")
-            .build()
-    });
-    let labels = [
-        KeyValue::new("receiver", delivery.receiver.clone()),
-        KeyValue::new("outcome", delivery.outcome.name()),
-    ];
-    attempts.add(1, &labels);
 }

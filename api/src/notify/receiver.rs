@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::channel::{Channel, Hook};
+
 /// A text that is shown to nobody.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -25,24 +27,33 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A webhook that takes Alertmanager's payload, version 4.
+/// One place where messages go, with the bounds that hold for it.
 #[derive(Debug, Clone)]
 pub struct Receiver {
+    pub(super) id: String,
     pub(super) name: String,
-    pub(super) url: Secret,
-    /// Scheme, host and port: what may be shown of the address.
-    pub(super) place: String,
-    pub(super) token: Option<Secret>,
+    pub(super) channel: Channel,
     pub(super) send_resolved: bool,
     pub(super) alerts_max: usize,
     pub(super) timeout: Duration,
+    pub(super) fallback: Option<String>,
+    pub(super) pace: Option<Pace>,
+}
+
+/// How many messages a receiver takes in a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// So many.
+    pub messages: u32,
+    /// Within so long.
+    pub within_ms: i64,
 }
 
 /// A receiver that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiverError {
     /// No name, or one that would not fit into logs and labels.
-    #[error("the name of receiver {name:?} must have 1 to 64 letters, digits, points, dashes and underscores")]
+    #[error("the name of receiver {name:?} must have 1 to 128 characters, none of them a control character")]
     Name {
         /// The name.
         name: String,
@@ -61,32 +72,36 @@ impl Receiver {
     /// # Errors
     /// [`ReceiverError`] for a bad name or address.
     pub fn webhook(name: &str, url: &str) -> Result<Self, ReceiverError> {
-        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if name.is_empty() || name.len() > 64 || !name.chars().all(sound) {
+        let hook = Hook::at(url).ok_or_else(|| ReceiverError::Url { name: name.to_owned() })?;
+        Self::new(name, Channel::Webhook(hook))
+    }
+
+    /// A receiver that is reached through `channel`.
+    ///
+    /// # Errors
+    /// [`ReceiverError::Name`] for a bad name.
+    pub fn new(name: &str, channel: Channel) -> Result<Self, ReceiverError> {
+        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
             return Err(ReceiverError::Name {
                 name: name.chars().take(80).collect(),
             });
         }
-        let wrong = || ReceiverError::Url { name: name.to_owned() };
-        let parsed = reqwest::Url::parse(url.trim()).map_err(|_| wrong())?;
-        if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
-            return Err(wrong());
-        }
         Ok(Self {
+            id: name.to_owned(),
             name: name.to_owned(),
-            place: place_of(&parsed),
-            url: Secret::new(parsed.as_str()),
-            token: None,
+            alerts_max: channel.alerts_max(),
+            pace: channel.pace(),
+            channel,
             send_resolved: true,
-            alerts_max: 100,
             timeout: Duration::from_secs(10),
+            fallback: None,
         })
     }
 
-    /// Sends `Authorization: Bearer` with each message.
+    /// Another name for logs and the outbox, where several channels make up one receiver.
     #[must_use]
-    pub fn with_token(mut self, token: Secret) -> Self {
-        self.token = Some(token);
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
         self
     }
 
@@ -104,27 +119,54 @@ impl Receiver {
         self
     }
 
-    /// The most alerts in one message, 100 unless told otherwise; the payload says how many were left out.
+    /// The most alerts in one message; the message says how many were left out.
     #[must_use]
     pub fn with_alerts_max(mut self, alerts_max: usize) -> Self {
         self.alerts_max = alerts_max.max(1);
         self
     }
 
-    /// Its name.
+    /// The id of the receiver that gets a copy of what this one cannot be told.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: Option<String>) -> Self {
+        self.fallback = fallback;
+        self
+    }
+
+    /// How many messages it takes in a stretch of time, instead of what its platform is known to take.
+    #[must_use]
+    pub fn with_pace(mut self, pace: Option<Pace>) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// What it is called in logs and in the outbox.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its name, as routes know it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// The id of the receiver that gets a copy of what this one cannot be told.
+    #[must_use]
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
+    /// What kind of place it is: `webhook`, `slack`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.channel.kind()
+    }
+
     /// Scheme, host and port of its address.
     #[must_use]
     pub fn place(&self) -> &str {
-        &self.place
+        self.channel.place()
     }
-}
-
-pub(super) fn place_of(url: &reqwest::Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }

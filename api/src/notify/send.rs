@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, StatusCode, redirect};
 
-use super::receiver::{Receiver, place_of};
+use super::channel::{Auth, place_of};
+use super::message::Message;
+use super::receiver::Receiver;
 
 /// Bytes of an answer that are read; the rest is nobody's business.
 const ANSWER_MAX: usize = 4096;
@@ -33,6 +35,22 @@ pub(super) enum Verdict {
     Refused,
 }
 
+/// What an answer means, and what to do about it; the advice is empty or begins with a comma or colon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    pub(super) advice: String,
+}
+
+impl Judgement {
+    pub(super) fn new(verdict: Verdict, advice: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            advice: advice.into(),
+        }
+    }
+}
+
 /// A client for notifications: it follows no redirect and reads no settings from the environment.
 ///
 /// # Errors
@@ -51,84 +69,87 @@ pub fn client() -> Result<Client, reqwest::Error> {
         .build()
 }
 
-/// Posts `body` once.
-pub(super) async fn send(client: &Client, receiver: &Receiver, key: &str, body: String) -> Ended {
+/// Says `message` once; `now_ms` goes into signatures.
+pub(super) async fn send(client: &Client, receiver: &Receiver, key: &str, message: &Message, now_ms: i64) -> Ended {
     let started = Instant::now();
+    let outgoing = receiver.channel.request(message, now_ms);
     let mut request = client
-        .post(receiver.url.reveal())
+        .post(outgoing.url.reveal())
         .timeout(receiver.timeout)
         .header(CONTENT_TYPE, "application/json")
         .header("Idempotency-Key", key)
-        .body(body);
-    if let Some(token) = &receiver.token {
-        request = request.bearer_auth(token.reveal());
-    }
-    let answer = match request.send().await {
-        Ok(answer) => answer,
+        .body(outgoing.body);
+    request = match &outgoing.auth {
+        Some(Auth::Bearer(token)) => request.bearer_auth(token.reveal()),
+        Some(Auth::Basic { user, password }) => request.basic_auth(user, Some(password.reveal())),
+        None => request,
+    };
+    let (status, headers, answer) = match request.send().await {
+        Ok(answer) => (answer.status(), answer.headers().clone(), answer),
         Err(error) => {
-            let text = failure(&error, receiver);
             return Ended {
                 verdict: Verdict::Later(None),
                 status: None,
-                text,
+                text: failure(&error, receiver),
                 elapsed: started.elapsed(),
             };
         }
     };
-    let status = answer.status();
-    let (verdict, advice) = judged(status, answer.headers());
-    // The status is the answer: whatever becomes of the rest of the body changes nothing.
-    let text = if verdict == Verdict::Delivered {
+    // Where the status is the answer, whatever becomes of the rest of the body changes nothing.
+    let body = if status.is_success() && !receiver.channel.answers_in_body() {
         String::new()
     } else {
-        let said = excerpt(answer).await;
-        [format!("{} answered {status}", receiver.place), advice, said]
-            .join("")
-            .trim_end()
-            .to_owned()
+        beginning(answer).await
+    };
+    let judgement = receiver.channel.judge(status, &headers, &body);
+    let text = if judgement.verdict == Verdict::Delivered {
+        String::new()
+    } else {
+        [
+            format!("{} answered {status}", receiver.place()),
+            judgement.advice,
+            excerpt(&body),
+        ]
+        .join("")
+        .trim_end()
+        .to_owned()
     };
     Ended {
-        verdict,
+        verdict: judgement.verdict,
         status: Some(status.as_u16()),
         text,
         elapsed: started.elapsed(),
     }
 }
 
-/// What a status means, and what to do about it.
-fn judged(status: StatusCode, headers: &HeaderMap) -> (Verdict, String) {
+/// What a status means by itself, and what to do about it.
+pub(super) fn by_status(status: StatusCode, headers: &HeaderMap) -> Judgement {
+    let refused = |advice: &str| Judgement::new(Verdict::Refused, advice);
     match status.as_u16() {
-        200..=299 => (Verdict::Delivered, String::new()),
-        408 | 425 | 429 | 500..=599 => (Verdict::Later(retry_after(headers)), String::new()),
+        200..=299 => Judgement::new(Verdict::Delivered, ""),
+        408 | 425 | 429 | 500..=599 => Judgement::new(Verdict::Later(retry_after(headers)), ""),
         300..=399 => {
             let target = headers
                 .get(LOCATION)
                 .and_then(|value| value.to_str().ok())
                 .and_then(|text| text.parse().ok());
             let target = target.map_or_else(String::new, |url: reqwest::Url| format!(" to {}", place_of(&url)));
-            (
-                Verdict::Refused,
-                format!(", a redirect{target}, which is not followed: give the receiver's final address"),
-            )
+            refused(&format!(
+                ", a redirect{target}, which is not followed: give the receiver's final address"
+            ))
         }
-        401 | 403 => (Verdict::Refused, ": check the receiver's address and token".to_owned()),
-        404 | 410 => (
-            Verdict::Refused,
-            ": there is nothing at this address, or no longer".to_owned(),
-        ),
-        413 => (
-            Verdict::Refused,
-            ": the message is too long for it, lower the number of alerts in a message".to_owned(),
-        ),
-        _ => (Verdict::Refused, String::new()),
+        401 | 403 => refused(": check the receiver's address and token"),
+        404 | 410 => refused(": there is nothing at this address, or no longer"),
+        413 => refused(": the message is too long for it, lower the number of alerts in a message"),
+        _ => refused(""),
     }
 }
 
 /// Seconds, or a date that is compared with the answer's own clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<f64>() {
-        return (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64())));
+        return pause(seconds);
     }
     let moment = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp());
     let wanted = moment(text)?;
@@ -140,9 +161,14 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(pause.min(RETRY_AFTER_MAX))
 }
 
+/// A pause that was asked for in seconds.
+pub(super) fn pause(seconds: f64) -> Option<Duration> {
+    (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(RETRY_AFTER_MAX.as_secs_f64())))
+}
+
 /// What went wrong on the way, without the address, which may hold a key.
 fn failure(error: &reqwest::Error, receiver: &Receiver) -> String {
-    let place = &receiver.place;
+    let place = receiver.place();
     if error.is_timeout() {
         return format!("{place} did not answer within {} s", receiver.timeout.as_secs_f64());
     }
@@ -164,16 +190,20 @@ fn failure(error: &reqwest::Error, receiver: &Receiver) -> String {
     }
 }
 
-async fn excerpt(mut answer: reqwest::Response) -> String {
+async fn beginning(mut answer: reqwest::Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < ANSWER_MAX {
         match answer.chunk().await {
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - bytes.len())]),
+            // What was read until then is judged; a platform that says yes in its body has not said it then.
             Ok(None) | Err(_) => break,
         }
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let words: String = text
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn excerpt(body: &str) -> String {
+    let words: String = body
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(EXCERPT_MAX)

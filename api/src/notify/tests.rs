@@ -29,7 +29,7 @@ fn status(code: u16) -> Answer {
 
 /// A webhook on a loopback port that answers as it is told, then always with 200, and keeps what it accepted and refused.
 #[derive(Clone)]
-struct Hook {
+struct Sink {
     url: String,
     answers: Arc<Mutex<VecDeque<Answer>>>,
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -43,7 +43,7 @@ struct Heard {
     accepted: bool,
 }
 
-impl Hook {
+impl Sink {
     async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook/secret-key", listener.local_addr().unwrap());
@@ -88,7 +88,7 @@ impl Hook {
     }
 }
 
-async fn answer(Shared(hook): Shared<Hook>, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(Shared(hook): Shared<Sink>, headers: HeaderMap, body: Bytes) -> Response {
     let next = hook.answers.lock().unwrap().pop_front().unwrap_or(status(200));
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let accepted = matches!(next, Answer::Status(200..=299, _));
@@ -117,8 +117,19 @@ struct Bench {
     client: reqwest::Client,
 }
 
-fn settings(hooks: &[&Hook]) -> Settings {
-    let receiver = |(n, hook): (usize, &&Hook)| {
+fn settings(hooks: &[&Sink]) -> Settings {
+    grouped(hooks, |_| {})
+}
+
+fn grouped(hooks: &[&Sink], change: impl FnOnce(&mut Grouping)) -> Settings {
+    let mut grouping = Grouping {
+        wait_ms: 0,
+        interval_ms: 10_000,
+        repeat_ms: 3_600_000,
+        ..Grouping::default()
+    };
+    change(&mut grouping);
+    let receiver = |(n, hook): (usize, &&Sink)| {
         let name = if n == 0 { "hook".to_owned() } else { format!("hook{n}") };
         Receiver::webhook(&name, &hook.url)
             .unwrap()
@@ -126,12 +137,7 @@ fn settings(hooks: &[&Hook]) -> Settings {
     };
     Settings {
         receivers: hooks.iter().enumerate().map(receiver).collect(),
-        grouping: Grouping {
-            wait_ms: 0,
-            interval_ms: 10_000,
-            repeat_ms: 3_600_000,
-            ..Grouping::default()
-        },
+        routing: Routing::simple(grouping),
         ..Settings::default()
     }
 }
@@ -194,6 +200,8 @@ fn alert(name: &str, host: &str) -> Notification {
         value: Some(0.5),
         generator_url: String::new(),
         outlook: None,
+        expires_ms: None,
+        updated_ms: START,
     }
 }
 
@@ -206,7 +214,7 @@ fn ended(alert: &Notification, at_s: i64) -> Notification {
 
 #[tokio::test]
 async fn an_alert_is_told_once_and_its_end_once() {
-    let hook = Hook::start([]).await;
+    let hook = Sink::start([]).await;
     let bench = Bench::new(settings(&[&hook]));
     let hot = alert("Hot", "a");
     bench.put(0, &hot);
@@ -235,10 +243,13 @@ async fn an_alert_is_told_once_and_its_end_once() {
 
 #[tokio::test]
 async fn the_payload_is_alertmanagers_with_ours_beside_it() {
-    let hook = Hook::start([]).await;
+    let hook = Sink::start([]).await;
     let mut settings = settings(&[&hook]);
     settings.external_url = "http://foreshock.example".to_owned();
-    settings.receivers[0] = settings.receivers[0].clone().with_token(Secret::new("t0ken"));
+    let authorized = Hook::at(&hook.url)
+        .unwrap()
+        .with_auth(Some(Auth::Bearer(Secret::new("t0ken"))));
+    settings.receivers[0] = Receiver::new("hook", Channel::Webhook(authorized)).unwrap();
     let bench = Bench::new(settings);
     let mut likely = alert("FailureLikely", "a");
     likely
@@ -267,7 +278,7 @@ async fn the_payload_is_alertmanagers_with_ours_beside_it() {
 
 #[tokio::test]
 async fn errors_are_tried_again_with_growing_pauses_and_the_same_key() {
-    let hook = Hook::start([status(500), status(503), status(500)]).await;
+    let hook = Sink::start([status(500), status(503), status(500)]).await;
     let bench = Bench::new(settings(&[&hook]));
     bench.put(0, &alert("Hot", "a"));
     let mut now = START;
@@ -313,7 +324,7 @@ async fn errors_are_tried_again_with_growing_pauses_and_the_same_key() {
         }
     }
     assert!(
-        pauses.is_sorted() && pauses[0] >= 1000 && pauses[2] >= 4000,
+        pauses.is_sorted() && pauses[0] >= 500 && pauses[2] >= 2000,
         "{pauses:?}"
     );
     assert_eq!(hook.keys().iter().collect::<std::collections::HashSet<_>>().len(), 1);
@@ -322,8 +333,8 @@ async fn errors_are_tried_again_with_growing_pauses_and_the_same_key() {
 
 #[tokio::test]
 async fn retry_after_holds_for_all_messages_to_that_receiver_alone() {
-    let busy = Hook::start([Answer::Status(429, vec![("retry-after", "120".to_owned())])]).await;
-    let free = Hook::start([]).await;
+    let busy = Sink::start([Answer::Status(429, vec![("retry-after", "120".to_owned())])]).await;
+    let free = Sink::start([]).await;
     let bench = Bench::new(settings(&[&busy, &free]));
     bench.put(0, &alert("Hot", "a"));
     let mut outcomes: Vec<String> = bench.deliver(0).await.split(' ').map(str::to_owned).collect();
@@ -350,7 +361,7 @@ async fn retry_after_may_be_a_date() {
         ("date", "Tue, 14 Nov 2023 22:13:20 GMT".to_owned()),
         ("retry-after", "Tue, 14 Nov 2023 22:14:50 GMT".to_owned()),
     ];
-    let hook = Hook::start([Answer::Status(503, headers)]).await;
+    let hook = Sink::start([Answer::Status(503, headers)]).await;
     let bench = Bench::new(settings(&[&hook]));
     bench.put(0, &alert("Hot", "a"));
     assert_eq!(bench.deliver(0).await, "again");
@@ -360,14 +371,15 @@ async fn retry_after_may_be_a_date() {
 
 #[tokio::test]
 async fn a_crash_between_sending_and_noting_repeats_the_message_with_its_key() {
-    let hook = Hook::start([]).await;
+    let hook = Sink::start([]).await;
     let bench = Bench::new(settings(&[&hook]));
     bench.put(0, &alert("Hot", "a"));
     bench.outbox.flush(&bench.state, START).unwrap();
     // Sent, and killed before it could be struck out.
     let letter = ledger::due_letter(&bench.state, "hook", START).unwrap().unwrap();
     let receiver = bench.outbox.receivers()[0].clone();
-    send::send(&bench.client, &receiver, &letter.key, letter.body.clone()).await;
+    let message = serde_json::from_str(&letter.body).unwrap();
+    send::send(&bench.client, &receiver, &letter.key, &message, START).await;
     let bench = bench.restart(settings(&[&hook]));
     assert_eq!(bench.deliver(1).await, "delivered");
     assert_eq!(bench.deliver(30).await, "");
@@ -378,7 +390,7 @@ async fn a_crash_between_sending_and_noting_repeats_the_message_with_its_key() {
 
 #[tokio::test]
 async fn what_is_in_the_outbox_survives_a_kill() {
-    let hook = Hook::start([]).await;
+    let hook = Sink::start([]).await;
     let bench = Bench::new(settings(&[&hook]));
     bench.put(0, &alert("Hot", "a"));
     let bench = bench.restart(settings(&[&hook]));
@@ -395,7 +407,7 @@ async fn what_is_in_the_outbox_survives_a_kill() {
 
 #[tokio::test]
 async fn a_refused_message_becomes_a_dead_letter_and_does_not_block_others() {
-    let hook = Hook::start([status(400), status(200), status(404), status(400)]).await;
+    let hook = Sink::start([status(400), status(200), status(404), status(400)]).await;
     let mut wanted = settings(&[&hook]);
     wanted.refusals_max = 3;
     let bench = Bench::new(wanted);
@@ -418,8 +430,8 @@ async fn a_refused_message_becomes_a_dead_letter_and_does_not_block_others() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_says_what_to_do() {
-    let trap = Hook::start([]).await;
-    let hook = Hook::start([Answer::Status(307, vec![("location", trap.url.clone())])]).await;
+    let trap = Sink::start([]).await;
+    let hook = Sink::start([Answer::Status(307, vec![("location", trap.url.clone())])]).await;
     let bench = Bench::new(settings(&[&hook]));
     bench.put(0, &alert("Hot", "a"));
     assert_eq!(bench.deliver(0).await, "again");
@@ -432,8 +444,8 @@ async fn a_redirect_is_not_followed_and_says_what_to_do() {
 
 #[tokio::test]
 async fn a_receiver_that_hangs_or_is_away_is_tried_again_and_keeps_nobody_waiting() {
-    let hanging = Hook::start([Answer::Hang]).await;
-    let free = Hook::start([]).await;
+    let hanging = Sink::start([Answer::Hang]).await;
+    let free = Sink::start([]).await;
     let mut wanted = settings(&[&hanging, &free]);
     // Nobody listens on port 1 of the loopback.
     wanted
@@ -467,10 +479,11 @@ async fn a_receiver_that_hangs_or_is_away_is_tried_again_and_keeps_nobody_waitin
 
 #[tokio::test]
 async fn alerts_of_a_group_share_a_message_after_the_wait() {
-    let hook = Hook::start([]).await;
-    let mut wanted = settings(&[&hook]);
-    wanted.grouping.wait_ms = 5000;
-    wanted.grouping.by = vec!["alertname".to_owned()];
+    let hook = Sink::start([]).await;
+    let mut wanted = grouped(&[&hook], |grouping| {
+        grouping.wait_ms = 5000;
+        grouping.by = vec!["alertname".to_owned()];
+    });
     wanted.receivers[0] = wanted.receivers[0].clone().with_alerts_max(2);
     let bench = Bench::new(wanted);
     bench.put(0, &alert("Hot", "a"));
@@ -501,7 +514,7 @@ async fn alerts_of_a_group_share_a_message_after_the_wait() {
 
 #[tokio::test]
 async fn what_goes_on_firing_is_said_again_after_the_repeat_interval() {
-    let hook = Hook::start([]).await;
+    let hook = Sink::start([]).await;
     let bench = Bench::new(settings(&[&hook]));
     bench.put(0, &alert("Hot", "a"));
     for (at, outcome) in [
@@ -522,9 +535,8 @@ async fn what_goes_on_firing_is_said_again_after_the_repeat_interval() {
 
 #[tokio::test]
 async fn what_ends_before_anyone_heard_of_it_is_not_told() {
-    let hook = Hook::start([]).await;
-    let mut wanted = settings(&[&hook]);
-    wanted.grouping.wait_ms = 5000;
+    let hook = Sink::start([]).await;
+    let wanted = grouped(&[&hook], |grouping| grouping.wait_ms = 5000);
     let bench = Bench::new(wanted);
     bench.put(0, &alert("Hot", "a"));
     bench.put(2, &ended(&alert("Hot", "a"), 2));
@@ -534,7 +546,7 @@ async fn what_ends_before_anyone_heard_of_it_is_not_told() {
 
 #[tokio::test]
 async fn a_new_episode_of_an_alert_is_news() {
-    let hook = Hook::start([]).await;
+    let hook = Sink::start([]).await;
     let bench = Bench::new(settings(&[&hook]));
     let first = alert("Hot", "a");
     bench.put(0, &first);
@@ -554,7 +566,7 @@ async fn a_new_episode_of_an_alert_is_news() {
 
 #[tokio::test]
 async fn a_receiver_may_do_without_ends() {
-    let hook = Hook::start([]).await;
+    let hook = Sink::start([]).await;
     let mut wanted = settings(&[&hook]);
     wanted.receivers[0] = wanted.receivers[0].clone().with_resolved(false);
     let bench = Bench::new(wanted);
@@ -566,7 +578,7 @@ async fn a_receiver_may_do_without_ends() {
 
 #[tokio::test]
 async fn a_silenced_alert_is_shown_but_not_told_until_the_silence_ends() {
-    let hook = Hook::start([]).await;
+    let hook = Sink::start([]).await;
     let bench = Bench::new(settings(&[&hook]));
     let silence = Silence {
         id: 0,
@@ -580,13 +592,14 @@ async fn a_silenced_alert_is_shown_but_not_told_until_the_silence_ends() {
         ends_ms: START + 60_000,
         created_by: "me".to_owned(),
         comment: "known".to_owned(),
+        updated_ms: START,
     };
     let id = SilenceBook::open(&bench.state).unwrap().add(&silence).unwrap();
     bench.put(0, &alert("Hot", "a"));
     bench.put(0, &alert("Hot", "b"));
     assert_eq!(bench.deliver(0).await, "delivered");
     assert_eq!(hook.accepted(), ["b:firing"]);
-    let held = Outbox::alerts(&bench.state, START + 1000).unwrap();
+    let held = bench.outbox.alerts(&bench.state, START + 1000).unwrap();
     let silenced: Vec<(&str, &[i64])> = held
         .iter()
         .map(|h| (h.alert.labels["host"].as_str(), h.silenced_by.as_slice()))
@@ -602,7 +615,7 @@ async fn a_silenced_alert_is_shown_but_not_told_until_the_silence_ends() {
 
 #[tokio::test]
 async fn beyond_the_queue_the_oldest_message_is_given_up() {
-    let hook = Hook::start([Answer::Status(503, vec![("retry-after", "600".to_owned())])]).await;
+    let hook = Sink::start([Answer::Status(503, vec![("retry-after", "600".to_owned())])]).await;
     let mut wanted = settings(&[&hook]);
     wanted.queue_max = 2;
     let bench = Bench::new(wanted);
@@ -623,7 +636,7 @@ async fn beyond_the_queue_the_oldest_message_is_given_up() {
 
 #[tokio::test]
 async fn a_test_message_says_so_and_is_logged() {
-    let hook = Hook::start([status(200), status(403)]).await;
+    let hook = Sink::start([status(200), status(403)]).await;
     let bench = Bench::new(settings(&[&hook]));
     let delivery = bench
         .outbox
@@ -651,10 +664,155 @@ async fn a_test_message_says_so_and_is_logged() {
 }
 
 #[test]
+fn a_message_says_the_probability_once() {
+    let mut likely = alert("FailureLikely", "a");
+    likely.outlook = Some(Outlook {
+        probability: Some(0.71),
+        horizon: Some("1h".to_owned()),
+        ..Outlook::default()
+    });
+    let text = |alert: &Notification| message::alert_text(alert);
+    assert!(text(&likely).contains("71 % likely to fail within 1h."));
+    likely.labels.insert("horizon".to_owned(), "1h".to_owned());
+    likely
+        .annotations
+        .insert("summary".to_owned(), "a: 71.2% likely to fail within 1h".to_owned());
+    assert_eq!(text(&likely).matches("likely to fail").count(), 1, "{}", text(&likely));
+}
+
+#[tokio::test]
+async fn a_broken_receiver_s_fallback_gets_one_copy_of_each_message_in_its_own_form() {
+    let broken = Sink::start((0..3).map(|_| status(503))).await;
+    let fallback = Sink::start([]).await;
+    let mut wanted = settings(&[&broken, &fallback]);
+    wanted.receivers[0] = wanted.receivers[0].clone().with_fallback(Some("hook1".to_owned()));
+    // Only the first is spoken to by the route.
+    let grouping = Grouping {
+        wait_ms: 0,
+        interval_ms: 10_000,
+        ..Grouping::default()
+    };
+    wanted.routing = Routing::new(Route::new(Some("hook".to_owned()), Vec::new(), grouping));
+    let bench = Bench::new(wanted.clone());
+    bench.put(0, &alert("Hot", "a"));
+    bench.put(0, &alert("Hot", "b"));
+    for at in [0, 10] {
+        assert_eq!(bench.deliver(at).await, "again");
+        assert!(fallback.accepted().is_empty(), "twice is no breach yet");
+    }
+    assert_eq!(bench.deliver(60).await, "again delivered delivered");
+    assert_eq!(fallback.accepted(), ["a:firing", "b:firing"]);
+    let body = fallback.heard.lock().unwrap()[0].body.clone();
+    assert_eq!(body["foreshock"]["insteadOf"], "hook");
+    assert_eq!(
+        fallback.keys()[0],
+        broken.keys()[0],
+        "the same news has the same key everywhere"
+    );
+    // What is written while it is broken is copied as well, what was copied is not, also after a restart.
+    let bench = bench.restart(wanted);
+    bench.put(61, &alert("Hot", "c"));
+    bench.outbox.flush(&bench.state, START + 61_000).unwrap();
+    bench.outbox.divert_new(&bench.state, START + 61_000).unwrap();
+    assert_eq!(bench.deliver(61).await, "delivered");
+    assert_eq!(fallback.accepted(), ["a:firing", "b:firing", "c:firing"]);
+    let status = bench.outbox.receivers_status(&bench.state).unwrap();
+    assert!(
+        status[0].broken && status[0].waiting == 3 && !status[1].broken,
+        "{status:?}"
+    );
+    // It is back: it gets everything that it missed, and the fallback nothing more.
+    assert_eq!(bench.deliver(600).await, "delivered delivered delivered");
+    assert_eq!(broken.accepted(), ["a:firing", "b:firing", "c:firing"]);
+    assert_eq!(fallback.accepted().len(), 3);
+    assert!(!bench.outbox.receivers_status(&bench.state).unwrap()[0].broken);
+}
+
+#[tokio::test]
+async fn what_a_receiver_refuses_for_good_goes_to_its_fallback() {
+    let gone = Sink::start([status(410)]).await;
+    let fallback = Sink::start([]).await;
+    let mut wanted = settings(&[&gone, &fallback]);
+    wanted.refusals_max = 1;
+    wanted.receivers[0] = wanted.receivers[0].clone().with_fallback(Some("hook1".to_owned()));
+    wanted.routing = Routing::new(Route::new(
+        Some("hook".to_owned()),
+        Vec::new(),
+        Grouping {
+            wait_ms: 0,
+            ..Grouping::default()
+        },
+    ));
+    let bench = Bench::new(wanted);
+    bench.put(0, &alert("Hot", "a"));
+    assert_eq!(bench.deliver(0).await, "dead delivered");
+    assert_eq!(fallback.accepted(), ["a:firing"]);
+}
+
+#[tokio::test]
+async fn a_receiver_s_pace_is_kept_across_restarts() {
+    let hook = Sink::start([]).await;
+    let mut wanted = settings(&[&hook]);
+    let pace = Pace {
+        messages: 2,
+        within_ms: 60_000,
+    };
+    wanted.receivers[0] = wanted.receivers[0].clone().with_pace(Some(pace));
+    let bench = Bench::new(wanted.clone());
+    for host in ["a", "b", "c", "d", "e"] {
+        bench.put(0, &alert("Hot", host));
+    }
+    assert_eq!(bench.deliver(0).await, "delivered delivered");
+    assert_eq!(bench.deliver(59).await, "");
+    let bench = bench.restart(wanted);
+    assert_eq!(bench.deliver(59).await, "");
+    assert_eq!(bench.deliver(61).await, "delivered delivered");
+    assert_eq!(bench.deliver(90).await, "");
+    assert_eq!(bench.deliver(122).await, "delivered");
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_keeps_no_other_one_waiting() {
+    let hanging = Sink::start([Answer::Hang, Answer::Hang]).await;
+    let free = Sink::start([]).await;
+    let mut wanted = settings(&[&hanging, &free]);
+    // Longer than this test may take.
+    wanted.receivers[0] = wanted.receivers[0].clone().with_timeout(Duration::from_secs(600));
+    let directory = tempfile::tempdir().unwrap();
+    let options = store::StoreOptions {
+        background: false,
+        ..store::StoreOptions::default()
+    };
+    let tenants = store::Tenants::open(directory.path(), options).unwrap();
+    let store = tenants.get_or_create("default").unwrap();
+    let notifier = Arc::new(Notifier::new(wanted).unwrap());
+    let outbox = notifier.outbox(store.state()).unwrap();
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let courier = Courier::new(Arc::clone(&notifier), store::Clock::fixed(START));
+    let named = Arc::clone(&store);
+    let running = tokio::spawn(courier.run(move || vec![("default".to_owned(), Arc::clone(&named))], stopping));
+    for (host, count) in [("a", 1), ("b", 2), ("c", 3)] {
+        outbox.enqueue(store.state(), START, &alert("Hot", host)).unwrap();
+        notifier.ring();
+        while free.accepted().len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(hanging.keys().len(), 1, "one attempt at a time");
+    stop.send_replace(true);
+    running.abort();
+    assert_eq!(free.accepted(), ["a:firing", "b:firing", "c:firing"]);
+}
+
+#[test]
 fn secrets_are_shown_to_nobody() {
-    let receiver = Receiver::webhook("chat", "https://user:pass@hooks.example/services/T0/s3cret?key=k").unwrap();
-    let shown = format!("{:?}", receiver.with_token(Secret::new("t0ken")));
-    for secret in ["s3cret", "t0ken", "pass", "key=k"] {
+    let hook = Hook::at("https://user:pass@hooks.example/services/T0/s3cret?key=k").unwrap();
+    let hook = hook.with_auth(Some(Auth::Basic {
+        user: "me".to_owned(),
+        password: Secret::new("t0ken"),
+    }));
+    let shown = format!("{:?}", Receiver::new("chat", Channel::Webhook(hook)).unwrap());
+    for secret in ["s3cret", "t0ken", "user:pass", "key=k"] {
         assert!(!shown.contains(secret), "{shown}");
     }
     assert!(shown.contains("https://hooks.example"), "{shown}");
@@ -663,7 +821,7 @@ fn secrets_are_shown_to_nobody() {
         wrong.to_string(),
         "receiver \"chat\" needs an address that begins with http:// or https://"
     );
-    assert!(Receiver::webhook("a b", "http://x").is_err());
+    assert!(Receiver::webhook("a\nb", "http://x").is_err());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use store::host_of;
 
 use crate::app::App;
 use crate::board::{ActiveAlert, AlertState};
-use crate::notify::{Delivery, Outbox, Outcome};
+use crate::notify::{DeadLetter, Delivery, HeldAlert, Outbox, Outcome, ReceiverStatus};
 use crate::params::{DEFAULT_TENANT, Scope};
 use crate::problem::Problem;
 use crate::silences::{Silence, SilenceBook};
@@ -46,10 +46,18 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
         .partition(|a| a.state == AlertState::Resolved);
     let firing = rules.firing();
     let store = Arc::clone(&scope.store);
-    let (silences, delivered) = blocking(move || {
+    let notifier = Arc::clone(app.notifier());
+    let (elsewhere, silences, delivered, receivers, dead) = blocking(move || {
+        let outbox = notifier.outbox(store.state())?;
+        let mut elsewhere = outbox.alerts(store.state(), now)?;
+        // Those of our own rules have no end of their own, and stand above.
+        elsewhere.retain(|held| held.alert.expires_ms.is_some() && !held.alert.is_resolved());
         Ok((
+            elsewhere,
             SilenceBook::open(store.state())?.current(now)?,
             Outbox::log(store.state(), 50)?,
+            outbox.receivers_status(store.state())?,
+            Outbox::dead_letters(store.state(), 20)?,
         ))
     })
     .await?;
@@ -86,6 +94,13 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
                 ul.events { @for alert in &active { li data-key=(alert.labels) { (view.alert(alert)) } } }
             }
         }
+        @if !elsewhere.is_empty() {
+            div.card #elsewhere data-live="" {
+                header { h2 { "From elsewhere" } p { "sent here by Prometheus servers and others" } }
+                ul.events { @for held in elsewhere.iter().take(ELSEWHERE_MAX) { li data-key=(held.alert.fingerprint) { (view.elsewhere(held)) } } }
+                @if elsewhere.len() > ELSEWHERE_MAX { p.muted { "and " (elsewhere.len() - ELSEWHERE_MAX) " more" } }
+            }
+        }
         @if !resolved.is_empty() {
             div.card #resolved data-live="" {
                 header { h2 { "Recently resolved" } }
@@ -100,6 +115,20 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
                 ul.events { @for silence in &silences { li data-key=(silence.id) { (view.silence(silence)) } } }
             }
         }
+        div.card #receivers data-live="" {
+            header { h2 { "Receivers" } p { "who is told, and whether they can be reached" } }
+            @if receivers.is_empty() {
+                (empty("Nobody is told", &html! { p { "Name a receiver in the configuration: " code { "[[receiver]]" } ", or " code { "--alertmanager-config" } "." } }))
+            } @else {
+                ul.events { @for receiver in &receivers { li data-key=(receiver.id) { (view.receiver(receiver)) } } }
+            }
+        }
+        @if !dead.is_empty() {
+            div.card #dead data-live="" {
+                header { h2 { "Could not be delivered" } p { "given up, and kept until sent again" } }
+                ul.events { @for letter in &dead { li data-key=(letter.id) { (view.dead(letter)) } } }
+            }
+        }
         div.card #deliveries data-live="" {
             header { h2 { "Deliveries" } p { "the newest first; what could not be delivered is tried again" } }
             @if delivered.is_empty() {
@@ -110,6 +139,9 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
         }
     })
 }
+
+/// Alerts from elsewhere that are shown.
+const ELSEWHERE_MAX: usize = 200;
 
 struct View<'a> {
     silences: &'a [Silence],
@@ -152,6 +184,30 @@ impl View<'_> {
         }
     }
 
+    fn elsewhere(&self, held: &HeldAlert) -> Markup {
+        let alert = &held.alert;
+        let label = |name: &str| alert.labels.get(name).map(String::as_str);
+        html! {
+            span.when { (moment(alert.starts_ms)) br; (ago(self.now, alert.starts_ms)) }
+            div.what {
+                span.chip.bad { "firing" } " "
+                @if !held.silenced_by.is_empty() { span.chip { "silenced" } " " }
+                @if !held.inhibited_by.is_empty() { span.chip { "inhibited" } " " }
+                @if !held.muted_by.is_empty() { span.chip { "muted" } " " }
+                b { (label("alertname").unwrap_or("alert")) }
+                @if let Some(host) = label("host").or_else(|| label("instance")) { " on " (host) }
+                @if let Some(severity) = label("severity") { span.muted { ", " (severity) } }
+                @if let Some(text) = alert.annotations.get("summary") { p { (text) } }
+                details {
+                    summary { "More" }
+                    @if let Some(text) = alert.annotations.get("description") { p.muted { (text) } }
+                    p.muted { "for " (held.receivers.join(", ")) }
+                    div.labels { @for (name, value) in &alert.labels { code { (name) "=" (value) } } }
+                }
+            }
+        }
+    }
+
     fn silence_buttons(&self, alert: &ActiveAlert, name: &str) -> Markup {
         // All labels of the alert, or silencing one host by another label than `host` would silence nothing or too much.
         let matchers: Vec<_> = alert
@@ -166,6 +222,36 @@ impl View<'_> {
                     button type="button" data-url=(href("/api/v1/silences", self.tenant)) data-body=(body.to_string()) { (label) }
                 }
             }
+        }
+    }
+
+    fn receiver(&self, receiver: &ReceiverStatus) -> Markup {
+        let url = href(
+            &format!("/api/v1/receivers/{}/test", encoded(&receiver.id)),
+            self.tenant,
+        );
+        let (class, word) = match (receiver.broken, receiver.failures) {
+            (true, _) => ("chip bad", "cannot be reached"),
+            (false, 0) => ("chip good", "in order"),
+            (false, _) => ("chip warn", "failing"),
+        };
+        html! {
+            span.when { @if let Some(at) = receiver.delivered_ms { "took one " (ago(self.now, at)) } @else { "nothing taken yet" } }
+            div.what {
+                span class=(class) { (word) } " " b { (receiver.id) } " " span.muted { (receiver.kind) " at " (receiver.place) }
+                @if receiver.waiting > 0 { p { (counted(receiver.waiting, "message waits", "messages wait")) @if let Some(until) = receiver.until_ms { @if until > self.now { ", tried again from " (moment(until)) " on" } } } }
+                @if let Some(fallback) = &receiver.fallback { p.muted { @if receiver.broken { "Copies go to " } @else { "Fallback: " } (fallback) } }
+            }
+            span.feedback { button type="button" data-url=(url) { "Send a test" } }
+        }
+    }
+
+    fn dead(&self, letter: &DeadLetter) -> Markup {
+        let url = href(&format!("/api/v1/deliveries/dead/{}/retry", letter.id), self.tenant);
+        html! {
+            span.when { (moment(letter.died_ms)) br; (ago(self.now, letter.died_ms)) }
+            div.what { b { (letter.what) } " to " (letter.receiver) p.muted { (counted(letter.attempts as usize, "attempt", "attempts")) ": " (letter.reason) } }
+            span.feedback { button type="button" data-url=(url) { "Send again" } }
         }
     }
 

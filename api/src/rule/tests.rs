@@ -456,7 +456,7 @@ fn errors_name_file_group_and_rule() {
 fn the_default_rules_are_sound_and_say_what_to_do() {
     let groups = default_groups();
     let rules: Vec<&Rule> = groups.iter().flat_map(|group| &group.rules).collect();
-    assert!(rules.len() >= 12, "{}", rules.len());
+    assert!(rules.len() >= 40, "{}", rules.len());
     let labels = [
         "host",
         "host_name",

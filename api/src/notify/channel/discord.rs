@@ -1,0 +1,43 @@
+//! Discord: <https://discord.com/developers/docs/resources/webhook#execute-webhook>. 204; 429 says in its body how long to wait.
+//! Titles hold 256 characters, descriptions 4,096.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::notify::message::{Message, cut};
+use crate::notify::send::{Judgement, Verdict, by_status, pause, retry_after};
+
+pub(super) fn body(message: &Message) -> Value {
+    let colour = match (message.is_resolved(), message.severity()) {
+        (true, _) => 0x2e_7d32,
+        (false, "warning" | "info") => 0xf9_a825,
+        (false, _) => 0xc6_2828,
+    };
+    let mut embed = json!({
+        "title": cut(&message.title(), 256),
+        "description": cut(&message.details(), 4096),
+        "color": colour,
+    });
+    let link = message.link();
+    if link.starts_with("http://") || link.starts_with("https://") {
+        embed["url"] = link.into();
+    }
+    // Names of hosts must not call everyone.
+    json!({ "content": "", "embeds": [embed], "allowed_mentions": { "parse": [] } })
+}
+
+pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &str) -> Judgement {
+    if status != StatusCode::TOO_MANY_REQUESTS {
+        return by_status(status, headers);
+    }
+    let in_body = serde_json::from_str::<Value>(body)
+        .ok()
+        .and_then(|answer| answer["retry_after"].as_f64())
+        .and_then(pause);
+    // The longer of the two: coming early makes it worse.
+    let wait: Option<Duration> = in_body.max(retry_after(headers));
+    Judgement::new(Verdict::Later(wait), "")
+}

@@ -1,0 +1,15 @@
+//! Google Chat: <https://developers.google.com/workspace/chat/quickstart/webhooks>. 200; 429 beyond one message a second in a
+//! space. A message holds 32,000 bytes; its text is cut well below that.
+
+use serde_json::{Value, json};
+
+use crate::notify::message::{Message, cut};
+
+const TEXT_MAX: usize = 4000;
+
+pub(super) fn body(message: &Message) -> Value {
+    let text = format!("*{}*\n{}", message.title(), message.details());
+    let link = format!("\n<{}|Open in Foreshock>", message.link());
+    let room = TEXT_MAX.saturating_sub(link.encode_utf16().count());
+    json!({ "text": cut(text.trim_end(), room) + &link })
+}

@@ -1,0 +1,261 @@
+//! The kinds of places that messages go to: what each is sent, and what its answers mean.
+
+mod alertmanager;
+mod discord;
+mod google_chat;
+mod hook;
+mod pagerduty;
+mod robots;
+mod slack;
+mod teams;
+mod telegram;
+#[cfg(test)]
+mod tests;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+use super::message::Message;
+use super::receiver::{Pace, Secret};
+use super::send::{Judgement, by_status};
+
+pub(super) use hook::place_of;
+pub use hook::{Auth, Hook};
+
+/// A place to send messages to.
+#[derive(Debug, Clone)]
+pub enum Channel {
+    /// Takes Alertmanager's webhook payload, version 4.
+    Webhook(Hook),
+    /// An Alertmanager, given the alerts themselves.
+    Alertmanager(Hook),
+    /// An incoming webhook of Slack, or `chat.postMessage`, which wants a channel.
+    Slack {
+        /// The address.
+        hook: Hook,
+        /// Where to, where the address does not say so.
+        channel: Option<String>,
+    },
+    /// An incoming webhook of Mattermost.
+    Mattermost {
+        /// The address.
+        hook: Hook,
+        /// Another channel than the webhook's own.
+        channel: Option<String>,
+    },
+    /// A webhook of Discord.
+    Discord(Hook),
+    /// A workflow of Microsoft Teams that is started by a webhook request.
+    Teams(Hook),
+    /// A webhook of a space in Google Chat.
+    GoogleChat(Hook),
+    /// A bot of Telegram; the hook is `.../bot<token>/sendMessage`.
+    Telegram {
+        /// The address, token included.
+        hook: Hook,
+        /// A number, or the name of a public channel with its @.
+        chat: Value,
+        /// The topic within a group.
+        thread: Option<i64>,
+        /// Without a sound.
+        silently: bool,
+    },
+    /// A robot of a group in DingTalk.
+    DingTalk {
+        /// The address.
+        hook: Hook,
+        /// What requests are signed with, where the robot wants that.
+        secret: Option<Secret>,
+    },
+    /// A robot of a group in Feishu or Lark.
+    Feishu {
+        /// The address.
+        hook: Hook,
+        /// What requests are signed with, where the robot wants that.
+        secret: Option<Secret>,
+    },
+    /// A robot of a group in WeCom.
+    WeCom(Hook),
+    /// An integration of PagerDuty.
+    PagerDuty {
+        /// `https://events.pagerduty.com/v2/enqueue`.
+        hook: Hook,
+        /// The integration's key.
+        routing_key: Secret,
+    },
+}
+
+/// One HTTP request.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    pub(super) url: Secret,
+    pub(super) auth: Option<Auth>,
+    pub(super) body: String,
+}
+
+/// Where Telegram's bots are.
+pub(super) const TELEGRAM: &str = "https://api.telegram.org";
+/// Where PagerDuty takes events.
+pub(super) const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
+
+impl Channel {
+    /// The bot with this token, in the chat with this number or name; `None` where the token cannot be one.
+    #[must_use]
+    pub fn telegram(token: &str, chat: &str) -> Option<Self> {
+        Some(Self::Telegram {
+            hook: Hook::at(&telegram_url(TELEGRAM, token))?,
+            chat: telegram_chat(chat),
+            thread: None,
+            silently: false,
+        })
+    }
+
+    /// The integration with this key.
+    #[must_use]
+    pub fn pagerduty(routing_key: &str) -> Self {
+        Self::PagerDuty {
+            hook: Hook::at(PAGERDUTY).expect("the address is a constant"),
+            routing_key: Secret::new(routing_key),
+        }
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            Self::Alertmanager(_) => "alertmanager",
+            Self::Slack { .. } => "slack",
+            Self::Mattermost { .. } => "mattermost",
+            Self::Discord(_) => "discord",
+            Self::Teams(_) => "teams",
+            Self::GoogleChat(_) => "google_chat",
+            Self::Telegram { .. } => "telegram",
+            Self::DingTalk { .. } => "dingtalk",
+            Self::Feishu { .. } => "feishu",
+            Self::WeCom(_) => "wecom",
+            Self::PagerDuty { .. } => "pagerduty",
+        }
+    }
+
+    fn hook(&self) -> &Hook {
+        match self {
+            Self::Webhook(hook)
+            | Self::Alertmanager(hook)
+            | Self::Slack { hook, .. }
+            | Self::Mattermost { hook, .. }
+            | Self::Discord(hook)
+            | Self::Teams(hook)
+            | Self::GoogleChat(hook)
+            | Self::Telegram { hook, .. }
+            | Self::DingTalk { hook, .. }
+            | Self::Feishu { hook, .. }
+            | Self::WeCom(hook)
+            | Self::PagerDuty { hook, .. } => hook,
+        }
+    }
+
+    /// Scheme, host and port: what may be shown of the address.
+    pub(super) fn place(&self) -> &str {
+        self.hook().place()
+    }
+
+    /// The most alerts in one message, unless told otherwise: as many as can be read, where people read them.
+    pub(super) fn alerts_max(&self) -> usize {
+        match self {
+            Self::Webhook(_) => 100,
+            Self::Alertmanager(_) => 1000,
+            Self::PagerDuty { .. } => 50,
+            _ => 10,
+        }
+    }
+
+    /// What the platform takes, by its own word or, where it gives none, by what is known of it; 429 is obeyed besides.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        let pace = |messages, within_ms| Some(Pace { messages, within_ms });
+        match self {
+            Self::Webhook(_) | Self::Alertmanager(_) | Self::Mattermost { .. } => None,
+            Self::Slack { .. } | Self::GoogleChat(_) => pace(1, 1000),
+            Self::Teams(_) => pace(4, 1000),
+            Self::Discord(_) => pace(30, 60_000),
+            Self::Telegram { .. } | Self::DingTalk { .. } | Self::WeCom(_) => pace(20, 60_000),
+            Self::Feishu { .. } => pace(100, 60_000),
+            Self::PagerDuty { .. } => pace(120, 60_000),
+        }
+    }
+
+    /// How often alerts that go on firing are said again at least, where this place forgets them otherwise.
+    pub(super) fn repeat_ms(&self) -> Option<i64> {
+        matches!(self, Self::Alertmanager(_)).then_some(alertmanager::REPEAT_MS)
+    }
+
+    /// The request that says `message`, made at `now_ms`.
+    pub(super) fn request(&self, message: &Message, now_ms: i64) -> Outgoing {
+        let body = match self {
+            Self::Webhook(_) => super::payload::json(message),
+            Self::Alertmanager(_) => alertmanager::body(message, now_ms),
+            Self::Slack { channel, .. } => slack::slack(message, channel.as_deref()),
+            Self::Mattermost { channel, .. } => slack::mattermost(message, channel.as_deref()),
+            Self::Discord(_) => discord::body(message),
+            Self::Teams(_) => teams::body(message),
+            Self::GoogleChat(_) => google_chat::body(message),
+            Self::Telegram {
+                chat, thread, silently, ..
+            } => telegram::body(message, chat, *thread, *silently),
+            Self::DingTalk { .. } => robots::dingtalk(message),
+            Self::Feishu { secret, .. } => robots::feishu(message, secret.as_ref().map(Secret::reveal), now_ms),
+            Self::WeCom(_) => robots::wecom(message),
+            Self::PagerDuty { routing_key, .. } => pagerduty::body(message, routing_key.reveal()),
+        };
+        let mut outgoing = self.hook().post(body.to_string());
+        if let Self::DingTalk {
+            secret: Some(secret), ..
+        } = self
+        {
+            let url = outgoing.url.reveal();
+            let sign = if url.contains('?') { '&' } else { '?' };
+            let query = robots::dingtalk_query(secret.reveal(), now_ms);
+            outgoing.url = Secret::new(format!("{url}{sign}{query}"));
+        }
+        outgoing
+    }
+
+    /// Whether an answer with a status of success has to be read before it is known to be one.
+    pub(super) fn answers_in_body(&self) -> bool {
+        matches!(
+            self,
+            Self::Slack { .. }
+                | Self::Teams(_)
+                | Self::Telegram { .. }
+                | Self::DingTalk { .. }
+                | Self::Feishu { .. }
+                | Self::WeCom(_)
+        )
+    }
+
+    /// What an answer means. `body` is its beginning; empty where it was not read.
+    pub(super) fn judge(&self, status: StatusCode, headers: &HeaderMap, body: &str) -> Judgement {
+        match self {
+            Self::Webhook(_)
+            | Self::Alertmanager(_)
+            | Self::Mattermost { .. }
+            | Self::GoogleChat(_)
+            | Self::PagerDuty { .. } => by_status(status, headers),
+            Self::Slack { .. } => slack::judge(status, headers, body),
+            Self::Discord(_) => discord::judge(status, headers, body),
+            Self::Teams(_) => teams::judge(status, headers, body),
+            Self::Telegram { .. } => telegram::judge(status, headers, body),
+            Self::DingTalk { .. } => robots::judge_dingtalk(status, headers, body),
+            Self::Feishu { .. } => robots::judge_feishu(status, headers, body),
+            Self::WeCom(_) => robots::judge_wecom(status, headers, body),
+        }
+    }
+}
+
+pub(super) fn telegram_url(base: &str, token: &str) -> String {
+    format!("{}/bot{token}/sendMessage", base.trim_end_matches('/'))
+}
+
+/// A number where it is one, else the name of a public channel.
+pub(super) fn telegram_chat(text: &str) -> Value {
+    text.parse::<i64>().map_or_else(|_| text.into(), Into::into)
+}

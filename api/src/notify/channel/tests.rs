@@ -1,0 +1,480 @@
+//! What is sent to each platform, beside the form that the platform publishes, and what its answers mean.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::notify::notification::{Notification, Outlook, Signal};
+use crate::notify::receiver::Receiver;
+use crate::notify::send::Verdict;
+
+/// 2026-01-01 00:00:00 UTC.
+const NOW: i64 = 1_767_225_600_000;
+
+fn alert(host: &str, summary: &str) -> Notification {
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    };
+    let labels = pairs(&[
+        ("alertname", "FailureLikely"),
+        ("host", host),
+        ("horizon", "1h"),
+        ("severity", "warning"),
+    ]);
+    Notification {
+        fingerprint: crate::rule::fingerprint(&labels),
+        labels,
+        annotations: pairs(&[("summary", summary), ("action", "Drain it & look <here>.")]),
+        starts_ms: NOW - 60_000,
+        ends_ms: None,
+        value: Some(0.71),
+        generator_url: format!("http://foreshock.example/hosts/{host}"),
+        outlook: Some(Outlook {
+            probability: Some(0.71),
+            horizon: Some("1h".to_owned()),
+            signals: vec![Signal {
+                name: "memory".to_owned(),
+                value: Some(0.91),
+                unit: "1".to_owned(),
+                usual: Some(0.47),
+                text: "memory 91 %, usually 47 %".to_owned(),
+                since_ms: NOW - 600_000,
+            }],
+            since_ms: Some(NOW - 600_000),
+            ..Outlook::default()
+        }),
+        expires_ms: None,
+        updated_ms: NOW,
+    }
+}
+
+fn message(alerts: Vec<Notification>) -> Message {
+    Message {
+        receiver: "team".to_owned(),
+        group_key: "{}:{alertname=\"FailureLikely\"}".to_owned(),
+        group_labels: BTreeMap::from([("alertname".to_owned(), "FailureLikely".to_owned())]),
+        external_url: "http://foreshock.example".to_owned(),
+        alerts,
+        left_out: 0,
+        reason: "first_notification".to_owned(),
+        instead_of: None,
+    }
+}
+
+fn one() -> Message {
+    message(vec![alert("db-1", "db-1: 71% likely to fail within 1h")])
+}
+
+fn over() -> Message {
+    let mut message = one();
+    message.alerts[0].ends_ms = Some(NOW);
+    message
+}
+
+/// As long as nothing is.
+fn long() -> Message {
+    let mut message = message(
+        (0..50)
+            .map(|i| alert(&format!("höst-{i}"), &"läng ".repeat(300)))
+            .collect(),
+    );
+    message.left_out = 7;
+    message
+}
+
+fn hook() -> Hook {
+    Hook::at("https://chat.example/hook/s3cret?key=k").unwrap()
+}
+
+fn body(channel: &Channel, message: &Message) -> Value {
+    serde_json::from_str(&channel.request(message, NOW).body).unwrap()
+}
+
+const DETAILS: &str = "- memory 91 %, usually 47 %\nUnusual since 2025-12-31T23:50:00Z.\nFiring since 2025-12-31T23:59:00Z.\nWhat to do: Drain it & look <here>.";
+
+fn later(seconds: u64) -> Verdict {
+    Verdict::Later(Some(Duration::from_secs(seconds)))
+}
+
+/// What an answer with this status, header `Retry-After` and body means.
+fn judged(channel: &Channel, status: u16, retry: Option<&str>, body: &str) -> Verdict {
+    let mut headers = HeaderMap::new();
+    if let Some(retry) = retry {
+        headers.insert("retry-after", HeaderValue::from_str(retry).unwrap());
+    }
+    channel
+        .judge(StatusCode::from_u16(status).unwrap(), &headers, body)
+        .verdict
+}
+
+fn slack(channel: Option<&str>) -> Channel {
+    Channel::Slack {
+        hook: hook(),
+        channel: channel.map(str::to_owned),
+    }
+}
+
+#[test]
+fn slack_gets_blocks_and_a_text_for_the_lock_screen() {
+    let escaped = DETAILS.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    assert_eq!(
+        body(&slack(None), &one()),
+        json!({
+            "text": "db-1: 71% likely to fail within 1h",
+            "attachments": [{ "color": "#f9a825", "blocks": [
+                { "type": "header", "text": { "type": "plain_text", "text": "db-1: 71% likely to fail within 1h", "emoji": false } },
+                { "type": "section", "text": { "type": "mrkdwn", "text": escaped } },
+                { "type": "context", "elements": [
+                    { "type": "mrkdwn", "text": "<http://foreshock.example/hosts/db-1|Open in Foreshock>" },
+                ] },
+            ] }],
+        })
+    );
+    assert_eq!(body(&slack(Some("#ops")), &over())["channel"], "#ops");
+    assert_eq!(body(&slack(None), &over())["attachments"][0]["color"], "#2e7d32");
+    let long = body(&slack(None), &long());
+    let blocks = &long["attachments"][0]["blocks"];
+    let length = |text: &Value| text.as_str().unwrap().encode_utf16().count();
+    assert!(length(&blocks[0]["text"]["text"]) <= 150 && length(&blocks[1]["text"]["text"]) <= 3000);
+}
+
+#[test]
+fn slack_says_no_with_200_as_well() {
+    let slack = slack(None);
+    assert_eq!(judged(&slack, 200, None, "ok"), Verdict::Delivered);
+    assert_eq!(
+        judged(&slack, 200, None, r#"{"ok":true,"ts":"1.2"}"#),
+        Verdict::Delivered
+    );
+    assert_eq!(
+        judged(&slack, 200, None, r#"{"ok":false,"error":"not_in_channel"}"#),
+        Verdict::Refused
+    );
+    assert_eq!(
+        judged(&slack, 200, Some("30"), r#"{"ok":false,"error":"ratelimited"}"#),
+        later(30)
+    );
+    assert_eq!(judged(&slack, 429, Some("7"), ""), later(7));
+    assert_eq!(judged(&slack, 404, None, "no_service"), Verdict::Refused);
+}
+
+#[test]
+fn mattermost_gets_markdown() {
+    let channel = Channel::Mattermost {
+        hook: hook(),
+        channel: None,
+    };
+    let text = body(&channel, &one())["text"].as_str().unwrap().to_owned();
+    assert!(
+        text.starts_with("#### db-1: 71% likely to fail within 1h\n- memory 91 %, usually 47 %  \n"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("[Open in Foreshock](http://foreshock.example/hosts/db-1)"),
+        "{text}"
+    );
+    assert!(body(&channel, &long())["text"].as_str().unwrap().encode_utf16().count() <= 16_383);
+}
+
+#[test]
+fn discord_gets_an_embed_and_calls_nobody() {
+    let channel = Channel::Discord(hook());
+    assert_eq!(
+        body(&channel, &one()),
+        json!({
+            "content": "",
+            "embeds": [{
+                "title": "db-1: 71% likely to fail within 1h",
+                "description": DETAILS,
+                "color": 0xf9_a825,
+                "url": "http://foreshock.example/hosts/db-1",
+            }],
+            "allowed_mentions": { "parse": [] },
+        })
+    );
+    let long = body(&channel, &long());
+    let length = |name: &str| long["embeds"][0][name].as_str().unwrap().encode_utf16().count();
+    assert!(length("title") <= 256 && length("description") <= 4096);
+    assert_eq!(judged(&channel, 204, None, ""), Verdict::Delivered);
+    let limited = r#"{"message":"You are being rate limited.","retry_after":64.57,"global":false}"#;
+    assert_eq!(judged(&channel, 429, Some("65"), limited), later(65));
+    assert_eq!(
+        judged(&channel, 429, None, limited),
+        Verdict::Later(Some(Duration::from_secs_f64(64.57)))
+    );
+}
+
+#[test]
+fn teams_gets_an_adaptive_card_of_less_than_28_kilobytes() {
+    let channel = Channel::Teams(hook());
+    let sent = body(&channel, &one());
+    assert_eq!(sent["type"], "message");
+    let attachment = &sent["attachments"][0];
+    assert_eq!(attachment["contentType"], "application/vnd.microsoft.card.adaptive");
+    assert!(attachment["contentUrl"].is_null());
+    let card = &attachment["content"];
+    assert_eq!(
+        (&card["type"], &card["version"]),
+        (&"AdaptiveCard".into(), &"1.4".into())
+    );
+    assert_eq!(card["body"][0]["text"], "db-1: 71% likely to fail within 1h");
+    assert_eq!(card["body"][0]["color"], "warning");
+    assert_eq!(card["actions"][0]["url"], "http://foreshock.example/hosts/db-1");
+    assert!(channel.request(&long(), NOW).body.len() < 28_000);
+    assert_eq!(judged(&channel, 202, None, ""), Verdict::Delivered);
+    assert_eq!(judged(&channel, 200, None, "1"), Verdict::Delivered);
+    let failed = "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429";
+    assert_eq!(judged(&channel, 200, None, failed), Verdict::Later(None));
+    let failed = "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 400";
+    assert_eq!(judged(&channel, 200, None, failed), Verdict::Refused);
+}
+
+#[test]
+fn google_chat_gets_a_text() {
+    let channel = Channel::GoogleChat(hook());
+    assert_eq!(
+        body(&channel, &one()),
+        json!({ "text": format!(
+            "*db-1: 71% likely to fail within 1h*\n{DETAILS}\n<http://foreshock.example/hosts/db-1|Open in Foreshock>"
+        ) })
+    );
+    assert!(body(&channel, &long())["text"].as_str().unwrap().encode_utf16().count() <= 4096);
+    assert_eq!(judged(&channel, 429, None, ""), Verdict::Later(None));
+}
+
+#[test]
+fn telegram_gets_html_within_its_length() {
+    let channel = Channel::Telegram {
+        hook: hook(),
+        chat: (-1001).into(),
+        thread: Some(7),
+        silently: false,
+    };
+    let sent = body(&channel, &one());
+    assert_eq!(
+        (&sent["chat_id"], &sent["message_thread_id"]),
+        (&(-1001).into(), &7.into())
+    );
+    assert_eq!(sent["parse_mode"], "HTML");
+    let text = sent["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("<b>db-1: 71% likely to fail within 1h</b>\n"),
+        "{text}"
+    );
+    assert!(text.contains("Drain it &amp; look &lt;here&gt;."), "{text}");
+    let sent = body(&channel, &long());
+    let shown = sent["text"].as_str().unwrap().replace("<b>", "").replace("</b>", "");
+    assert!(shown.encode_utf16().count() <= 4096);
+    assert_eq!(
+        judged(&channel, 200, None, r#"{"ok":true,"result":{}}"#),
+        Verdict::Delivered
+    );
+    let limited = r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 35","parameters":{"retry_after":35}}"#;
+    assert_eq!(judged(&channel, 429, None, limited), later(35));
+    let moved = r#"{"ok":false,"error_code":400,"parameters":{"migrate_to_chat_id":-100200}}"#;
+    let moved = channel.judge(StatusCode::BAD_REQUEST, &HeaderMap::new(), moved);
+    assert!(moved.advice.contains("new chat id"), "{moved:?}");
+    assert_eq!(judged(&channel, 200, None, "<html>"), Verdict::Refused);
+}
+
+#[test]
+fn dingtalk_signs_in_its_address_with_milliseconds() {
+    let channel = Channel::DingTalk {
+        hook: Hook::at("https://oapi.dingtalk.example/robot/send?access_token=t").unwrap(),
+        secret: Some(Secret::new("SECabc")),
+    };
+    let sent = channel.request(&one(), NOW);
+    // echo -en "1767225600000\nSECabc" | openssl dgst -sha256 -hmac SECabc -binary | base64
+    assert_eq!(
+        sent.url.reveal(),
+        "https://oapi.dingtalk.example/robot/send?access_token=t&timestamp=1767225600000&sign=Tns%2Bq9xy3ZrHUPnf0YouCf2mHINUhrfNLY8ohhAIgfw%3D"
+    );
+    let markdown = body(&channel, &one());
+    assert_eq!(markdown["msgtype"], "markdown");
+    assert_eq!(markdown["markdown"]["title"], "db-1: 71% likely to fail within 1h");
+    assert!(channel.request(&long(), NOW).body.len() < 20_000);
+    assert_eq!(
+        judged(&channel, 200, None, r#"{"errcode":0,"errmsg":"ok"}"#),
+        Verdict::Delivered
+    );
+    assert_eq!(
+        judged(&channel, 200, None, r#"{"errcode":310000,"errmsg":"sign not match"}"#),
+        Verdict::Refused
+    );
+    assert_eq!(
+        judged(&channel, 200, None, r#"{"errcode":130101,"errmsg":"send too fast"}"#),
+        later(600)
+    );
+    assert_eq!(judged(&channel, 200, None, r#"{"errcode":300001}"#), Verdict::Refused);
+    assert_eq!(judged(&channel, 200, None, "<html>log in</html>"), Verdict::Refused);
+}
+
+#[test]
+fn feishu_signs_in_its_body_with_seconds_and_the_key_where_dingtalk_has_the_text() {
+    let channel = Channel::Feishu {
+        hook: hook(),
+        secret: Some(Secret::new("SECabc")),
+    };
+    let sent = body(&channel, &one());
+    // printf '' | openssl dgst -sha256 -hmac "$(printf '1767225600\nSECabc')" -binary | base64
+    assert_eq!(
+        (&sent["timestamp"], &sent["sign"]),
+        (
+            &"1767225600".into(),
+            &"DfQ7sDVtGPJRmOykps/Fdfx+xLohWpgM7406vt7k4oI=".into()
+        )
+    );
+    assert_eq!(sent["msg_type"], "interactive");
+    let card = &sent["card"];
+    assert_eq!(card["header"]["title"]["content"], "db-1: 71% likely to fail within 1h");
+    assert_eq!(card["header"]["template"], "orange");
+    assert_eq!(card["elements"][0], json!({ "tag": "markdown", "content": DETAILS }));
+    assert!(channel.request(&long(), NOW).body.len() < 20_000);
+    let plain = Channel::Feishu {
+        hook: hook(),
+        secret: None,
+    };
+    assert!(body(&plain, &over())["sign"].is_null());
+    assert_eq!(
+        judged(&channel, 200, None, r#"{"code":0,"data":{},"msg":"success"}"#),
+        Verdict::Delivered
+    );
+    assert_eq!(
+        judged(&channel, 200, None, r#"{"StatusCode":0,"StatusMessage":"success"}"#),
+        Verdict::Delivered
+    );
+    assert_eq!(
+        judged(&channel, 200, None, r#"{"code":11232,"msg":"frequency limited"}"#),
+        later(60)
+    );
+    for code in [19_021, 19_022, 19_024, 9499] {
+        assert_eq!(
+            judged(&channel, 200, None, &format!(r#"{{"code":{code}}}"#)),
+            Verdict::Refused
+        );
+    }
+    assert_eq!(
+        judged(&channel, 400, None, r#"{"code":11232,"msg":"frequency limited"}"#),
+        later(60)
+    );
+}
+
+#[test]
+fn wecom_gets_markdown_within_its_bytes() {
+    let channel = Channel::WeCom(hook());
+    assert_eq!(
+        body(&channel, &one()),
+        json!({ "msgtype": "markdown", "markdown": { "content": format!(
+            "**db-1: 71% likely to fail within 1h**\n{DETAILS}\n[Open in Foreshock](http://foreshock.example/hosts/db-1)"
+        ) } })
+    );
+    assert!(body(&channel, &long())["markdown"]["content"].as_str().unwrap().len() <= 4096);
+    assert_eq!(
+        judged(&channel, 200, None, r#"{"errcode":0,"errmsg":"ok"}"#),
+        Verdict::Delivered
+    );
+    assert_eq!(
+        judged(
+            &channel,
+            200,
+            None,
+            r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#
+        ),
+        later(60)
+    );
+    assert_eq!(
+        judged(
+            &channel,
+            200,
+            None,
+            r#"{"errcode":93000,"errmsg":"invalid webhook url"}"#
+        ),
+        Verdict::Refused
+    );
+    assert_eq!(judged(&channel, 200, None, r#"{"errcode":-1}"#), Verdict::Later(None));
+}
+
+#[test]
+fn pagerduty_gets_an_event_of_version_2_and_the_same_key_for_its_end() {
+    let channel = Channel::PagerDuty {
+        hook: hook(),
+        routing_key: Secret::new("R0UT1NG"),
+    };
+    let trigger = body(&channel, &one());
+    assert_eq!(
+        (&trigger["routing_key"], &trigger["event_action"]),
+        (&"R0UT1NG".into(), &"trigger".into())
+    );
+    let payload = &trigger["payload"];
+    assert_eq!(payload["summary"], "db-1: 71% likely to fail within 1h");
+    assert_eq!(
+        (&payload["source"], &payload["severity"]),
+        (&"db-1".into(), &"warning".into())
+    );
+    assert_eq!(payload["timestamp"], "2025-12-31T23:59:00Z");
+    assert_eq!(payload["class"], "FailureLikely");
+    let resolve = body(&channel, &over());
+    assert_eq!(
+        (&resolve["event_action"], &resolve["dedup_key"]),
+        (&"resolve".into(), &trigger["dedup_key"])
+    );
+    assert!(trigger["dedup_key"].as_str().unwrap().len() <= 255);
+    let sent = channel.request(&long(), NOW).body;
+    let summary = serde_json::from_str::<Value>(&sent).unwrap()["payload"]["summary"].clone();
+    assert!(summary.as_str().unwrap().chars().count() <= 1024 && sent.len() < 512_000);
+    assert_eq!(
+        judged(&channel, 202, None, r#"{"status":"success"}"#),
+        Verdict::Delivered
+    );
+    assert_eq!(
+        judged(&channel, 400, None, r#"{"status":"invalid event"}"#),
+        Verdict::Refused
+    );
+    assert_eq!(judged(&channel, 429, None, ""), Verdict::Later(None));
+}
+
+#[test]
+fn an_upstream_alertmanager_gets_alerts_that_last_until_they_are_said_again() {
+    let channel = Channel::Alertmanager(hook());
+    let sent = body(&channel, &one());
+    assert_eq!(sent[0]["labels"]["host"], "db-1");
+    assert_eq!(sent[0]["startsAt"], "2025-12-31T23:59:00Z");
+    assert_eq!(sent[0]["endsAt"], "2026-01-01T00:20:00Z");
+    assert_eq!(sent[0]["generatorURL"], "http://foreshock.example/hosts/db-1");
+    assert_eq!(body(&channel, &over())[0]["endsAt"], "2026-01-01T00:00:00Z");
+    assert!(channel.repeat_ms().unwrap() * 4 <= 20 * 60_000);
+}
+
+#[test]
+fn no_channel_shows_its_secrets() {
+    let secret = || Secret::new("R0UT1NG");
+    let all = [
+        Channel::Webhook(hook()),
+        slack(None),
+        Channel::DingTalk {
+            hook: hook(),
+            secret: Some(secret()),
+        },
+        Channel::PagerDuty {
+            hook: hook(),
+            routing_key: secret(),
+        },
+    ];
+    for channel in all {
+        let receiver = Receiver::new("r", channel.clone()).unwrap();
+        let shown = format!(
+            "{receiver:?} {} {:?}",
+            receiver.place(),
+            channel.request(&one(), NOW).url
+        );
+        assert!(!shown.contains("s3cret") && !shown.contains("R0UT1NG"), "{shown}");
+        assert_eq!(receiver.place(), "https://chat.example");
+    }
+}

@@ -1,0 +1,214 @@
+use super::*;
+use crate::notify::notification::Notification;
+
+fn read_text(text: &str) -> Result<Configuration, String> {
+    load(text, Path::new("alertmanager.yml")).map_err(|error| match error {
+        ConfigurationError::Yaml { source, .. } => source.to_string(),
+        other => other.to_string(),
+    })
+}
+
+const WHOLE: &str = r#"
+global:
+  resolve_timeout: 2m
+  opsgenie_api_url: https://example.net
+templates: ['*.tmpl']
+route:
+  receiver: team
+  group_by: [alertname]
+  group_wait: 10s
+  routes:
+  - matchers: ['severity="page"', 'host=~"db-.*"']
+    receiver: pager
+    group_by: ['...']
+    continue: true
+    mute_time_intervals: [nights]
+  - match: {team: web}
+    match_re: {host: web-.*}
+    repeat_interval: 1d
+    active_time_intervals: [hours]
+receivers:
+- name: team
+  webhook_configs:
+  - url: http://127.0.0.1:9/team/s3cret
+    send_resolved: false
+    max_alerts: 7
+    timeout: 2s
+    http_config: {authorization: {credentials: t0ken}, follow_redirects: false}
+- name: pager
+  webhook_configs: [{url: 'http://127.0.0.1:9/one'}, {url: 'http://127.0.0.1:9/two'}]
+- name: nobody
+inhibit_rules:
+- source_matchers: ['alertname="HostSilent"']
+  target_matchers: ['severity=~"page|warning"']
+  equal: [host]
+time_intervals:
+- name: nights
+  time_intervals:
+  - times: [{start_time: '20:00', end_time: '24:00'}, {start_time: '00:00', end_time: '07:00'}]
+- name: hours
+  time_intervals:
+  - weekdays: ['monday:friday']
+    times: [{start_time: '09:00', end_time: '17:00'}]
+    location: UTC
+"#;
+
+#[test]
+fn a_whole_configuration_is_read_as_it_is() {
+    let read = read_text(WHOLE).unwrap();
+    let ids: Vec<&str> = read.receivers.iter().map(Receiver::id).collect();
+    assert_eq!(ids, ["team", "pager/webhook", "pager/webhook-2"]);
+    assert_eq!(read.silent, ["nobody"]);
+    assert_eq!(
+        (read.receivers[0].alerts_max, read.receivers[0].send_resolved),
+        (7, false)
+    );
+    assert_eq!(read.routing.resolve_after_ms, 120_000);
+    let routes: Vec<(&str, i64, i64, usize)> = read
+        .routing
+        .all()
+        .into_iter()
+        .map(|route| {
+            (
+                route.id(),
+                route.grouping.wait_ms,
+                route.grouping.repeat_ms,
+                route.grouping.by.len(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        routes,
+        [
+            ("{}", 10_000, 14_400_000, 1),
+            ("{}/{host=~\"db-.*\",severity=\"page\"}", 10_000, 14_400_000, 1),
+            ("{}/{host=~\"web-.*\",team=\"web\"}", 10_000, 86_400_000, 1),
+        ]
+    );
+    assert_eq!(
+        read.warnings,
+        [
+            "global.opsgenie_api_url is not used: there is no receiver for Opsgenie",
+            "receivers[0].webhook_configs[0].http_config.follow_redirects is not used: redirects are not followed, and a receiver that answers with one is told so",
+            "templates is not used: Foreshock writes its messages itself",
+        ]
+    );
+    for secret in ["s3cret", "t0ken"] {
+        assert!(!read.shown.contains(secret), "{}", read.shown);
+        assert!(!format!("{read:?}").contains(secret));
+    }
+    assert!(read.shown.contains("http://127.0.0.1:9/\n"), "{}", read.shown);
+    assert!(read_text(&read.shown).is_ok(), "what is shown can be read again");
+}
+
+#[test]
+fn times_of_quiet_hold_for_the_routes_that_name_them() {
+    let routing = read_text(WHOLE).unwrap().routing;
+    let muted = |route: usize, at: &str| {
+        let now_ms = at.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        routing.muted_by(routing.all()[route], now_ms)
+    };
+    // A Monday.
+    assert_eq!(muted(1, "2026-01-05T21:00:00Z").as_deref(), Some("nights"));
+    assert_eq!(muted(1, "2026-01-05T12:00:00Z"), None);
+    assert_eq!(muted(2, "2026-01-05T12:00:00Z"), None);
+    assert_eq!(muted(2, "2026-01-05T18:00:00Z").as_deref(), Some("hours"));
+    assert_eq!(muted(0, "2026-01-05T21:00:00Z"), None);
+}
+
+#[test]
+fn an_alert_is_inhibited_by_another_one_of_its_host_and_not_by_itself() {
+    let rules = read_text(WHOLE).unwrap().routing.inhibitions;
+    let alert = |name: &str, host: &str, severity: &str| {
+        let labels = [("alertname", name), ("host", host), ("severity", severity)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        Notification {
+            fingerprint: crate::rule::fingerprint(&labels),
+            labels,
+            annotations: std::collections::BTreeMap::new(),
+            starts_ms: 0,
+            ends_ms: None,
+            value: None,
+            generator_url: String::new(),
+            outlook: None,
+            expires_ms: None,
+            updated_ms: 0,
+        }
+    };
+    let firing = [alert("HostSilent", "a", "page"), alert("HostSilent", "b", "page")];
+    let check = |alert: &Notification, count: usize| {
+        let found = crate::notify::inhibit::inhibitors(&rules, alert, &firing);
+        assert_eq!(found.len(), count, "{:?}", alert.labels);
+    };
+    check(&alert("DiskRunsFull", "a", "warning"), 1);
+    check(&alert("DiskRunsFull", "c", "warning"), 0);
+    check(&alert("DiskRunsFull", "a", "info"), 0);
+    check(&firing[0], 0);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let receivers = "receivers: [{name: a}]";
+    for (text, expected) in [
+        (
+            &*format!("route: {{receiver: a}}\n{receivers}\nreceiverz: []"),
+            "receiverz is not known",
+        ),
+        ("receivers: [{name: a}]", "route is missing"),
+        (
+            &*format!("route: {{receiver: b}}\n{receivers}"),
+            "route: there is no receiver \"b\"",
+        ),
+        (
+            &*format!("route: {{receiver: a, colour: red}}\n{receivers}"),
+            "route.colour is not known",
+        ),
+        (
+            &*format!("route: {{receiver: a, group_wait: soon}}\n{receivers}"),
+            "route.group_wait: \"soon\" is no duration",
+        ),
+        (
+            &*format!("route: {{receiver: a, group_interval: 0s}}\n{receivers}"),
+            "route.group_interval must be longer",
+        ),
+        (
+            &*format!("route: {{receiver: a, match: {{x: y}}}}\n{receivers}"),
+            "the root route matches everything",
+        ),
+        (
+            &*format!("route: {{receiver: a, routes: [{{matchers: ['x']}}]}}\n{receivers}"),
+            "route.routes[0].matchers: \"x\" is no matcher",
+        ),
+        (
+            &*format!("route: {{receiver: a, routes: [{{mute_time_intervals: [x]}}]}}\n{receivers}"),
+            "there is no time interval \"x\"",
+        ),
+        (
+            "route: {receiver: a}\nreceivers: [{name: a}, {name: a}]",
+            "receivers[1]: the name \"a\" is taken",
+        ),
+        (
+            "route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'ftp://x/s3cret'}]}]",
+            "receivers[0].webhook_configs[0].url must begin with http:// or https://",
+        ),
+        (
+            "route: {receiver: a}\nreceivers: [{name: a, opsgenie_configs: [{}]}]",
+            "opsgenie_configs is not spoken here",
+        ),
+        (
+            "route: {receiver: a}\nreceivers: [{name: a}]\ninhibit_rules: [{equal: [x]}]",
+            "inhibit_rules[0]: source_matchers and target_matchers must both say something",
+        ),
+        (
+            "route: {receiver: a}\nreceivers: [{name: a}]\ntime_intervals: [{name: x, time_intervals: [{location: Nowhere/Land}]}]",
+            "time_intervals[0].time_intervals[0].location",
+        ),
+        ("- a\n- b", "must have keys and values"),
+        ("route: [", "did not find expected"),
+    ] {
+        let problem = read_text(text).unwrap_err();
+        assert!(problem.contains(expected), "{text}: {problem}");
+        assert!(!problem.contains("s3cret"), "{problem}");
+    }
+}

@@ -1,0 +1,154 @@
+//! Who is told about alerts, from the configuration.
+
+use anyhow::{Context, Result, bail};
+use api::notify::{Auth, Channel, Hook, Receiver, Routing, Secret, Settings, load_configuration_file};
+
+use crate::config::{Config, ReceiverConfig};
+
+/// What the configuration says about notifications.
+pub(crate) fn settings(config: &Config) -> Result<Settings> {
+    let mut settings = Settings {
+        external_url: external_url(config),
+        ..Settings::default()
+    };
+    if let Some(file) = &config.alertmanager_config {
+        let read = load_configuration_file(file).context("cannot use --alertmanager-config")?;
+        for warning in &read.warnings {
+            tracing::warn!(file = %file.display(), "{warning}");
+        }
+        settings.receivers = read.receivers;
+        settings.silent = read.silent;
+        settings.routing = read.routing;
+        settings.configuration = Some(read.shown);
+    } else {
+        settings.routing = Routing::default();
+        settings
+            .routing
+            .set_wait_ms(i64::from(config.notify.group_wait_seconds) * 1_000);
+    }
+    for named in &config.receiver {
+        settings.receivers.push(receiver(named)?);
+    }
+    for receiver in &mut settings.receivers {
+        let general = config.notify.fallback.as_ref().filter(|name| *name != receiver.id());
+        if receiver.fallback().is_none() && general.is_some() {
+            *receiver = receiver.clone().with_fallback(general.cloned());
+        }
+    }
+    check(&settings)?;
+    Ok(settings)
+}
+
+fn check(settings: &Settings) -> Result<()> {
+    let receivers = &settings.receivers;
+    for (at, receiver) in receivers.iter().enumerate() {
+        let id = receiver.id();
+        if receivers[..at].iter().any(|other| other.id() == id) || settings.silent.iter().any(|name| name == id) {
+            bail!("two receivers are named {id:?}; give each a name of its own");
+        }
+        if let Some(fallback) = receiver.fallback()
+            && (fallback == id || settings.receiver(fallback).is_none())
+        {
+            bail!("receiver {id:?}: its fallback {fallback:?} must be another receiver");
+        }
+    }
+    Ok(())
+}
+
+fn receiver(config: &ReceiverConfig) -> Result<Receiver> {
+    let name = &config.name;
+    let (kind, channel) = {
+        let mut named = channels(config)?;
+        match (named.pop(), named.is_empty()) {
+            (Some(only), true) => only,
+            (None, _) => {
+                bail!("receiver {name:?} says nowhere to send to: give webhook, slack, telegram or another kind")
+            }
+            (Some(_), false) => bail!("receiver {name:?} names more than one place: make it several receivers"),
+        }
+    };
+    // A key without its kind would silently do nothing.
+    for (key, value, kinds) in [
+        ("chat", &config.chat, ["telegram", ""]),
+        ("channel", &config.channel, ["slack", "mattermost"]),
+        ("secret", &config.secret, ["dingtalk", "feishu"]),
+    ] {
+        if value.is_some() && !kinds.contains(&kind) {
+            bail!("receiver {name:?}: {key} belongs to {}", kinds.join(" ").trim());
+        }
+    }
+    let receiver = Receiver::new(name, channel)?.with_fallback(config.fallback.clone());
+    Ok(match config.send_resolved {
+        Some(send_resolved) => receiver.with_resolved(send_resolved),
+        None => receiver,
+    })
+}
+
+/// Every place that a receiver names, with the key that names it.
+fn channels(config: &ReceiverConfig) -> Result<Vec<(&'static str, Channel)>> {
+    let name = &config.name;
+    let auth = || config.token.clone().map(|token| Auth::Bearer(Secret::new(token)));
+    // The address is not repeated: it may hold a key.
+    let hook = |key: &str, url: &str| {
+        Hook::at(url).map(|hook| hook.with_auth(auth())).with_context(|| {
+            format!("receiver {name:?}: {key} must be an address that begins with http:// or https://")
+        })
+    };
+    let secret = || config.secret.clone().map(Secret::new);
+    let channel = || config.channel.clone();
+    let mut found = Vec::new();
+    let mut add = |key: &'static str, url: Option<&String>, of: &dyn Fn(Hook) -> Channel| -> Result<()> {
+        if let Some(url) = url {
+            found.push((key, of(hook(key, url)?)));
+        }
+        Ok(())
+    };
+    add("webhook", config.webhook.as_ref(), &Channel::Webhook)?;
+    let upstream = config
+        .alertmanager
+        .as_ref()
+        .map(|url| format!("{}/api/v2/alerts", url.trim_end_matches('/')));
+    add("alertmanager", upstream.as_ref(), &Channel::Alertmanager)?;
+    add("slack", config.slack.as_ref(), &|hook| Channel::Slack {
+        hook,
+        channel: channel(),
+    })?;
+    add("mattermost", config.mattermost.as_ref(), &|hook| Channel::Mattermost {
+        hook,
+        channel: channel(),
+    })?;
+    add("discord", config.discord.as_ref(), &Channel::Discord)?;
+    add("teams", config.teams.as_ref(), &Channel::Teams)?;
+    add("google_chat", config.google_chat.as_ref(), &Channel::GoogleChat)?;
+    add("dingtalk", config.dingtalk.as_ref(), &|hook| Channel::DingTalk {
+        hook,
+        secret: secret(),
+    })?;
+    add("feishu", config.feishu.as_ref(), &|hook| Channel::Feishu {
+        hook,
+        secret: secret(),
+    })?;
+    add("wecom", config.wecom.as_ref(), &Channel::WeCom)?;
+    if let Some(token) = &config.telegram {
+        let chat = config.chat.as_deref();
+        let chat =
+            chat.with_context(|| format!("receiver {name:?}: telegram needs chat, the chat's number or name"))?;
+        let channel = Channel::telegram(token, chat);
+        found.push((
+            "telegram",
+            channel.with_context(|| format!("receiver {name:?}: telegram is no bot's token"))?,
+        ));
+    }
+    if let Some(routing_key) = &config.pagerduty {
+        found.push(("pagerduty", Channel::pagerduty(routing_key)));
+    }
+    Ok(found)
+}
+
+fn external_url(config: &Config) -> String {
+    let chosen = config.external_url.as_deref();
+    chosen.map_or_else(
+        || format!("http://{}", config.listen),
+        |url| url.trim_end_matches('/').to_owned(),
+    )
+}
