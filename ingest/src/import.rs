@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use store::exchange::{ExchangeError, Format, Sink, read};
 use store::{LabelsBuf, Metadata};
 
-use crate::body::Encoding;
+use crate::body::{Coding, Encoding};
 use crate::intake::{Intake, Outcome, Stop};
 use crate::problem::Problem;
 use crate::refusal::Reason;
@@ -50,8 +50,12 @@ async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Resul
             ));
         }
     };
-    let max = state.limits().decoded_bytes_max;
-    state.take(Protocol::Import, headers, encoding, max, body, decode).await
+    let coding = Coding {
+        encoding,
+        framed: false,
+        bytes_max: state.limits().decoded_bytes_max,
+    };
+    state.take(Protocol::Import, headers, coding, body, decode).await
 }
 
 /// `{"accepted":n,"refused":m,"detail":"why"}`; a problem where nothing was taken.

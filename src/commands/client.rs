@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// The JSON answer to a POST of a form.
-    pub(crate) fn form(&self, path: &str, form: &[(&str, &str)]) -> Result<serde_json::Value> {
+    pub(crate) fn form<V: AsRef<str>>(&self, path: &str, form: &[(&str, V)]) -> Result<serde_json::Value> {
         json(path, self.send_form(path, form)?)
     }
 
@@ -99,11 +99,11 @@ impl Client {
         }
     }
 
-    fn send_form(&self, path: &str, form: &[(&str, &str)]) -> Result<ureq::http::Response<ureq::Body>> {
+    fn send_form<V: AsRef<str>>(&self, path: &str, form: &[(&str, V)]) -> Result<ureq::http::Response<ureq::Body>> {
         self.agent
             .post(self.url(path))
             .header("X-Scope-OrgID", &self.tenant)
-            .send_form(form.iter().copied())
+            .send_form(form.iter().map(|(name, value)| (*name, value.as_ref())))
             .with_context(|| self.unreachable(path))
     }
 
@@ -156,17 +156,6 @@ impl Client {
             return Ok(Sent::Later(Duration::from_secs(u64::min(seconds, 30)), why));
         }
         json(path, answer).map(Sent::Taken)
-    }
-
-    /// Posts parameters as a form.
-    pub(crate) fn form(&self, path: &str, form: &[(&str, String)]) -> Result<serde_json::Value> {
-        let answer = self
-            .agent
-            .post(self.url(path))
-            .header("X-Scope-OrgID", &self.tenant)
-            .send_form(form.iter().map(|(name, value)| (*name, value.as_str())))
-            .with_context(|| self.unreachable(path))?;
-        json(path, answer)
     }
 
     /// A body of any length, as it comes.

@@ -1,6 +1,6 @@
 //! `foreshock query`: PromQL or SQL, asked of a running server.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use anyhow::{Context, Result};
 use serde_json::Value;

@@ -15,7 +15,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -178,12 +178,14 @@ impl Shared {
         }
         found.sort_unstable();
         found.dedup();
+        let meant: HashSet<SeriesId> = found.iter().map(|(id, _)| *id).collect();
         found.retain(|(_, key)| {
             view.parts
                 .iter()
                 .any(|part| range.overlaps(part.meta().t_min, part.meta().t_max) && part.row_of(*key).is_some())
         });
         if found.is_empty() {
+            self.exemplars.forget(&meant, range);
             return Ok(0);
         }
         let made_ms = self.options.clock.now_ms();
@@ -209,6 +211,7 @@ impl Shared {
             Ok(())
         })?;
         self.show_deletions();
+        self.exemplars.forget(&meant, range);
         self.forget(found.iter().map(|(id, _)| *id), range);
         drop(flushing);
         Ok(found.len() as u64)

@@ -1,6 +1,6 @@
 //! Exemplars: single observations behind a series, each with the trace that it belongs to. The latest are kept, in memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use parking_lot::Mutex;
 
@@ -75,6 +75,30 @@ impl Exemplars {
             }
         }
         taken
+    }
+
+    /// Forgets those of `ids` within `range`.
+    pub(crate) fn forget(&self, ids: &HashSet<SeriesId>, range: TimeRange) {
+        let mut kept = self.kept.lock();
+        let Kept { by_series, order } = &mut *kept;
+        let mut places: HashMap<SeriesId, usize> = HashMap::new();
+        order.retain(|id| {
+            if !ids.contains(id) {
+                return true;
+            }
+            let place = places.entry(*id).or_default();
+            let exemplar = by_series.get(id).and_then(|queue| queue.get(*place));
+            *place += 1;
+            exemplar.is_some_and(|exemplar| !range.contains(exemplar.at_ms))
+        });
+        for id in ids {
+            if let Some(queue) = by_series.get_mut(id) {
+                queue.retain(|exemplar| !range.contains(exemplar.at_ms));
+                if queue.is_empty() {
+                    by_series.remove(id);
+                }
+            }
+        }
     }
 
     /// Those of `ids` within `range`, series by series in the order of `ids`; series without any are left out.

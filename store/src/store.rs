@@ -59,7 +59,7 @@ pub(crate) struct Shared {
     /// Living snapshots by number.
     pub(crate) living: Mutex<BTreeMap<u64, u32>>,
     pub(crate) metadata: Mutex<MetadataBook>,
-    exemplars: Exemplars,
+    pub(crate) exemplars: Exemplars,
     pub(crate) pool: Mutex<Vec<Buffers>>,
     pub(crate) counters: Counters,
     /// When retention's rules were applied last, by the clock.

@@ -66,7 +66,7 @@ def main(binary):
             assert same(found[key], values), f"pyarrow finds other samples of {key}"
 
         # DuckDB: counts, and every sample of one series.
-        rows = duckdb.sql(f"SELECT count(*), count(value), count(DISTINCT (metric, labels)) FROM '{parquet}'").fetchone()
+        rows = duckdb.sql(f"SELECT count(*), count(value), count(DISTINCT (metric, labels)) FROM '{parquet}'").fetchall()[0]
         values = sum(value is not None for series in expected.values() for value in series.values())
         assert rows == (samples, values, len(expected)), f"DuckDB counts {rows}, not {(samples, values, len(expected))}"
         (metric, labels), values = next(iter(expected.items()))

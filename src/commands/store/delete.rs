@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         }
         client.form("/api/v1/admin/tsdb/delete_series", &form)?;
         if arguments.clean {
-            client.form("/api/v1/admin/tsdb/clean_tombstones", &[])?;
+            client.form("/api/v1/admin/tsdb/clean_tombstones", &[] as &[(&str, &str)])?;
         }
         println!("deleted");
         return Ok(());

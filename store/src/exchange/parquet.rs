@@ -280,6 +280,7 @@ struct Columns<'a> {
     labels: LabelArrays<'a>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum LabelArrays<'a> {
     Map {
         map: MapArray,

@@ -176,7 +176,7 @@ fn sample(rest: &str, dialect: Dialect) -> Result<(i64, f64), String> {
         Dialect::OpenMetrics => {
             let millis = (at.parse::<f64>().map_err(|_| wrong())? * 1000.0).round();
             // Beyond this a millisecond is no longer exact, and no clock shows such a time.
-            if !(millis.abs() < 9.0e15) {
+            if millis.is_nan() || millis.abs() >= 9.0e15 {
                 return Err(wrong());
             }
             millis as i64

@@ -61,3 +61,22 @@ fn repeated_and_older_ones_are_left_out() {
     );
     assert_eq!(exemplars.add(vec![(SeriesId(1), exemplar(9, "b"))]), 0);
 }
+
+#[test]
+fn what_is_forgotten_is_gone_and_the_order_of_the_others_stays() {
+    let exemplars = Exemplars::new(4);
+    let add = |id, at, trace| exemplars.add(vec![(SeriesId(id), exemplar(at, trace))]);
+    for (id, at, trace) in [(1, 10, "a"), (2, 11, "b"), (1, 12, "c"), (1, 14, "d")] {
+        add(id, at, trace);
+    }
+    let ids: Vec<_> = (0..10).map(SeriesId).collect();
+    exemplars.forget(&HashSet::from([SeriesId(1), SeriesId(3)]), TimeRange::millis(11, 12));
+    assert_eq!(show(&exemplars.of(&ids, TimeRange::ALL)), "1@10:a 1@14:d 2@11:b");
+    // There is room for one more; with the next one the first that came goes.
+    add(3, 20, "e");
+    assert_eq!(show(&exemplars.of(&ids, TimeRange::ALL)), "1@10:a 1@14:d 2@11:b 3@20:e");
+    add(3, 21, "f");
+    assert_eq!(show(&exemplars.of(&ids, TimeRange::ALL)), "1@14:d 2@11:b 3@20:e 3@21:f");
+    exemplars.forget(&HashSet::from([SeriesId(1), SeriesId(2), SeriesId(3)]), TimeRange::ALL);
+    assert_eq!(show(&exemplars.of(&ids, TimeRange::ALL)), "");
+}
