@@ -12,7 +12,8 @@ import numpy as np
 
 import foreshock_parts
 
-FIXTURE = Path(__file__).parent.parent / "fixtures/parts/v1"
+FIXTURES = Path(__file__).parent.parent / "fixtures/parts"
+FIXTURE = FIXTURES / "v1"
 
 
 def main():
@@ -38,7 +39,35 @@ def main():
     one = foreshock_parts.read_part(part, metric="up", host="a")
     assert one.num_rows == 480 and set(one["metric"].to_pylist()) == {"up"}
     print(f"{len(series)} series, {samples} samples: same to the bit")
+    check_histograms(FIXTURES / "v2")
     return 0
+
+
+def check_histograms(fixture):
+    """Version 2: numbers as before, native histograms beside them."""
+    part = fixture / "parts/0000000001.parquet"
+    series = foreshock_parts.read_series(part).to_pylist()
+    rows = foreshock_parts.read_part(part)
+    number, bits = rows["series"].to_numpy(), rows["value"].to_numpy().view(np.uint64)
+    histograms = foreshock_parts.read_histograms(part)
+
+    count = 0
+    for expected, found in zip(map(json.loads, fixture.joinpath("samples.jsonl").read_text().splitlines()), series, strict=True):
+        assert [f"{b:016x}" for b in bits[number == found["series"]]] == expected["values"]
+        own = [shown(at, h) for of, at, h in histograms if of == found["series"]]
+        assert own == expected["histograms"], f"histograms of {found['metric']}"
+        count += len(own)
+    print(f"{count} native histograms: same to the bit")
+
+
+def shown(at, histogram):
+    def hexadecimal(number):
+        return f"{np.float64(number).view(np.uint64):016x}"
+
+    floats = {name: hexadecimal(histogram[name]) for name in ("zero_threshold", "zero_count", "count", "sum")}
+    sides = {side: [[i, hexadecimal(n)] for i, n in sorted(histogram[side].items())] for side in ("positive", "negative")}
+    bounds = [hexadecimal(bound) for bound in histogram["bounds"]]
+    return {"timestamp": at, "hint": histogram["hint"], "schema": histogram["schema"], **floats, **sides, "bounds": bounds}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pcodec import wrapped
 
-FORMAT_VERSION = b"1"
+FORMAT_VERSIONS = (b"1", b"2")
+STALE_BITS = 0x7FF0000000000002
+CUSTOM = -53
 BLOCK = 64
 
 
@@ -32,7 +34,8 @@ def read_series(path):
 
 
 def read_part(path, metric=None, host=None):
-    """Long rows of a part: series, metric, host, timestamp, value; of one metric and one host where they are given."""
+    """Long rows of a part: series, metric, host, timestamp, value; of one metric and one host where they are given.
+    Native histograms are read by read_histograms."""
     series = read_series(path)
     for column, asked in (("metric", metric), ("host", host)):
         if asked is not None:
@@ -40,6 +43,7 @@ def read_part(path, metric=None, host=None):
     wanted = series["series"].combine_chunks()
     chunks = _open(path).read()
     chunks = chunks.filter(pc.is_in(chunks["series"], value_set=wanted))
+    chunks = chunks.filter(pc.invert(_are_histograms(chunks["codec"])))
     numbers, timestamps, values = [], [], []
     for row in chunks.to_pylist():
         numbers.append(np.full(row["n"], row["series"], np.uint32))
@@ -57,6 +61,39 @@ def read_part(path, metric=None, host=None):
             "value": pa.array(_joined(values, np.float64), pa.float64()),
         }
     )
+
+
+def read_histograms(path, metric=None):
+    """Native histograms of a part, of one metric where it is given: a list of (series, timestamp in ms, histogram), a histogram as a
+    dict of hint, schema, zero_threshold, zero_count, count, sum, positive and negative (index to count), bounds."""
+    series = read_series(path)
+    if metric is not None:
+        series = series.filter(pc.equal(series["metric"], metric))
+    chunks = _open(path).read()
+    chunks = chunks.filter(pc.is_in(chunks["series"], value_set=series["series"].combine_chunks()))
+    chunks = chunks.filter(_are_histograms(chunks["codec"]))
+    found = []
+    for row in chunks.to_pylist():
+        timestamps = decode_timestamps(row["ts"], row["n"])
+        histograms = decode_histograms(row["codec"], row["values"], row["n"])
+        found += [(row["series"], int(t), h) for t, h in zip(timestamps, histograms, strict=True)]
+    return found
+
+
+def decode_histograms(codec, blob, n):
+    """Native histograms of a chunk."""
+    found, at = [], 0
+    if codec == 64:
+        while len(found) < n:
+            at = _segment(blob, at, found)
+    elif codec == 65:
+        frame = None
+        for _ in range(n):
+            histogram, frame, at = _row(blob, at, frame)
+            found.append(histogram)
+    else:
+        raise ValueError(f"unknown codec {codec} of histograms")
+    return found
 
 
 def decode_timestamps(blob, n):
@@ -110,11 +147,110 @@ def decode_values(codec, blob, n):
     return values
 
 
+def _are_histograms(codecs):
+    return pc.and_(pc.greater_equal(codecs, 64), pc.less(codecs, 80))
+
+
+def _frame(blob, at):
+    """Schema, zero threshold and bounds."""
+    schema, at = int.from_bytes(blob[at : at + 1], "little", signed=True), at + 1
+    if schema != CUSTOM:
+        return (schema, _float(blob, at), []), at + 8
+    (count,), at = _varints(blob, at, 1)
+    return (schema, 0.0, [_float(blob, at + 8 * i) for i in range(count)]), at + 8 * count
+
+
+def _histogram(frame, hint, total, zero_count, positive, negative, count):
+    if np.float64(total).view(np.uint64) == STALE_BITS:
+        frame, zero_count, positive, negative, count = (0, 0.0, []), 0.0, {}, {}, 0.0
+    elif count is None:
+        count = zero_count
+        for bucket in (*positive.values(), *negative.values()):
+            count = count + bucket
+    schema, zero_threshold, bounds = frame
+    names = ("hint", "schema", "zero_threshold", "zero_count", "count", "sum", "positive", "negative", "bounds")
+    return dict(zip(names, (hint, schema, zero_threshold, zero_count, count, total, positive, negative, bounds)))
+
+
+def _segment(blob, at, found):
+    (count,), at = _varints(blob, at, 1)
+    frame, at = _frame(blob, at)
+    sides = []
+    for _ in range(2):
+        (size,), at = _varints(blob, at, 1)
+        indexes = []
+        for i in range(size):
+            (number,), at = _varints(blob, at, 1)
+            indexes.append(_signed(number) if i == 0 else indexes[-1] + number + 1)
+        sides.append(indexes)
+
+    def column():
+        nonlocal at
+        codec = blob[at]
+        (length,), at = _varints(blob, at + 1, 1)
+        values, at = decode_values(codec, blob[at : at + length], count), at + length
+        return values
+
+    hints, sums, zero_counts = column(), column(), column()
+    told, at = blob[at], at + 1
+    counts = column()
+    positive, negative = ({index: column() for index in indexes} for indexes in sides)
+    for i in range(count):
+        buckets = [{index: values[i] for index, values in side.items() if values[i] != 0} for side in (positive, negative)]
+        histogram = _histogram(frame, int(hints[i]), sums[i], zero_counts[i], *buckets, None if told else counts[i])
+        if told and np.float64(sums[i]).view(np.uint64) != STALE_BITS:
+            # What the column says is added to the sum of the buckets, not the other way round.
+            histogram["count"] = counts[i] + histogram["count"]
+        found.append(histogram)
+    return at
+
+
+def _row(blob, at, frame):
+    flags, at = blob[at], at + 1
+    if flags & 4:
+        stale = np.uint64(STALE_BITS).view(np.float64)
+        return _histogram((0, 0.0, []), flags & 3, stale, 0.0, {}, {}, 0.0), frame, at
+    if not flags & 8:
+        frame, at = _frame(blob, at)
+    total, at = _float(blob, at), at + 8
+    before = 0
+
+    def number():
+        nonlocal at, before
+        if not flags & 16:
+            value, at = _float(blob, at), at + 8
+            return value
+        (difference,), at = _varints(blob, at, 1)
+        before += _signed(difference)
+        return float(before)
+
+    def buckets():
+        nonlocal at
+        (size,), at = _varints(blob, at, 1)
+        found, index = {}, None
+        for _ in range(size):
+            (step,), at = _varints(blob, at, 1)
+            index = _signed(step) if index is None else index + step + 1
+            found[index] = number()
+        return found
+
+    custom = frame[0] == CUSTOM
+    zero_count = 0.0 if custom else number()
+    count = number() if flags & 32 else None
+    positive = buckets()
+    negative = {} if custom else buckets()
+    return _histogram(frame, flags & 3, total, zero_count, positive, negative, count), frame, at
+
+
+def _float(blob, at):
+    return np.frombuffer(blob, "<f8", 1, at)[0]
+
+
 def _open(path):
     file = pq.ParquetFile(path)
     version = (file.metadata.metadata or {}).get(b"foreshock.format_version")
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {version}, this reader knows {FORMAT_VERSION}")
+    if version not in FORMAT_VERSIONS:
+        raise ValueError(f"{path} has format version {version}, this reader knows {FORMAT_VERSIONS}")
     return file
 
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
-use store::{Batch, ErrorKind, Exemplar, Labels, LabelsBuf, METRIC_NAME, Metadata, SeriesId, Store, StoreError};
+use store::{
+    Batch, ErrorKind, Exemplar, Histogram, HistogramError, Labels, LabelsBuf, METRIC_NAME, Metadata, SeriesId, Store,
+    StoreError,
+};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::cache::{Key, Known, SeriesCache};
@@ -22,11 +25,20 @@ const EXEMPLAR_CHARS_MAX: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) accepted: u64,
+    /// Native histograms among them.
+    pub(crate) histograms: u64,
     /// Exemplars that are kept.
     pub(crate) exemplars: u64,
     /// Exemplars that are not: too long, too many, or older than what their series has.
     pub(crate) exemplars_skipped: u64,
     pub(crate) refusals: Refusals,
+}
+
+impl Outcome {
+    /// Numbers, native histograms and exemplars that are kept.
+    pub(crate) fn written(&self) -> [u64; 3] {
+        [self.accepted - self.histograms, self.histograms, self.exemplars]
+    }
 }
 
 /// Why a request ends early, with nothing of it kept.
@@ -197,6 +209,31 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
+    /// Adds a native histogram, unless it or its timestamp cannot be.
+    pub(crate) fn push_histogram(
+        &mut self,
+        id: SeriesId,
+        at_ms: i64,
+        histogram: Result<Histogram, HistogramError>,
+        describe: impl Fn() -> String,
+    ) -> Result<(), Stop> {
+        if !(0..=LATEST_MS).contains(&at_ms) {
+            self.refusals.add(Reason::BadTimestamp, 1, || format!("{at_ms} ms"));
+            return Ok(());
+        }
+        let max = self.limits.samples_per_request_max;
+        if self.batch.len() >= max {
+            return Err(Stop::Problem(Problem::too_large(format!(
+                "the request holds more than {max} samples"
+            ))));
+        }
+        if let Err(error) = histogram.and_then(|histogram| self.batch.push_histogram(id, at_ms, histogram)) {
+            self.refusals
+                .add(Reason::BadNativeHistogram, 1, || format!("{}: {error}", describe()));
+        }
+        Ok(())
+    }
+
     /// Whether [`Intake::describe`] was called with this key in a request that was stored.
     pub(crate) fn is_described(&self, key: Key) -> bool {
         self.cache.is_described(key)
@@ -228,10 +265,11 @@ impl<'a> Intake<'a> {
         for (_, metric, metadata) in &metadata {
             store.set_metadata(metric, metadata.clone());
         }
-        let mut accepted = 0;
+        let (mut accepted, mut histograms) = (0, 0);
         if !batch.is_empty() {
             let appended = store.append(batch)?;
             accepted = appended.accepted;
+            histograms = appended.accepted_histograms;
             refusals.add_stored(appended.refused);
         }
         deltas.keep();
@@ -243,6 +281,7 @@ impl<'a> Intake<'a> {
         }
         Ok(Outcome {
             accepted,
+            histograms,
             exemplars,
             exemplars_skipped: exemplars_seen - exemplars,
             refusals,

@@ -31,6 +31,7 @@
 mod body;
 mod cache;
 mod delta;
+mod histogram;
 mod import;
 mod intake;
 mod limits;

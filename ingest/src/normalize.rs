@@ -6,6 +6,7 @@
 //! - How names are translated, which attributes of the resource are copied to its series, and whether the scope is told, is
 //!   chosen by [`OtlpOptions`].
 //! - Delta points are summed up ([`crate::delta`]), so that what is stored is cumulative.
+//! - An exponential histogram becomes a native one, scaled down to schema 8 where it is finer.
 //! - An explicit histogram becomes `_bucket` with `le`, `_sum` and `_count`; a summary its quantiles, `_sum` and `_count`.
 //! - "No recorded value" becomes the staleness marker.
 
@@ -15,12 +16,13 @@ use store::{LabelsBuf, METRIC_NAME, Metadata, MetricKind, SeriesId, stale_nan};
 use wire::metric::Kind;
 use wire::otlp::Temporality;
 use wire::otlp::read::{
-    self, Attributes, Data, Exemplar, HistogramPoint, Metric, NumberPoint, Points, ResourceMetrics, ScopeMetrics,
-    SummaryPoint,
+    self, Attributes, Data, Exemplar, ExponentialHistogramPoint, HistogramPoint, Metric, NumberPoint, Points,
+    ResourceMetrics, ScopeMetrics, SummaryPoint,
 };
 use wire::prometheus::{Translation, unit_name};
 
 use crate::cache::Key;
+use crate::histogram;
 use crate::intake::{Intake, Stop};
 use crate::refusal::Reason;
 
@@ -285,11 +287,11 @@ impl<'o> Normalizer<'o> {
                 points, temporality, ..
             }
             | Data::Histogram { points, temporality }
+            | Data::ExponentialHistogram { points, temporality }
                 if *temporality == Temporality::Unspecified =>
             {
                 return refuse(Reason::Temporality, points, intake);
             }
-            Data::ExponentialHistogram { points, .. } => return refuse(Reason::Exponential, points, intake),
             Data::Gauge(points) | Data::Sum { points, .. } => {
                 for point in points.numbers() {
                     self.number(&open, &point?, intake)?;
@@ -298,6 +300,14 @@ impl<'o> Normalizer<'o> {
             Data::Histogram { points, .. } => {
                 for point in points.histograms() {
                     self.histogram(&open, &point?, intake)?;
+                }
+            }
+            Data::ExponentialHistogram { points, temporality } => {
+                if *temporality != Temporality::Cumulative {
+                    return refuse(Reason::DeltaExponential, points, intake);
+                }
+                for point in points.exponential_histograms() {
+                    self.exponential(&open, &point?, intake)?;
                 }
             }
             Data::Summary(points) => {
@@ -427,6 +437,24 @@ impl<'o> Normalizer<'o> {
         Ok(())
     }
 
+    fn exponential(
+        &mut self,
+        metric: &Open<'_>,
+        point: &ExponentialHistogramPoint<'_>,
+        intake: &mut Intake<'_>,
+    ) -> Result<(), Stop> {
+        let Some(at_ms) = self.time(metric, point.time_unix_nano, intake) else {
+            return Ok(());
+        };
+        let found = histogram::of_otlp(point)?;
+        let base = self.point_key(metric, &point.attributes, intake)?;
+        let (_, id) = self.series(metric, base, Role::Value, &point.attributes, intake)?;
+        if let Some(id) = id {
+            intake.push_histogram(id, at_ms, found, || metric.name.to_owned())?;
+        }
+        Ok(())
+    }
+
     fn summary(&mut self, metric: &Open<'_>, point: &SummaryPoint<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
         let Some(at_ms) = self.time(metric, point.time_unix_nano, intake) else {
             return Ok(());
@@ -491,14 +519,7 @@ impl<'o> Normalizer<'o> {
         value: f64,
         intake: &mut Intake<'_>,
     ) -> Result<Option<SeriesId>, Stop> {
-        let mut bytes = [0; 25];
-        bytes[..16].copy_from_slice(&base.to_le_bytes());
-        bytes[16..].copy_from_slice(&role.bytes());
-        let key = intake.hash(&bytes);
-        let id = match intake.known(key) {
-            Some(id) => Some(id),
-            None => self.resolve(metric, key, role, attributes, intake)?,
-        };
+        let (key, id) = self.series(metric, base, role, attributes, intake)?;
         let Some(id) = id else { return Ok(None) };
         if metric.delta && !store::is_stale(value) {
             let Some(total) = intake.accumulate(key, at_ms, value) else {
@@ -509,6 +530,27 @@ impl<'o> Normalizer<'o> {
             intake.push(id, at_ms, value)?;
         }
         Ok(Some(id))
+    }
+
+    /// The key and the series of a point; no series, counted, where it is refused.
+    #[inline]
+    fn series(
+        &mut self,
+        metric: &Open<'_>,
+        base: Key,
+        role: Role,
+        attributes: &Attributes<'_>,
+        intake: &mut Intake<'_>,
+    ) -> Result<(Key, Option<SeriesId>), Stop> {
+        let mut bytes = [0; 25];
+        bytes[..16].copy_from_slice(&base.to_le_bytes());
+        bytes[16..].copy_from_slice(&role.bytes());
+        let key = intake.hash(&bytes);
+        let id = match intake.known(key) {
+            Some(id) => Some(id),
+            None => self.resolve(metric, key, role, attributes, intake)?,
+        };
+        Ok((key, id))
     }
 
     fn resolve(

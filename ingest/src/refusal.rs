@@ -15,8 +15,8 @@ pub(crate) enum Reason {
     Temporality,
     LateDelta,
     DeltaLimit,
-    Exponential,
-    NativeHistogram,
+    DeltaExponential,
+    BadNativeHistogram,
     UnknownKind,
     SeriesLimit,
     TooFarAhead,
@@ -38,8 +38,8 @@ impl Reason {
             Self::Temporality => "temporality",
             Self::LateDelta => "late_delta",
             Self::DeltaLimit => "delta_limit",
-            Self::Exponential => "exponential_histogram",
-            Self::NativeHistogram => "native_histogram",
+            Self::DeltaExponential => "delta_exponential_histogram",
+            Self::BadNativeHistogram => "bad_native_histogram",
             Self::UnknownKind => "unknown_kind",
             Self::SeriesLimit => "series_limit",
             Self::TooFarAhead => RefuseReason::TooFarAhead.as_str(),
@@ -60,8 +60,8 @@ impl Reason {
             Self::Temporality => "the temporality is neither cumulative nor delta",
             Self::LateDelta => "the delta is no number, or not later than the one before it",
             Self::DeltaLimit => "as many delta series are summed up as may be",
-            Self::Exponential => "exponential histograms are not stored by this version",
-            Self::NativeHistogram => "native histograms are not stored by this version",
+            Self::DeltaExponential => "exponential histograms are taken with cumulative temporality alone",
+            Self::BadNativeHistogram => "the exponential or native histogram contradicts itself",
             Self::UnknownKind => "the metric has no data of a known kind",
             Self::SeriesLimit => "the tenant has as many series as it may",
             Self::TooFarAhead => "the timestamp is too far ahead of the server's clock",
@@ -84,8 +84,12 @@ impl Reason {
             Self::DeltaLimit => {
                 "set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative at the sender, or drop attributes"
             }
-            Self::Exponential => "let the sender aggregate into explicit buckets",
-            Self::NativeHistogram => "set send_native_histograms: false in remote_write, and scrape classic histograms",
+            Self::DeltaExponential => {
+                "set OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative at the sender, or let it aggregate into explicit buckets"
+            }
+            Self::BadNativeHistogram => {
+                "send a scale of -4 or more, buckets that ascend, and counts of them that add up to the count of all"
+            }
             Self::UnknownKind => "send a gauge, a sum, a histogram or a summary",
             Self::SeriesLimit => "drop labels with many values at the sender, or raise the tenant's limit of series",
             Self::TooFarAhead => "set the sender's clock (NTP); timestamps are milliseconds in remote write",

@@ -9,11 +9,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use store::{LabelsBuf, METRIC_NAME, Metadata, MetricKind, SeriesId};
+use wire::remote_write::histogram::Histogram as Encoded;
 use wire::remote_write::read::{self, Item, Series};
 use wire::remote_write::v2;
 
 use crate::body::{Coding, Encoding};
 use crate::cache::Key;
+use crate::histogram;
 use crate::intake::{Intake, Outcome, Stop, describe};
 use crate::problem::Problem;
 use crate::refusal::Reason;
@@ -42,10 +44,10 @@ pub(crate) async fn write(State(state): State<Arc<IngestState>>, headers: Header
         Err(problem) => (Version::One, Err(problem)),
     };
     let (mut answer, written) = match taken {
-        Ok(outcome) => (answer(&outcome), (outcome.accepted, outcome.exemplars)),
+        Ok(outcome) => (answer(&outcome), outcome.written()),
         Err(problem) => {
             tracing::debug!(reason = problem.reason, detail = problem.detail, "remote write refused");
-            (problem.response(false), (0, 0))
+            (problem.response(false), [0; 3])
         }
     };
     if version == Version::Two {
@@ -66,10 +68,10 @@ impl Version {
 
 /// 2.0 wants to be told what was written, of a request that failed as well: without these headers a sender takes the server for
 /// one that does not know 2.0.
-fn say_written(headers: &mut HeaderMap, (samples, exemplars): (u64, u64)) {
+fn say_written(headers: &mut HeaderMap, [samples, histograms, exemplars]: [u64; 3]) {
     for (name, count) in [
         ("x-prometheus-remote-write-samples-written", samples),
-        ("x-prometheus-remote-write-histograms-written", 0),
+        ("x-prometheus-remote-write-histograms-written", histograms),
         ("x-prometheus-remote-write-exemplars-written", exemplars),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from(count));
@@ -217,18 +219,15 @@ fn append(
             labels.push(name, value);
         }
     }
-    let histograms = u64::from(series.histograms);
-    intake
-        .refusals
-        .add(Reason::NativeHistogram, histograms, || describe(labels));
     let mut samples = series.samples().peekable();
-    if samples.peek().is_none() && series.exemplars == 0 {
+    if samples.peek().is_none() && series.exemplars == 0 && series.histograms == 0 {
         return Ok(None);
     }
     let id = match known {
         Some(id) => Some(id),
         None => {
-            let n = series.samples().try_fold(0, |n, sample| sample.map(|_| n + 1))?;
+            let samples = series.samples().try_fold(0, |n, sample| sample.map(|_| n + 1))?;
+            let n = samples + u64::from(series.histograms);
             let count = series.raw_labels().count();
             resolve(intake, key, labels, count, n)?
         }
@@ -239,7 +238,27 @@ fn append(
             intake.push(id, at_ms, value)?;
         }
     }
+    if series.histograms > 0 {
+        push_histograms(series.native_histograms(), id, intake, labels)?;
+    }
     Ok(id)
+}
+
+/// Adds native histograms; they are read, and wrong ones counted, also where the series is refused.
+fn push_histograms<'a>(
+    histograms: impl Iterator<Item = Result<Encoded<'a>, wire::DecodeError>>,
+    id: Option<SeriesId>,
+    intake: &mut Intake<'_>,
+    labels: &LabelsBuf,
+) -> Result<(), Stop> {
+    for encoded in histograms {
+        let encoded = encoded?;
+        let found = histogram::of_remote_write(&encoded)?;
+        if let Some(id) = id {
+            intake.push_histogram(id, encoded.at_ms, found, || describe(labels))?;
+        }
+    }
+    Ok(())
 }
 
 /// The series with these labels, of which the sender gave `count`; refusals are counted for `samples`.
@@ -299,17 +318,13 @@ fn append_2(
             labels.push(name, value);
         }
     }
-    let histograms = u64::from(series.histograms);
-    intake
-        .refusals
-        .add(Reason::NativeHistogram, histograms, || describe(labels));
     let mut samples = series.samples().peekable();
-    if samples.peek().is_some() || series.exemplars > 0 {
+    if samples.peek().is_some() || series.exemplars > 0 || series.histograms > 0 {
         let id = match known {
             Some(id) => Some(id),
             None => {
-                let n = series.samples().try_fold(0, |n, sample| sample.map(|_| n + 1))?;
-                resolve(intake, key, labels, count, n)?
+                let samples = series.samples().try_fold(0, |n, sample| sample.map(|_| n + 1))?;
+                resolve(intake, key, labels, count, samples + u64::from(series.histograms))?
             }
         };
         for sample in samples {
@@ -317,6 +332,9 @@ fn append_2(
             if let Some(id) = id {
                 intake.push(id, sample.at_ms, sample.value)?;
             }
+        }
+        if series.histograms > 0 {
+            push_histograms(series.native_histograms(), id, intake, labels)?;
         }
         if let Some(id) = id {
             for exemplar in series.exemplars() {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use store::{Clock, Samples, Store, StoreOptions, Tenants, TimeRange};
+use store::{Clock, Histograms, Matcher, Samples, Store, StoreOptions, Tenants, TimeRange};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -180,6 +180,21 @@ impl Server {
         } else {
             self.stored_of("default")
         }
+    }
+
+    /// The native histograms of a metric of the default tenant.
+    fn histograms(&self, metric: &str) -> Histograms {
+        let snapshot = self.store("default").snapshot();
+        let mut histograms = Histograms::default();
+        for id in snapshot
+            .select(&[Matcher::eq("__name__", metric)], TimeRange::ALL)
+            .expect("selects")
+        {
+            snapshot
+                .read_histograms(id, TimeRange::ALL, &mut histograms)
+                .expect("reads");
+        }
+        histograms
     }
 
     fn stored_of(&self, tenant: &str) -> String {

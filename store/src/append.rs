@@ -12,7 +12,8 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::error::StoreError;
-use crate::head::{Epochs, Memtable};
+use crate::head::{Epochs, HistogramSample, Memtable};
+use crate::histogram::Histograms;
 use crate::part::Part;
 use crate::series::{LabelsBuf, Samples, SeriesId, TimeRange};
 use crate::series_table::Entry;
@@ -20,6 +21,7 @@ use crate::store::Shared;
 use crate::telemetry::Telemetry;
 use crate::wal::record::Columns;
 
+mod histograms;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,7 @@ pub(crate) struct Buffers {
     ids: Vec<SeriesId>,
     timestamps: Vec<i64>,
     values: Vec<f64>,
+    histograms: Vec<HistogramSample>,
     // Whether samples are taken however old they are.
     any_age: bool,
 }
@@ -60,16 +63,16 @@ impl Batch {
         self.samples.any_age = true;
     }
 
-    /// How many samples were pushed.
+    /// How many samples were pushed, histograms among them.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.samples.ids.len()
+        self.samples.len()
     }
 
     /// Whether no sample was pushed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.samples.ids.is_empty()
+        self.samples.len() == 0
     }
 }
 
@@ -86,6 +89,16 @@ impl Buffers {
         &self.ids
     }
 
+    /// Numbers and histograms.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len() + self.histograms.len()
+    }
+
+    /// Series of histograms.
+    pub(crate) fn histogram_ids(&self) -> impl Iterator<Item = SeriesId> {
+        self.histograms.iter().map(|sample| sample.id)
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, id: SeriesId, at_ms: i64, value: f64) {
         self.ids.push(id);
@@ -96,6 +109,7 @@ impl Buffers {
     /// Moves all samples into `memtable`, which no snapshot has seen yet.
     pub(crate) fn append_to(&mut self, memtable: &Memtable) {
         memtable.append(&self.ids, &self.timestamps, &self.values, &Epochs::default());
+        memtable.append_histograms(&self.histograms, &Epochs::default());
         self.clear();
     }
 
@@ -104,14 +118,17 @@ impl Buffers {
         self.ids.clear();
         self.timestamps.clear();
         self.values.clear();
+        self.histograms.clear();
     }
 }
 
 /// What became of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// Samples that are durable and visible now.
+    /// Samples that are durable and visible now, histograms among them.
     pub accepted: u64,
+    /// Histograms among them.
+    pub accepted_histograms: u64,
     /// Samples that were not taken, by reason.
     pub refused: Vec<Refused>,
 }
@@ -231,11 +248,18 @@ impl Shared {
         let mut group: Vec<(Waiting, Appended)> = group
             .into_iter()
             .map(|mut waiting| {
-                let refused = self.judge(&mut waiting.samples, now);
+                let mut refused = self.judge(&mut waiting.samples, now);
+                self.judge_histograms(&mut waiting.samples.histograms, now, &mut refused);
                 let columns = waiting.samples.columns();
                 wal.samples(columns, |id| self.table.canonical(id));
-                let accepted = columns.ids.len() as u64;
-                (waiting, Appended { accepted, refused })
+                let histograms = &waiting.samples.histograms;
+                wal.histograms(histograms, |id| self.table.canonical(id));
+                let appended = Appended {
+                    accepted: (columns.ids.len() + histograms.len()) as u64,
+                    accepted_histograms: histograms.len() as u64,
+                    refused,
+                };
+                (waiting, appended)
             })
             .collect();
         let described = self.metadata.lock().take_unlogged();
@@ -264,6 +288,7 @@ impl Shared {
         lead.hand_on();
         for (waiting, _) in &group {
             self.apply(waiting.samples.columns());
+            self.apply_histograms(&waiting.samples.histograms);
         }
         drop(applying);
         for (waiting, appended) in group.drain(..) {
@@ -353,6 +378,12 @@ impl Shared {
                 tracing::warn!(series = id.0, error, "cannot tell how old a series is");
             }
             newest = newest.max(samples.timestamps.last().copied());
+            let mut histograms = Histograms::default();
+            if let Err(error) = part.read_histograms(row, TimeRange::ALL, &mut histograms) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(series = id.0, error, "cannot tell how old a series is");
+            }
+            newest = newest.max(histograms.timestamps.last().copied());
         }
         newest
     }

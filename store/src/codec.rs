@@ -4,8 +4,9 @@
 //! error where bytes cannot be what an encoder wrote. Encoders check their own work: what does not decode to the same bits is
 //! stored raw.
 
-mod bits;
+pub(crate) mod bits;
 mod decimal;
+pub(crate) mod histograms;
 mod numbers;
 pub(crate) mod timestamps;
 pub(crate) mod values;

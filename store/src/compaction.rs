@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::deletion::Deleted;
+use crate::histogram::Histograms;
 use crate::manifest::Manifest;
 use crate::part::{Level, Part, PartError, PartId, PartMeta, PartWriter, series_order};
 use crate::{Labels, Samples, SeriesKey, TimeRange};
@@ -107,6 +108,7 @@ pub(crate) fn merge(
     let (mut merged, mut one) = (Samples::default(), Samples::default());
     while let Some((key, labels)) = next_series(heads.iter().filter_map(|(head, _)| head.as_ref())) {
         merged.clear();
+        let mut histograms = Histograms::default();
         for (part, (head, series)) in parts.iter().zip(&mut heads) {
             if let Some((row, _, _)) = head.take_if(|(_, head, _)| *head == key) {
                 one.clear();
@@ -116,16 +118,22 @@ pub(crate) fn merge(
                 gone += (all - one.len()) as u64;
                 expired += deleted.take_out_old(key, &mut one) as u64;
                 overlay(&mut merged, &one);
+                let mut newer = Histograms::default();
+                part.read_histograms(row, TimeRange::ALL, &mut newer)?;
+                let (taken, old) = deleted.take_out_histograms(key, part.meta().id, &mut newer);
+                gone += taken as u64;
+                expired += old as u64;
+                histograms.overlay(newer);
                 *head = series.next().transpose()?;
             }
         }
-        if !merged.is_empty() {
+        if !merged.is_empty() || !histograms.is_empty() {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(PartWriter::create_ranked(dir, id, rank, level, tenant)?),
             };
             let row = writer.series(key, &labels)?;
-            writer.samples(row, &merged.timestamps, &merged.values)?;
+            writer.mixed(row, &merged, &histograms)?;
         }
     }
     Ok(Merged {

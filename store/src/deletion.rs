@@ -22,6 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::compaction::Plan;
 use crate::error::StoreError;
+use crate::histogram::Histograms;
 use crate::manifest::Manifest;
 use crate::part::{Part, PartId};
 use crate::series::{Matcher, Samples, SeriesId, SeriesKey, TimeRange};
@@ -153,6 +154,26 @@ impl Deleted {
             samples.timestamps.drain(first..end);
             samples.values.drain(first..end);
         }
+    }
+
+    /// The same of histograms; answers how many were deleted, and how many retention's rules drop.
+    pub(crate) fn take_out_histograms(
+        &self,
+        key: SeriesKey,
+        part: PartId,
+        histograms: &mut Histograms,
+    ) -> (usize, usize) {
+        let all = histograms.len();
+        for span in self.by_key.get(&key).into_iter().flatten() {
+            if part.0 < span.before {
+                histograms.remove(span.t_min, span.t_max);
+            }
+        }
+        let left = histograms.len();
+        if let Some(horizon) = self.horizons.get(&key) {
+            histograms.remove(i64::MIN, horizon.saturating_sub(1));
+        }
+        (all - left, left - histograms.len())
     }
 
     /// Whether nothing is left of what `part`, of these bounds, may hold of a series.

@@ -7,6 +7,7 @@ use crate::compaction::{self, Plan};
 use crate::disk;
 use crate::error::StoreError;
 use crate::head::Memtable;
+use crate::histogram::Histograms;
 use crate::identity::host_of;
 use crate::manifest::{Manifest, remove_part_files};
 use crate::metadata;
@@ -104,7 +105,7 @@ impl Shared {
     /// Writes one part for each window that has samples; those that are whole are in `metas`, also after an error.
     fn write_parts(&self, memtable: &Memtable, metas: &mut Vec<PartMeta>) -> Result<(), StoreError> {
         let series = self.in_part_order(memtable);
-        let mut samples = Samples::default();
+        let (mut samples, mut histograms) = (Samples::default(), Histograms::default());
         for window in self.windows(memtable, &series, &mut samples)? {
             let start = window.saturating_mul(WINDOW_MS);
             let range = TimeRange::millis(start, start.saturating_add(WINDOW_MS - 1));
@@ -117,7 +118,12 @@ impl Shared {
                 memtable
                     .read(*id, range, EVERYTHING, 0, &mut samples)
                     .ok_or(StoreError::DamagedHead(*id))?;
-                if samples.is_empty() {
+                histograms.clear();
+                memtable
+                    .histograms()
+                    .read(*id, range, EVERYTHING, &mut histograms)
+                    .ok_or(StoreError::DamagedHead(*id))?;
+                if samples.is_empty() && histograms.is_empty() {
                     continue;
                 }
                 let writer = match &mut writer {
@@ -128,7 +134,7 @@ impl Shared {
                     }
                 };
                 let row = writer.series(labels.key(), labels)?;
-                writer.samples(row, &samples.timestamps, &samples.values)?;
+                writer.mixed(row, &samples, &histograms)?;
             }
             if let Some(writer) = writer {
                 let meta = writer.finish()?;
@@ -178,6 +184,12 @@ impl Shared {
                         .read(*id, range, EVERYTHING, 0, samples)
                         .ok_or(StoreError::DamagedHead(*id))?;
                     windows.extend(samples.timestamps.iter().map(|t| t.div_euclid(WINDOW_MS)));
+                    let mut histograms = Histograms::default();
+                    memtable
+                        .histograms()
+                        .read(*id, range, EVERYTHING, &mut histograms)
+                        .ok_or(StoreError::DamagedHead(*id))?;
+                    windows.extend(histograms.timestamps.iter().map(|t| t.div_euclid(WINDOW_MS)));
                 }
             }
         }

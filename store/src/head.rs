@@ -15,8 +15,12 @@ use crate::segmented::Segmented;
 use crate::series::{Samples, SeriesId, TimeRange};
 use crate::stream::{Stream, read_stream};
 
+mod histograms;
 #[cfg(test)]
 mod tests;
+
+use histograms::HistogramHead;
+pub(crate) use histograms::HistogramSample;
 
 /// Samples after which a stream is sealed: its state starts anew, and readers of a range skip whole streams.
 const SEAL_SAMPLES: u32 = 120;
@@ -38,6 +42,7 @@ pub(crate) struct Epochs {
 #[derive(Debug)]
 pub(crate) struct Memtable {
     blocks: Segmented<RwLock<Block>>,
+    histograms: HistogramHead,
     samples: AtomicU64,
     series: AtomicU64,
     bytes: AtomicU64,
@@ -90,6 +95,7 @@ impl Memtable {
     pub(crate) fn new(max_series: usize) -> Self {
         Self {
             blocks: Segmented::new(max_series.div_ceil(BLOCK), CHUNK),
+            histograms: HistogramHead::default(),
             samples: AtomicU64::new(0),
             series: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -137,6 +143,20 @@ impl Memtable {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.t_min.fetch_min(t_min, Ordering::Relaxed);
         self.t_max.fetch_max(t_max, Ordering::Relaxed);
+    }
+
+    /// Appends histograms. There is one writer at a time: the caller sees to it.
+    pub(crate) fn append_histograms(&self, samples: &[HistogramSample], epochs: &Epochs) {
+        self.histograms.append(samples, epochs.current);
+        for sample in samples {
+            self.t_min.fetch_min(sample.at_ms, Ordering::Relaxed);
+            self.t_max.fetch_max(sample.at_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The histograms, beside the samples that are plain numbers.
+    pub(crate) fn histograms(&self) -> &HistogramHead {
+        &self.histograms
     }
 
     /// Merges what snapshot number `epoch` sees of a series within `range` into what stands in `out` from `base` on, and wins
@@ -210,19 +230,25 @@ impl Memtable {
             let present = block.iter().enumerate().filter(|(_, series)| series.is_some());
             ids.extend(present.map(|(slot, _)| SeriesId((number * BLOCK + slot) as u32)));
         }
+        if self.histograms.samples() > 0 {
+            ids.extend(self.histograms.ids());
+            ids.sort_unstable();
+            ids.dedup();
+        }
         ids
     }
 
     /// Stretches of time that hold all samples of a series, which is no longer written; they may overlap.
     pub(crate) fn stretches(&self, id: SeriesId) -> Vec<(i64, i64)> {
+        let mut stretches = self.histograms.stretches(id);
         let Some(lock) = self.blocks.get(id.0 as usize / BLOCK) else {
-            return Vec::new();
+            return stretches;
         };
         let block = lock.read();
         let Some(Some(series)) = block.get(id.0 as usize % BLOCK) else {
-            return Vec::new();
+            return stretches;
         };
-        let mut stretches: Vec<_> = series.sealed.iter().map(|s| (s.t_min, s.t_max)).collect();
+        stretches.extend(series.sealed.iter().map(|s| (s.t_min, s.t_max)));
         if !series.open.is_empty() {
             stretches.push((series.open.first(), series.open.last()));
         }
@@ -232,17 +258,17 @@ impl Memtable {
 
     /// Samples that were appended, those that others overwrite included.
     pub(crate) fn samples(&self) -> u64 {
-        self.samples.load(Ordering::Relaxed)
+        self.samples.load(Ordering::Relaxed) + self.histograms.samples()
     }
 
     /// Series that have samples.
     pub(crate) fn series(&self) -> u64 {
-        self.series.load(Ordering::Relaxed)
+        self.series.load(Ordering::Relaxed) + self.histograms.series()
     }
 
     /// Bytes of memory, counted.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed) + self.histograms.bytes()
     }
 
     /// First and last timestamp.

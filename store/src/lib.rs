@@ -56,6 +56,7 @@ pub mod exchange;
 mod exemplar;
 mod flush;
 mod head;
+mod histogram;
 mod identity;
 mod index;
 mod lock;
@@ -84,6 +85,9 @@ pub use append::{Appended, Batch, RefuseReason, Refused};
 pub use backup::{Backup, restore};
 pub use error::{ErrorKind, StoreError};
 pub use exemplar::Exemplar;
+pub use histogram::{
+    BUCKETS_MAX, Bucket, CUSTOM_SCHEMA, Histogram, HistogramError, Histograms, ResetHint, SCHEMA_MAX, SCHEMA_MIN, Span,
+};
 pub use identity::{DEVICE_LABELS, HOST_LABELS, device_of, host_of};
 pub use metadata::{Metadata, MetricKind};
 pub use options::{Clock, StoreOptions};

@@ -11,12 +11,15 @@
 mod cut;
 mod directory;
 mod file;
+mod histograms;
 mod reader;
 mod table;
 mod writer;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod golden_histograms;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +36,10 @@ use crate::{ErrorKind, Labels, host_of};
 pub(crate) use reader::Part;
 pub(crate) use writer::PartWriter;
 
-/// Version of the format of both files.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// Version of the format of both files: 2 where the part holds histograms, else still 1, which older readers know.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The version without histograms.
+pub(crate) const FORMAT_VERSION_NUMBERS: u32 = 1;
 
 /// The number of a part within its store; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

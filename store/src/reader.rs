@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::head::merge;
+use crate::histogram::Histograms;
 use crate::series::{Labels, Matcher, Samples, SeriesId, SeriesKey, TimeRange};
 use crate::series_table::Entry;
 use crate::store::{Shared, View};
@@ -129,6 +130,53 @@ impl Snapshot {
         for memtable in view.frozen.iter().map(|frozen| &frozen.memtable).chain([&view.active]) {
             memtable
                 .read(id, range, *epoch, base, out)
+                .ok_or(StoreError::DamagedHead(id))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a series may have histograms beside, or instead of, numbers; then [`Snapshot::read_histograms`] reads them.
+    #[must_use]
+    pub fn has_histograms(&self, id: SeriesId) -> bool {
+        let Inner { shared, view, .. } = &*self.0;
+        let Some(labels) = shared.table.entry(id).map(Entry::labels) else {
+            return false;
+        };
+        let mut memtables = view.frozen.iter().map(|frozen| &frozen.memtable).chain([&view.active]);
+        if memtables.any(|memtable| memtable.histograms().contains(id)) {
+            return true;
+        }
+        let mut parts = view.parts.iter().filter(|part| part.may_have_histograms()).peekable();
+        if parts.peek().is_none() {
+            return false;
+        }
+        let key = labels.key();
+        parts.any(|part| part.row_of(key).is_some_and(|row| part.has_histograms(row)))
+    }
+
+    /// Merges the histograms of a series within `range` into `out`: ascending, one a timestamp, the one written last.
+    ///
+    /// # Errors
+    /// [`StoreError::Parts`] when a part cannot be read.
+    pub fn read_histograms(&self, id: SeriesId, range: TimeRange, out: &mut Histograms) -> Result<(), StoreError> {
+        let Inner {
+            shared, view, epoch, ..
+        } = &*self.0;
+        let Some(labels) = shared.table.entry(id).map(Entry::labels) else {
+            return Ok(());
+        };
+        let key = labels.key();
+        for part in view.parts.iter().filter(|part| part.may_have_histograms()) {
+            let Some(row) = part.row_of(key) else { continue };
+            let mut newer = Histograms::default();
+            part.read_histograms(row, range, &mut newer)?;
+            view.deleted.take_out_histograms(key, part.meta().id, &mut newer);
+            out.overlay(newer);
+        }
+        for memtable in view.frozen.iter().map(|frozen| &frozen.memtable).chain([&view.active]) {
+            memtable
+                .histograms()
+                .read(id, range, *epoch, out)
                 .ok_or(StoreError::DamagedHead(id))?;
         }
         Ok(())

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::deletion::Deleted;
 use crate::error::StoreError;
+use crate::histogram::Histograms;
 use crate::lock::DirLock;
 use crate::manifest::{Found, Manifest, sweep};
 use crate::part::{Part, PartError, PartMeta, PartWriter, quarantine};
@@ -114,7 +115,7 @@ fn save(dir: &Path, part: &Part, manifest: &mut Manifest, deleted: &Deleted) -> 
         .unwrap_or_default();
     let meta = part.meta();
     let mut writer = None;
-    let mut samples = Samples::default();
+    let (mut samples, mut histograms) = (Samples::default(), Histograms::default());
     let series = match part.series() {
         Ok(series) => series,
         Err(error) if error.is_damage() => return Ok(None),
@@ -125,6 +126,8 @@ fn save(dir: &Path, part: &Part, manifest: &mut Manifest, deleted: &Deleted) -> 
         let readable = series.and_then(|(row, key, labels)| {
             samples.clear();
             part.read(row, TimeRange::ALL, &mut samples)?;
+            histograms.clear();
+            part.read_histograms(row, TimeRange::ALL, &mut histograms)?;
             Ok((key, labels))
         });
         let (key, labels) = match readable {
@@ -132,11 +135,13 @@ fn save(dir: &Path, part: &Part, manifest: &mut Manifest, deleted: &Deleted) -> 
             Err(error) if error.is_damage() => continue,
             Err(error) => return Err(error.into()),
         };
-        if samples.timestamps.windows(2).any(|pair| pair[0] >= pair[1]) {
+        let ascends = |timestamps: &[i64]| timestamps.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascends(&samples.timestamps) || !ascends(&histograms.timestamps) {
             continue;
         }
         deleted.take_out(key, meta.id, 0, &mut samples);
-        if samples.is_empty() {
+        deleted.take_out_histograms(key, meta.id, &mut histograms);
+        if samples.is_empty() && histograms.is_empty() {
             continue;
         }
         let writer = match &mut writer {
@@ -147,7 +152,7 @@ fn save(dir: &Path, part: &Part, manifest: &mut Manifest, deleted: &Deleted) -> 
             }
         };
         match writer.series(key, &labels) {
-            Ok(row) => writer.samples(row, &samples.timestamps, &samples.values)?,
+            Ok(row) => writer.mixed(row, &samples, &histograms)?,
             // Damaged labels that look whole but stand in the wrong place.
             Err(PartError::Order { .. }) => {}
             Err(error) => return Err(error.into()),

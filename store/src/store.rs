@@ -15,6 +15,7 @@ use crate::disk;
 use crate::error::StoreError;
 use crate::exemplar::{Exemplar, Exemplars};
 use crate::head::{Epochs, Memtable};
+use crate::histogram::Histogram;
 use crate::lock::DirLock;
 use crate::manifest::{Manifest, sweep};
 use crate::metadata::{self, Metadata, MetadataBook};
@@ -313,13 +314,9 @@ impl Store {
         if !Arc::ptr_eq(&batch.shared, &self.shared) {
             return Err(StoreError::ForeignBatch);
         }
-        if let Some(&unknown) = batch
-            .samples
-            .ids()
-            .iter()
-            .max()
-            .filter(|id| id.0 >= self.shared.table.len())
-        {
+        let ids = batch.samples.ids().iter().copied();
+        let highest = ids.chain(batch.samples.histogram_ids()).max();
+        if let Some(unknown) = highest.filter(|id| id.0 >= self.shared.table.len()) {
             return Err(StoreError::UnknownSeries(unknown));
         }
         let bytes = self.shared.head_bytes();
@@ -554,8 +551,15 @@ impl wal::record::Sink for Replay<'_> {
         self.samples.push(id, at_ms, value);
     }
 
+    fn histogram(&mut self, id: SeriesId, at_ms: i64, value: Histogram) {
+        if let Some(entry) = self.table.entry(id) {
+            entry.widen(at_ms);
+        }
+        self.samples.push_histogram(id, at_ms, value);
+    }
+
     fn end_of_batch(&mut self) {
-        self.replayed += self.samples.ids().len() as u64;
+        self.replayed += self.samples.len() as u64;
         self.samples.append_to(self.memtable);
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn append(store: &Store, samples: &[(&str, i64, f64)]) {
         appended,
         Appended {
             accepted: samples.len() as u64,
-            refused: Vec::new()
+            ..Appended::default()
         }
     );
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
+use crate::histogram::Histogram;
 use crate::manifest::{Found, Manifest, part_files};
 use crate::metadata::Metadata;
 use crate::part::{Level, Part, PartError, PartMeta, chunks_path};
@@ -415,6 +416,10 @@ impl Sink for Count {
     }
 
     fn sample(&mut self, _id: SeriesId, _at_ms: i64, _value: f64) {
+        self.samples += 1;
+    }
+
+    fn histogram(&mut self, _id: SeriesId, _at_ms: i64, _value: Histogram) {
         self.samples += 1;
     }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{self, File};
 use crate::error::StoreError;
+use crate::head::HistogramSample;
 use crate::metadata::Metadata;
 use crate::series::SeriesId;
 use record::{Columns, Decoder, Encoder, FRAME_BYTES, RECORD_BYTES_MAX, Sink, unframe};
@@ -24,7 +25,9 @@ pub(crate) mod record;
 mod tests;
 
 const MAGIC: &[u8; 5] = b"FSWAL";
-const VERSION: u8 = 1;
+/// Version 2 has records of histograms; a version 1 has none and reads alike.
+const VERSION: u8 = 2;
+const VERSION_OLDEST: u8 = 1;
 const HEADER_BYTES: usize = 16;
 
 /// Writes segments.
@@ -64,6 +67,13 @@ impl Wal {
     /// Gathers samples to write.
     pub(crate) fn samples<'l>(&mut self, samples: Columns<'_>, labels_of: impl Fn(SeriesId) -> &'l [u8]) {
         self.encoder.samples(samples, labels_of, &mut self.buffer);
+    }
+
+    /// Gathers histograms to write.
+    pub(crate) fn histograms<'l>(&mut self, samples: &[HistogramSample], labels_of: impl Fn(SeriesId) -> &'l [u8]) {
+        if !samples.is_empty() {
+            self.encoder.histograms(samples, labels_of, &mut self.buffer);
+        }
     }
 
     /// Gathers what a metric is.
@@ -145,7 +155,7 @@ impl Wal {
         let path = segment_path(&self.dir, number);
         let create = || {
             let file = disk::create(&path)?;
-            file.write_all_at(&header(number), 0)?;
+            file.write_all_at(&header(number, VERSION), 0)?;
             Ok(file)
         };
         let file = create().map_err(|e| StoreError::io("create", &path, e))?;
@@ -190,10 +200,10 @@ fn segment_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}.wal"))
 }
 
-fn header(number: u64) -> [u8; HEADER_BYTES] {
+fn header(number: u64, version: u8) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..5].copy_from_slice(MAGIC);
-    header[5] = VERSION;
+    header[5] = version;
     header[8..].copy_from_slice(&number.to_le_bytes());
     header
 }
@@ -291,7 +301,8 @@ enum End {
 }
 
 fn read_segment(bytes: &[u8], number: u64, sink: &mut impl Sink) -> End {
-    if bytes.get(..HEADER_BYTES) != Some(&header(number)) {
+    let known = (VERSION_OLDEST..=VERSION).any(|version| bytes.starts_with(&header(number, version)));
+    if !known {
         let more = bytes.get(HEADER_BYTES..).is_some_and(|rest| unframe(rest).is_some());
         return End::Broken { at: 0, more };
     }

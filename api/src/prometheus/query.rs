@@ -244,6 +244,41 @@ fn size(value: &Value) -> usize {
     }
 }
 
+/// Appends `[time, histogram]` (Prometheus, `util/jsonutil`: `MarshalHistogram`): each bucket as which of its ends belong to it (0 the
+/// upper, 1 the lower, 2 none, 3 both), lower end, upper end, count.
+fn write_histogram(out: &mut Vec<u8>, at_ms: i64, histogram: &store::Histogram) {
+    let quoted = |out: &mut Vec<u8>, v: f64| {
+        out.push(b'"');
+        number::sample(out, v);
+        out.push(b'"');
+    };
+    out.push(b'[');
+    number::seconds(out, at_ms);
+    out.extend_from_slice(br#",{"count":"#);
+    quoted(out, histogram.count);
+    out.extend_from_slice(br#","sum":"#);
+    quoted(out, histogram.sum);
+    let mut spans = histogram.spans().peekable();
+    if spans.peek().is_some() {
+        out.extend_from_slice(br#","buckets":"#);
+        list(out, spans, |out, span| {
+            let closed = match span.closed {
+                (false, true) => b'0',
+                (true, false) => b'1',
+                (false, false) => b'2',
+                (true, true) => b'3',
+            };
+            out.extend_from_slice(&[b'[', closed]);
+            for number in [span.lower, span.upper, span.count] {
+                out.push(b',');
+                quoted(out, number);
+            }
+            out.push(b']');
+        });
+    }
+    out.extend_from_slice(b"}]");
+}
+
 /// Appends `{"resultType":...,"result":...}`.
 pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
     let quoted = |out: &mut Vec<u8>, v: f64| {
@@ -271,11 +306,20 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
             list(out, points, |out, point| {
                 out.extend_from_slice(br#"{"metric":"#);
                 labels(out, &point.labels);
-                out.extend_from_slice(br#","value":["#);
-                number::seconds(out, point.t);
-                out.push(b',');
-                quoted(out, point.v);
-                out.extend_from_slice(b"]}");
+                match &point.histogram {
+                    Some(histogram) => {
+                        out.extend_from_slice(br#","histogram":"#);
+                        write_histogram(out, point.t, histogram);
+                        out.push(b'}');
+                    }
+                    None => {
+                        out.extend_from_slice(br#","value":["#);
+                        number::seconds(out, point.t);
+                        out.push(b',');
+                        quoted(out, point.v);
+                        out.extend_from_slice(b"]}");
+                    }
+                }
             });
             out.push(b'}');
         }
@@ -284,17 +328,28 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
             list(out, lines, |out, line| {
                 out.extend_from_slice(br#"{"metric":"#);
                 labels(out, &line.labels);
-                out.extend_from_slice(br#","values":"#);
-                list(out, &line.points, |out, &(t, v)| {
-                    out.push(b'[');
-                    number::seconds(out, t);
-                    out.push(b',');
-                    quoted(out, v);
-                    out.push(b']');
-                });
+                if !line.points.is_empty() || line.histograms.is_empty() {
+                    out.extend_from_slice(br#","values":"#);
+                    list(out, &line.points, |out, &(t, v)| {
+                        out.push(b'[');
+                        number::seconds(out, t);
+                        out.push(b',');
+                        quoted(out, v);
+                        out.push(b']');
+                    });
+                }
+                if !line.histograms.is_empty() {
+                    out.extend_from_slice(br#","histograms":"#);
+                    list(out, &line.histograms, |out, (t, histogram)| {
+                        write_histogram(out, *t, histogram)
+                    });
+                }
                 out.push(b'}');
             });
             out.push(b'}');
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

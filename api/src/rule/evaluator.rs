@@ -1,7 +1,7 @@
 //! Evaluates groups when they are due, keeps what is pending and firing, and writes the results back as series.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use opentelemetry::KeyValue;
@@ -279,7 +279,7 @@ impl Evaluator {
         }
         ledger::write(store.state(), "", now_ms, &changes)?;
         self.orphans.clear();
-        write_series(store, now_ms, ended)
+        write_series(store, now_ms, ended, &HashMap::new())
     }
 }
 
@@ -393,7 +393,8 @@ impl GroupRun {
             let outcome = evaluated(&self.group, rule, run, engine, store, now_ms, &facts);
             if let (RuleKind::Record, Ok(outcome)) = (&rule.kind, &outcome) {
                 // The next rule may read what this one records.
-                write_series(store, now_ms - self.group.query_offset_ms, outcome.series.clone())?;
+                let at_ms = now_ms - self.group.query_offset_ms;
+                write_series(store, at_ms, outcome.series.clone(), &outcome.histograms)?;
             }
             outcomes.push(outcome);
         }
@@ -450,7 +451,7 @@ impl GroupRun {
         self.resumes = false;
         self.seconds = started.elapsed().as_secs_f64();
         measure_group(self.seconds);
-        write_series(store, now_ms - self.group.query_offset_ms, series)
+        write_series(store, now_ms - self.group.query_offset_ms, series, &HashMap::new())
     }
 
     /// The first evaluation of a process: time in which there was none counts neither for `for` nor for `keep_firing_for`.
@@ -538,6 +539,8 @@ struct Outcome {
     transitions: Vec<(TransitionKind, ActiveAlert)>,
     /// With staleness markers for those that ended.
     series: Vec<(Labels, f64)>,
+    /// Of those series that are native histograms.
+    histograms: HashMap<Labels, Arc<store::Histogram>>,
 }
 
 fn evaluated(
@@ -553,8 +556,19 @@ fn evaluated(
     let answer = engine
         .instant(&store.snapshot(), &rule.expr, at_ms, &QueryOptions::default())
         .map_err(|error| error.to_string())?;
+    let mut histograms = HashMap::new();
     let vector: Vec<(Labels, f64)> = match answer.value {
-        Value::Vector(points) => points.into_iter().map(|point| (point.labels, point.v)).collect(),
+        Value::Vector(points) => {
+            let taken = points.into_iter().map(|point| match point.histogram {
+                // As in Prometheus, an alert over a histogram has the value 0.
+                Some(histogram) => {
+                    histograms.insert(point.labels.clone(), histogram);
+                    (point.labels, 0.0)
+                }
+                None => (point.labels, point.v),
+            });
+            taken.collect()
+        }
         Value::Scalar { v, .. } => vec![(Labels::empty(), v)],
         Value::String { .. } | Value::Matrix(_) => {
             return Err("the expression yields neither a vector nor a scalar".to_owned());
@@ -568,7 +582,7 @@ fn evaluated(
         ));
     }
     match &rule.kind {
-        RuleKind::Record => recorded(rule, run, &vector),
+        RuleKind::Record => recorded(rule, run, &vector, &histograms),
         RuleKind::Alert { hold, annotations } => {
             let mut holding: BTreeMap<String, ActiveAlert> = BTreeMap::new();
             for (labels, value) in &vector {
@@ -581,6 +595,7 @@ fn evaluated(
                 alerts: BTreeMap::new(),
                 transitions: Vec::new(),
                 series: Vec::new(),
+                histograms: HashMap::new(),
             };
             let known: Vec<&String> = run
                 .alerts
@@ -616,14 +631,23 @@ fn evaluated(
     }
 }
 
-fn recorded(rule: &Rule, run: &RuleRun, vector: &[(Labels, f64)]) -> Result<Outcome, String> {
+fn recorded(
+    rule: &Rule,
+    run: &RuleRun,
+    vector: &[(Labels, f64)],
+    found: &HashMap<Labels, Arc<store::Histogram>>,
+) -> Result<Outcome, String> {
     let mut seen = HashSet::new();
+    let mut histograms = HashMap::new();
     let mut series = Vec::with_capacity(vector.len());
     for (labels, value) in vector {
         let added = rule.labels.iter().map(|(name, text)| (name.as_str(), text.source()));
         let named = Labels::from_pairs(labels.iter().chain(added).chain([(METRIC_NAME, rule.name.as_str())]));
         if !seen.insert(named.clone()) {
             return Err("two series have the same labels once the rule's are added".to_owned());
+        }
+        if let Some(histogram) = found.get(labels) {
+            histograms.insert(named.clone(), Arc::clone(histogram));
         }
         series.push((named, *value));
     }
@@ -632,6 +656,7 @@ fn recorded(rule: &Rule, run: &RuleRun, vector: &[(Labels, f64)]) -> Result<Outc
         alerts: BTreeMap::new(),
         transitions: Vec::new(),
         series,
+        histograms,
     })
 }
 
@@ -709,7 +734,12 @@ fn alert_series(alert: &ActiveAlert) -> impl Iterator<Item = (Labels, f64)> + us
     [(named, 1.0), (timed, since.floor())].into_iter()
 }
 
-fn write_series(store: &Store, at_ms: i64, series: Vec<(Labels, f64)>) -> Result<(), RuleError> {
+fn write_series(
+    store: &Store,
+    at_ms: i64,
+    series: Vec<(Labels, f64)>,
+    histograms: &HashMap<Labels, Arc<store::Histogram>>,
+) -> Result<(), RuleError> {
     if series.is_empty() {
         return Ok(());
     }
@@ -721,7 +751,15 @@ fn write_series(store: &Store, at_ms: i64, series: Vec<(Labels, f64)>) -> Result
             buffer.push(name, text);
         }
         let id = batch.series(&mut buffer)?;
-        batch.push(id, at_ms, value);
+        match histograms.get(&labels) {
+            Some(histogram) => {
+                if let Err(error) = batch.push_histogram(id, at_ms, store::Histogram::clone(histogram)) {
+                    // Less than nothing in a bucket, as a difference of two histograms may have.
+                    tracing::warn!(%labels, %error, "result of a rule cannot be stored");
+                }
+            }
+            None => batch.push(id, at_ms, value),
+        }
     }
     let appended = store.append(batch)?;
     for refused in &appended.refused {

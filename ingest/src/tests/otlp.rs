@@ -232,7 +232,11 @@ async fn what_cannot_be_stored_is_refused_with_what_to_do() {
         (format!(r#""histogram":{{"dataPoints":[{point}]}}"#), "TEMPORALITY"),
         (
             format!(r#""exponentialHistogram":{{"dataPoints":[{point}],"aggregationTemporality":2}}"#),
-            "EXPLICIT",
+            "SCALE",
+        ),
+        (
+            format!(r#""exponentialHistogram":{{"dataPoints":[{point}],"aggregationTemporality":1}}"#),
+            "CUMULATIVE",
         ),
         (String::from(r#""unit":"s""#), "GAUGE"),
     ] {
@@ -244,6 +248,52 @@ async fn what_cannot_be_stored_is_refused_with_what_to_do() {
         let hint = answer.problem()["hint"].as_str().expect("text").to_uppercase();
         assert!(hint.contains(part), "{part} in {hint}");
     }
+}
+
+#[tokio::test]
+async fn exponential_histograms_become_native_ones() {
+    let server = Server::new();
+    let send = async |point: &str| {
+        let body = format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"http.server.request.duration","unit":"s",
+            "exponentialHistogram":{{"aggregationTemporality":2,"dataPoints":[{{"timeUnixNano":"{}",{point}}}]}}}}]}}]}}]}}"#,
+            nanos(0)
+        );
+        server
+            .send(OTLP_METRICS_PATH, &[("content-type", "application/json")], body)
+            .await
+    };
+    // Scale 9 is finer than the finest schema: buckets -4 to -1 become -1 and 0, and 0 and 1 become 1.
+    let answer = send(
+        r#""count":"21","sum":7.5,"scale":9,"zeroCount":"2","positive":{"offset":-4,"bucketCounts":["1","2","3","0","5","6"]},
+           "negative":{"offset":3,"bucketCounts":["0","2"]}"#,
+    )
+    .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let bucket = |index, count| store::Bucket { index, count };
+    let stored = server.histograms("http_server_request_duration_seconds");
+    let expected = store::Histogram {
+        schema: 8,
+        zero_threshold: 1e-128,
+        zero_count: 2.0,
+        count: 21.0,
+        sum: 7.5,
+        positive: vec![bucket(-1, 3.0), bucket(0, 3.0), bucket(1, 11.0)],
+        negative: vec![bucket(3, 2.0)],
+        ..store::Histogram::default()
+    };
+    assert_eq!((stored.len(), &*stored.values[0]), (1, &expected));
+
+    let answer = send(r#""count":"1","scale":-5,"positive":{"bucketCounts":["1"]}"#).await;
+    assert!(
+        answer.problem()["detail"]
+            .as_str()
+            .expect("text")
+            .contains("schema -5 is not one of -4 to 8")
+    );
+    let answer = send(r#""flags":1"#).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert!(server.histograms("http_server_request_duration_seconds").values[0].is_stale());
 }
 
 #[tokio::test]

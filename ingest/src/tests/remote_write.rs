@@ -1,6 +1,7 @@
 use proptest::prelude::*;
+use store::{Bucket, Histogram, ResetHint};
 use wire::protobuf::{put_bytes_field, put_fixed64_field, put_varint_field};
-use wire::remote_write::write::RequestWriter;
+use wire::remote_write::write::{NativeHistogram, RequestWriter};
 
 use super::*;
 
@@ -90,20 +91,81 @@ async fn one_bad_clock_does_not_poison_a_series() {
 }
 
 #[tokio::test]
-async fn native_histograms_are_refused_aloud() {
+async fn native_histograms_are_stored_and_wrong_ones_refused_aloud() {
     let server = Server::new();
-    // TimeSeries { labels: [__name__=h], histograms: [{}] }
-    let body = [
-        10, 17, 10, 13, 10, 8, b'_', b'_', b'n', b'a', b'm', b'e', b'_', b'_', 18, 1, b'h', 34, 0,
-    ];
-    let answer = server.remote_write(&body).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert!(
-        answer.problem()["detail"]
-            .as_str()
-            .expect("text")
-            .contains("native histograms")
+    let good = NativeHistogram {
+        at_ms: NOW_MS,
+        count: 9,
+        sum: 4.5,
+        schema: 3,
+        zero_threshold: 0.001,
+        zero_count: 2,
+        // Buckets -2, -1 (empty) and 0, then 5: 1, 0, 3 and 2 observations.
+        positive: (vec![(-2, 3), (4, 1)], vec![1, -1, 3, -1]),
+        negative: (vec![(1, 1)], vec![1]),
+        reset_hint: 3,
+        ..NativeHistogram::default()
+    };
+    let custom = NativeHistogram {
+        at_ms: NOW_MS - 1000,
+        count: 3,
+        schema: -53,
+        positive: (vec![(0, 2)], vec![1, 1]),
+        bounds: vec![0.5],
+        ..NativeHistogram::default()
+    };
+    let gone = NativeHistogram {
+        at_ms: NOW_MS + 1000,
+        sum: store::stale_nan(),
+        ..NativeHistogram::default()
+    };
+    let mut writer = RequestWriter::default();
+    writer.native_histograms(&[("__name__", "h")], &[custom, good.clone(), gone]);
+    let answer = server.remote_write(&writer.finish()).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
+    let bucket = |index, count| Bucket { index, count };
+    let stored = server.histograms("h");
+    assert_eq!(stored.timestamps, [NOW_MS - 1000, NOW_MS, NOW_MS + 1000]);
+    assert_eq!(stored.values[0].own_bounds(), [0.5]);
+    assert_eq!(stored.values[0].positive, [bucket(0, 1.0), bucket(1, 2.0)]);
+    assert_eq!(
+        *stored.values[1],
+        Histogram {
+            reset: ResetHint::Gauge,
+            schema: 3,
+            zero_threshold: 0.001,
+            zero_count: 2.0,
+            count: 9.0,
+            sum: 4.5,
+            positive: vec![bucket(-2, 1.0), bucket(0, 3.0), bucket(5, 2.0)],
+            negative: vec![bucket(1, 1.0)],
+            bounds: None,
+        }
     );
+    assert!(stored.values[2].is_stale());
+
+    let check = async |change: &dyn Fn(&mut NativeHistogram), expected: &str| {
+        let mut wrong = good.clone();
+        change(&mut wrong);
+        let mut writer = RequestWriter::default();
+        writer.native_histograms(&[("__name__", "h"), ("job", "x")], &[wrong]);
+        let answer = server.remote_write(&writer.finish()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        let detail = answer.problem()["detail"].as_str().expect("text").to_owned();
+        assert!(
+            detail.contains(expected) && detail.contains(r#"h{job="x"}"#),
+            "{detail}"
+        );
+    };
+    check(&|h| h.count = 8, "it counts 8 observations, its buckets hold 9").await;
+    check(&|h| h.schema = 77, "schema 77 is not one of").await;
+    check(&|h| h.positive.0[1].0 = -1, "do not ascend").await;
+    check(
+        &|h| h.positive.0[1].1 = 4_000_000_000,
+        "spans name 4000000003 buckets, it has counts of 4",
+    )
+    .await;
+    check(&|h| h.positive.1[0] = -1, "a bucket holds -2 observations").await;
 }
 
 #[tokio::test]

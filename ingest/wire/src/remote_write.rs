@@ -1,6 +1,7 @@
 //! Prometheus remote write: `prometheus.WriteRequest` (1.0) and `io.prometheus.write.v2.Request` (2.0), after and before their
 //! compression.
 
+pub mod histogram;
 pub mod read;
 pub mod v2;
 pub mod write;

@@ -24,6 +24,8 @@ pub(crate) const EXCEPTIONS: u8 = 0x80;
 /// Codecs that this version writes, for the footer of a part. 64 to 79 are kept for native histograms.
 pub(crate) const CODECS: &str =
     "raw=0,constant=1,linear=2,packed=3,pco_decimal=4,pco_float=5,exceptions=128,histogram=64..79";
+/// The same for a part that holds histograms.
+pub(crate) const CODECS_WITH_HISTOGRAMS: &str = "raw=0,constant=1,linear=2,packed=3,pco_decimal=4,pco_float=5,exceptions=128,histogram_columns=64,histogram_rows=65";
 
 /// Packed numbers are read twice as fast as pco's, so that pco must be smaller by 4 %: on monitoring data that costs 0.7 % in bytes and
 /// wins a third in time to read.

@@ -11,10 +11,13 @@ use parquet::file::metadata::PageIndexPolicy;
 
 use super::directory::{Directory, Entry, Slot, read_schema};
 use super::file::{PartFile, guarded};
+use super::histograms::HistogramRows;
 use super::table::Table;
 use super::writer::{checksum, key};
-use super::{FORMAT_VERSION, PartError, PartId, PartMeta, chunks_path};
+use super::{FORMAT_VERSION, FORMAT_VERSION_NUMBERS, PartError, PartId, PartMeta, chunks_path};
 use crate::chunk::decode_into;
+use crate::codec::histograms::is_histogram;
+use crate::histogram::Histograms;
 use crate::{Labels, Samples, SeriesKey, TimeRange};
 
 /// Chunks that lie next to each other are read at once, up to this.
@@ -24,17 +27,19 @@ const READ_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Part {
     meta: PartMeta,
-    path: PathBuf,
-    file: PartFile,
+    pub(super) path: PathBuf,
+    pub(super) file: PartFile,
     metadata: ArrowReaderMetadata,
-    table: Table,
-    groups: Box<[Group]>,
+    pub(super) table: Table,
+    pub(super) groups: Box<[Group]>,
+    /// Which series have histograms; none of a part of version 1 has.
+    pub(super) histograms: HistogramRows,
 }
 
 /// A row group.
 #[derive(Debug)]
-struct Group {
-    first_row: u64,
+pub(super) struct Group {
+    pub(super) first_row: u64,
     directory: Arc<Slot>,
 }
 
@@ -57,6 +62,7 @@ impl Part {
             });
             rows += group.num_rows().cast_unsigned();
         }
+        let histograms = HistogramRows::of(version(&metadata));
         let part = Self {
             meta: meta.clone(),
             path,
@@ -64,6 +70,7 @@ impl Part {
             metadata,
             table,
             groups: groups.into(),
+            histograms,
         };
         if part.table.first_chunk.last() != Some(&rows) || rows != meta.chunks {
             return Err(part.damaged(format!("it has {rows} chunks, the manifest says {}", meta.chunks)));
@@ -154,7 +161,18 @@ impl Part {
             let skipped = entries.partition_point(|e| e.t_max < range.start.0);
             let wanted = entries[skipped..].partition_point(|e| e.t_min <= range.end.0);
             let wanted_rows = rows.start + skipped as u64;
-            self.decode(&directory, &entries[skipped..skipped + wanted], wanted_rows, range, out)?;
+            let wanted = &entries[skipped..skipped + wanted];
+            if self.histograms.are_none() {
+                self.decode(&directory, wanted, wanted_rows, range, out)?;
+            } else {
+                let mut row = wanted_rows;
+                for run in wanted.chunk_by(|a, b| is_histogram(a.codec) == is_histogram(b.codec)) {
+                    if !is_histogram(run[0].codec) {
+                        self.decode(&directory, run, row, range, out)?;
+                    }
+                    row += run.len() as u64;
+                }
+            }
             rows.start += entries.len() as u64;
         }
         Ok(())
@@ -234,7 +252,7 @@ impl Part {
         Ok(())
     }
 
-    fn directory(&self, group: usize) -> Result<Arc<Directory>, PartError> {
+    pub(super) fn directory(&self, group: usize) -> Result<Arc<Directory>, PartError> {
         self.groups[group].directory.get(|| {
             guarded(|| Directory::read(&self.file, &self.metadata, group)).map_err(|source| PartError::Parquet {
                 action: "read",
@@ -263,8 +281,14 @@ impl Part {
                 problems.push(error);
                 continue;
             }
-            count += samples.len() as u64;
-            if samples.timestamps.windows(2).any(|pair| pair[0] >= pair[1]) {
+            let mut histograms = Histograms::default();
+            if let Err(error) = self.read_histograms(row, TimeRange::ALL, &mut histograms) {
+                problems.push(error);
+                continue;
+            }
+            count += (samples.len() + histograms.len()) as u64;
+            let ascend = |timestamps: &[i64]| timestamps.windows(2).all(|pair| pair[0] < pair[1]);
+            if !ascend(&samples.timestamps) || !ascend(&histograms.timestamps) {
                 problems.push(self.damaged(format!("timestamps of series row {row} do not ascend")));
             }
         }
@@ -277,7 +301,7 @@ impl Part {
         problems
     }
 
-    fn damaged(&self, what: String) -> PartError {
+    pub(super) fn damaged(&self, what: String) -> PartError {
         PartError::Damaged {
             path: self.path.clone(),
             what,
@@ -285,10 +309,17 @@ impl Part {
     }
 }
 
+/// The version of a file's format; 0 where it has none, which `check_version` refuses.
+fn version(metadata: &ArrowReaderMetadata) -> u32 {
+    footer_value(metadata, key::FORMAT_VERSION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
 /// Refuses files of a newer format.
 pub(super) fn check_version(path: &Path, metadata: &ArrowReaderMetadata) -> Result<(), PartError> {
     match footer_value(metadata, key::FORMAT_VERSION).and_then(|text| text.parse().ok()) {
-        Some(FORMAT_VERSION) => {}
+        Some(FORMAT_VERSION_NUMBERS..=FORMAT_VERSION) => {}
         Some(version) => {
             return Err(PartError::Newer {
                 path: path.to_owned(),

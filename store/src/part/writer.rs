@@ -16,10 +16,14 @@ use parquet::schema::types::ColumnPath;
 
 use super::cut::cuts;
 use super::table::TableWriter;
-use super::{FORMAT_VERSION, Level, PartError, PartId, PartMeta, chunks_path, parts_dir, series_order, series_path};
+use super::{
+    FORMAT_VERSION, FORMAT_VERSION_NUMBERS, Level, PartError, PartId, PartMeta, chunks_path, parts_dir, series_order,
+    series_path,
+};
 use crate::chunk::{Chunk, encode_with};
-use crate::codec::{timestamps, values};
+use crate::codec::{histograms, timestamps, values};
 use crate::disk::{self, File};
+use crate::histogram::{Histogram, Histograms};
 use crate::{Labels, Samples, SeriesKey};
 
 pub(super) const CREATED_BY: &str = concat!("foreshock ", env!("CARGO_PKG_VERSION"));
@@ -81,6 +85,8 @@ pub(crate) struct PartWriter {
     pending: Samples,
     ends: Vec<usize>,
     known: KnownTimestamps,
+    /// Whether any chunk holds histograms.
+    histograms: bool,
 }
 
 /// The series that was added last.
@@ -139,6 +145,7 @@ impl PartWriter {
             pending: Samples::default(),
             ends: Vec::new(),
             known: KnownTimestamps::default(),
+            histograms: false,
         })
     }
 
@@ -190,6 +197,71 @@ impl PartWriter {
         Ok(())
     }
 
+    /// Adds histograms of the series that was added last, which come after all its samples so far.
+    ///
+    /// # Errors
+    /// [`PartError::Order`] where timestamps do not ascend.
+    pub(crate) fn histograms(&mut self, row: u32, ts: &[i64], hs: &[Arc<Histogram>]) -> Result<(), PartError> {
+        let (Some(&first), Some(&last)) = (ts.first(), ts.last()) else {
+            return Ok(());
+        };
+        self.check_order(row, first)?;
+        if ts.len() != hs.len() || ts.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(self.order("timestamps do not ascend".to_owned()));
+        }
+        self.cut_pending(true)?;
+        let mut start = 0;
+        for end in histograms::cuts(hs) {
+            let (codec, values) = histograms::encode(&hs[start..end]);
+            let ts = &ts[start..end];
+            let chunk = Chunk {
+                t_min: ts.first().copied().unwrap_or_default(),
+                t_max: ts.last().copied().unwrap_or_default(),
+                n: ts.len() as u32,
+                ts: self.known.encode(ts),
+                codec,
+                values,
+            };
+            self.write_chunk(&chunk)?;
+            start = end;
+        }
+        self.histograms = true;
+        if let Some(series) = &mut self.series {
+            series.last = Some(last);
+        }
+        Ok(())
+    }
+
+    /// Adds all samples of the series that was added last, numbers and histograms in the order of time; at a time that has both
+    /// the histogram counts.
+    ///
+    /// # Errors
+    /// As [`PartWriter::samples`].
+    pub(crate) fn mixed(&mut self, row: u32, samples: &Samples, histograms: &Histograms) -> Result<(), PartError> {
+        let (ts, vs) = (&samples.timestamps, &samples.values);
+        let (mut number, mut histogram) = (0, 0);
+        while histogram < histograms.len() {
+            // Numbers up to the next histogram, then histograms up to the next number.
+            let before = ts.partition_point(|t| *t < histograms.timestamps[histogram]);
+            if before > number {
+                self.samples(row, &ts[number..before], &vs[number..before])?;
+                number = before;
+            }
+            if ts.get(number) == histograms.timestamps.get(histogram) {
+                number += 1;
+            }
+            let next = ts.get(number).copied().unwrap_or(i64::MAX);
+            let end = histogram + histograms.timestamps[histogram..].partition_point(|t| *t < next).max(1);
+            self.histograms(
+                row,
+                &histograms.timestamps[histogram..end],
+                &histograms.values[histogram..end],
+            )?;
+            histogram = end;
+        }
+        self.samples(row, &ts[number..], &vs[number..])
+    }
+
     /// Writes what is left and syncs both files and their directory; commit the manifest after it.
     ///
     /// # Errors
@@ -199,7 +271,7 @@ impl PartWriter {
         if self.meta.samples == 0 {
             return Err(self.order("it has no samples".to_owned()));
         }
-        let metadata = footer(&self.meta, &self.tenant);
+        let metadata = footer(&self.meta, &self.tenant, self.histograms);
         // Synced before the manifest commit, or a crash could list a part whose bytes are not there.
         for (path, file) in [self.chunks.finish(&metadata)?, self.table.finish(&metadata)?] {
             file.sync_all().map_err(|source| PartError::io("sync", &path, source))?;
@@ -288,13 +360,23 @@ pub(super) mod key {
 }
 
 /// All of the manifest's entry but the bytes stands in the footer too, so that a lost manifest can be made again.
-fn footer(meta: &PartMeta, tenant: &str) -> Vec<KeyValue> {
+fn footer(meta: &PartMeta, tenant: &str, histograms: bool) -> Vec<KeyValue> {
+    let version = if histograms {
+        FORMAT_VERSION
+    } else {
+        FORMAT_VERSION_NUMBERS
+    };
+    let codecs = if histograms {
+        values::CODECS_WITH_HISTOGRAMS
+    } else {
+        values::CODECS
+    };
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     vec![
-        pair(key::FORMAT_VERSION, FORMAT_VERSION.to_string()),
+        pair(key::FORMAT_VERSION, version.to_string()),
         pair(key::TENANT, tenant.to_owned()),
         pair(key::ENCRYPTION, "none".to_owned()),
-        pair(key::CODECS, values::CODECS.to_owned()),
+        pair(key::CODECS, codecs.to_owned()),
         // Numbers, a name and no map with keys of its own: serialising cannot fail.
         pair(key::PART, serde_json::to_string(meta).unwrap_or_default()),
     ]

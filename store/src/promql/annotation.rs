@@ -1,9 +1,10 @@
 //! Warnings and infos that go with an answer, in Prometheus' words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 
+use super::algebra::Mismatch;
 use super::text::Place;
 
 /// Texts of one kind that an answer shows.
@@ -14,16 +15,17 @@ const DISTINCT_MAX: usize = 20_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    warnings: Mutex<BTreeSet<String>>,
-    infos: Mutex<BTreeSet<String>>,
+    // As in Prometheus one text is told once, of the last place that has cause for it.
+    warnings: Mutex<BTreeMap<String, Option<Place>>>,
+    infos: Mutex<BTreeMap<String, Option<Place>>>,
 }
 
 impl Notes {
     /// Warnings and infos, each cut off as Prometheus' API does.
     pub(super) fn into_texts(self) -> (Vec<String>, Vec<String>) {
         (
-            shortened(self.warnings.into_inner(), "warning"),
-            shortened(self.infos.into_inner(), "info"),
+            shortened(written(self.warnings.into_inner(), "PromQL warning"), "warning"),
+            shortened(written(self.infos.into_inner(), "PromQL info"), "info"),
         )
     }
 
@@ -59,6 +61,80 @@ impl Notes {
         );
     }
 
+    pub(super) fn mixed_samples(&self, metric: &str, place: Option<Place>) {
+        self.warn(
+            format!("encountered a mix of histograms and floats for metric name {metric:?}"),
+            place,
+        );
+    }
+
+    pub(super) fn mixed_aggregation(&self, place: Option<Place>) {
+        self.warn(
+            "encountered a mix of histograms and floats for aggregation".to_owned(),
+            place,
+        );
+    }
+
+    pub(super) fn mixed_classic(&self, metric: &str, place: Option<Place>) {
+        self.warn(
+            format!("vector contains a mix of classic and native histograms for metric name {metric:?}"),
+            place,
+        );
+    }
+
+    pub(super) fn histogram_no_counter(&self, metric: &str, place: Option<Place>) {
+        self.warn(
+            format!("this native histogram metric is not a counter: {metric:?}"),
+            place,
+        );
+    }
+
+    pub(super) fn histogram_no_gauge(&self, metric: &str, place: Option<Place>) {
+        self.warn(
+            format!("this native histogram metric is not a gauge: {metric:?}"),
+            place,
+        );
+    }
+
+    pub(super) fn mismatch(&self, mismatch: Mismatch, metric: &str, place: Option<Place>) {
+        let what = match mismatch {
+            Mismatch::Schemas => "a mix of histograms with exponential and custom buckets schemas",
+            Mismatch::Bounds => "histograms with incompatible custom buckets",
+        };
+        self.warn(format!("vector contains {what} for metric name {metric:?}"), place);
+    }
+
+    pub(super) fn incompatible_layout(&self, operator: &str, place: Option<Place>) {
+        self.warn(
+            format!("incompatible bucket layout encountered for binary operator {operator}"),
+            place,
+        );
+    }
+
+    pub(super) fn incompatible_types(&self, left: &str, operator: &str, right: &str, place: Option<Place>) {
+        self.inform(
+            format!(
+                "incompatible sample types encountered for binary operator {operator:?}: {left} {operator} {right}"
+            ),
+            place,
+        );
+    }
+
+    pub(super) fn ignored_in_aggregation(&self, aggregation: &str, place: Option<Place>) {
+        self.inform(format!("ignored histogram in {aggregation} aggregation"), place);
+    }
+
+    pub(super) fn ignored_in_range(&self, metric: &str, place: Option<Place>) {
+        self.inform(
+            format!("ignored histograms in a range containing both floats and histograms for metric name {metric:?}"),
+            place,
+        );
+    }
+
+    pub(super) fn nan_observations(&self, what: &str, metric: &str, place: Option<Place>) {
+        self.inform(format!("input to {what} for metric name {metric:?}"), place);
+    }
+
     pub(super) fn forced_monotonic(&self, metric: &str, place: Option<Place>) {
         self.inform(
             format!(
@@ -69,18 +145,20 @@ impl Notes {
     }
 
     fn warn(&self, text: String, place: Option<Place>) {
-        insert(&self.warnings, written("PromQL warning", &text, place));
+        insert(&self.warnings, text, place);
     }
 
     fn inform(&self, text: String, place: Option<Place>) {
-        insert(&self.infos, written("PromQL info", &text, place));
+        insert(&self.infos, text, place);
     }
 }
 
-fn insert(texts: &Mutex<BTreeSet<String>>, text: String) {
+fn insert(texts: &Mutex<BTreeMap<String, Option<Place>>>, text: String, place: Option<Place>) {
     let mut texts = texts.lock();
-    if texts.len() < DISTINCT_MAX {
-        texts.insert(text);
+    if let Some(told) = texts.get_mut(&text) {
+        *told = (*told).max(place);
+    } else if texts.len() < DISTINCT_MAX {
+        texts.insert(text, place);
     }
 }
 
@@ -93,9 +171,10 @@ fn shortened(texts: BTreeSet<String>, kind: &str) -> Vec<String> {
     shown
 }
 
-fn written(kind: &str, text: &str, place: Option<Place>) -> String {
-    place.map_or_else(
-        || format!("{kind}: {text}"),
-        |place| format!("{kind}: {text} ({place})"),
-    )
+fn written(texts: BTreeMap<String, Option<Place>>, kind: &str) -> BTreeSet<String> {
+    let written = texts.into_iter().map(|(text, place)| match place {
+        Some(place) => format!("{kind}: {text} ({place})"),
+        None => format!("{kind}: {text}"),
+    });
+    written.collect()
 }

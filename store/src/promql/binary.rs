@@ -1,16 +1,40 @@
 //! Binary operators: of scalars, of a vector with a scalar, and of two vectors by matching labels.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::algebra::{self, Mismatch};
 use super::error::QueryError;
 use super::evaluate::{Data, Env};
 use super::grid::Grid;
 use super::labels::{self, Keep};
 use super::plan::{Binary, BinaryOp, Cardinality, Kind, Matching};
-use super::vector::{ABSENT, Shape, Table, Vector, is_absent};
-use crate::Labels;
+use super::vector::{ABSENT, Cells, HISTOGRAM, Shape, Table, Vector, is_absent, take_histograms};
+use crate::{Histogram, Labels};
 
 impl BinaryOp {
+    /// As it is written.
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Eq => "==",
+            Self::Ne => "!=",
+            Self::Gt => ">",
+            Self::Lt => "<",
+            Self::Ge => ">=",
+            Self::Le => "<=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+        }
+    }
+
     fn compares(self) -> bool {
         matches!(self, Self::Eq | Self::Ne | Self::Gt | Self::Lt | Self::Ge | Self::Le)
     }
@@ -54,12 +78,12 @@ impl<'a> Env<'a> {
             (Kind::Vector, Kind::Scalar) => {
                 let vector = self.vector(&binary.lhs, grid)?;
                 let scalar = self.scalar(&binary.rhs, grid)?;
-                Ok(Data::Vector(with_scalar(binary, vector, scalar, false)?))
+                Ok(Data::Vector(self.with_scalar(binary, vector, scalar, false)?))
             }
             (Kind::Scalar, _) => {
                 let scalar = self.scalar(&binary.lhs, grid)?;
                 let vector = self.vector(&binary.rhs, grid)?;
-                Ok(Data::Vector(with_scalar(binary, vector, scalar, true)?))
+                Ok(Data::Vector(self.with_scalar(binary, vector, scalar, true)?))
             }
             _ => {
                 let lhs = self.table(&binary.lhs, grid)?;
@@ -132,7 +156,7 @@ impl<'a> Env<'a> {
                     *value = ABSENT;
                 }
             }
-            lhs.push(rhs.labels[row].clone(), &kept)?;
+            lhs.push_with(rhs.labels[row].clone(), &kept, rhs.cells(row))?;
         }
         lhs.shape.one_name = false;
         lhs.compact();
@@ -196,10 +220,27 @@ impl<'a> Env<'a> {
             let group = *group_numbers.entry(key.clone()).or_insert(next);
             for &partner in partners {
                 let mut any = false;
+                let mut cells = Cells::new();
+                let histograms = !many.cells(row).is_empty() || !one.cells(partner).is_empty();
                 for (step, value) in values.iter_mut().enumerate() {
                     let (a, b) = (many.row(row)[step], one.row(partner)[step]);
                     *value = if is_absent(a) || is_absent(b) {
                         ABSENT
+                    } else if histograms
+                        && let (own, other) = (many.histogram(row, step), one.histogram(partner, step))
+                        && (own.is_some() || other.is_some())
+                    {
+                        let (a, b) = (Operand::of(a, own), Operand::of(b, other));
+                        let (a, b) = if swapped { (b, a) } else { (a, b) };
+                        match self.with_histograms(binary, a, b) {
+                            None => ABSENT,
+                            Some((_, holds)) if binary.return_bool => f64::from(u8::from(holds)),
+                            Some((_, false)) => ABSENT,
+                            Some((histogram, true)) => {
+                                cells.push((step as u32, histogram));
+                                HISTOGRAM
+                            }
+                        }
                     } else {
                         let (a, b) = if swapped { (b, a) } else { (a, b) };
                         if !binary.op.compares() || binary.return_bool {
@@ -213,9 +254,10 @@ impl<'a> Env<'a> {
                     any |= !is_absent(*value);
                 }
                 if any {
-                    out.push(
+                    out.push_with(
                         result_labels(matching, one_to_one, drop_name, &many, row, &one, partner),
                         &values,
+                        &cells,
                     )?;
                     group_of_row.push(group);
                 }
@@ -235,27 +277,111 @@ impl<'a> Env<'a> {
     }
 }
 
-fn with_scalar<'a>(
-    binary: &'a Binary,
-    vector: Vector<'a>,
-    scalar: Vec<f64>,
-    swapped: bool,
-) -> Result<Vector<'a>, QueryError> {
-    let op = binary.op;
-    let filter = op.compares() && !binary.return_bool;
-    vector.map(!filter, false, move |row| {
-        for (value, &scalar) in row.iter_mut().zip(&scalar) {
-            if is_absent(*value) {
-                continue;
+impl<'a> Env<'a> {
+    fn with_scalar(
+        &'a self,
+        binary: &'a Binary,
+        vector: Vector<'a>,
+        scalar: Vec<f64>,
+        swapped: bool,
+    ) -> Result<Vector<'a>, QueryError> {
+        let op = binary.op;
+        let filter = op.compares() && !binary.return_bool;
+        vector.map(!filter, false, move |row, cells| {
+            let histograms = if cells.is_empty() {
+                Cells::new()
+            } else {
+                take_histograms(row, cells)
+            };
+            numbers_with_scalar(op, filter, row, &scalar, swapped);
+            for (step, histogram) in histograms {
+                let (a, b) = (Operand::Histogram(&histogram), Operand::Number(scalar[step as usize]));
+                let (a, b) = if swapped { (b, a) } else { (a, b) };
+                if let Some((found, _)) = self.with_histograms(binary, a, b) {
+                    row[step as usize] = HISTOGRAM;
+                    cells.push((step, found));
+                }
             }
-            let (a, b) = if swapped { (scalar, *value) } else { (*value, scalar) };
-            if !filter {
-                *value = op.of(a, b);
-            } else if !op.holds(a, b) {
-                *value = ABSENT;
+        })
+    }
+
+    /// What an operation on histograms, or on a histogram and a number, yields, and whether it holds where it compares; `None`, with
+    /// a note, where there is no such operation.
+    fn with_histograms(&self, binary: &Binary, a: Operand<'_>, b: Operand<'_>) -> Option<(Arc<Histogram>, bool)> {
+        let op = binary.op;
+        let changed = |histogram: &Histogram, change: &dyn Fn(&mut Histogram)| {
+            let mut histogram = histogram.clone();
+            change(&mut histogram);
+            Some((Arc::new(histogram), true))
+        };
+        match (op, a, b) {
+            (BinaryOp::Mul, Operand::Number(by), Operand::Histogram(h))
+            | (BinaryOp::Mul, Operand::Histogram(h), Operand::Number(by)) => {
+                changed(h, &|histogram| algebra::multiply(histogram, by))
+            }
+            (BinaryOp::Div, Operand::Histogram(h), Operand::Number(by)) => {
+                changed(h, &|histogram| algebra::divide(histogram, by))
+            }
+            (BinaryOp::Add | BinaryOp::Sub, Operand::Histogram(a), Operand::Histogram(b)) => {
+                let mut result = Histogram::clone(a);
+                let done = if op == BinaryOp::Add {
+                    algebra::add(&mut result, b)
+                } else {
+                    algebra::subtract(&mut result, b)
+                };
+                match done {
+                    Ok(()) => Some((Arc::new(result), true)),
+                    Err(Mismatch::Schemas | Mismatch::Bounds) => {
+                        self.notes.incompatible_layout(op.text(), binary.place);
+                        None
+                    }
+                }
+            }
+            (BinaryOp::Eq | BinaryOp::Ne, Operand::Histogram(a), Operand::Histogram(b)) => {
+                let holds = algebra::equal(a, b) == (op == BinaryOp::Eq);
+                Some((Arc::clone(a), holds))
+            }
+            _ => {
+                self.notes
+                    .incompatible_types(a.type_name(), op.text(), b.type_name(), binary.place);
+                None
             }
         }
-    })
+    }
+}
+
+/// One side of an operation at one step.
+#[derive(Clone, Copy)]
+enum Operand<'a> {
+    Number(f64),
+    Histogram(&'a Arc<Histogram>),
+}
+
+impl<'a> Operand<'a> {
+    fn of(number: f64, histogram: Option<&'a Arc<Histogram>>) -> Self {
+        histogram.map_or(Self::Number(number), Self::Histogram)
+    }
+
+    const fn type_name(self) -> &'static str {
+        match self {
+            Self::Number(_) => "float",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+fn numbers_with_scalar(op: BinaryOp, filter: bool, row: &mut [f64], scalar: &[f64], swapped: bool) {
+    for (value, &scalar) in row.iter_mut().zip(scalar) {
+        if is_absent(*value) {
+            continue;
+        }
+        let (a, b) = if swapped { (scalar, *value) } else { (*value, scalar) };
+        if !filter {
+            *value = op.of(a, b);
+        } else if !op.holds(a, b) {
+            *value = ABSENT;
+        }
+    }
 }
 
 /// The bytes of those labels of a row that have to agree.

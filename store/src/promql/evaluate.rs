@@ -7,6 +7,7 @@ use std::time::Instant;
 use promql_parser::parser::Expr;
 use promql_parser::parser::value::ValueType;
 
+use super::algebra;
 use super::annotation::Notes;
 use super::error::QueryError;
 use super::grid::Grid;
@@ -14,8 +15,8 @@ use super::plan::{self, Kind, Node, Surroundings};
 use super::select::Yield;
 use super::source::Source;
 use super::stack;
-use super::text::{self, Place};
-use super::vector::{Budget, Table, Vector, is_absent};
+use super::text::{self, Places};
+use super::vector::{Budget, Cells, HISTOGRAM, Table, Vector, is_absent, take_histograms};
 use super::{Answer, Deadline, EngineOptions, Point, QueryOptions, Stats, Value};
 
 /// When a query looks.
@@ -44,12 +45,12 @@ pub(super) enum Data<'a> {
     Text(String),
 }
 
-/// The parsed text, and where the arguments of its calls stand.
-pub(super) fn parse(options: &EngineOptions, query: &str) -> Result<(Expr, Vec<Vec<Place>>), QueryError> {
+/// The parsed text, and where its parts stand.
+pub(super) fn parse(options: &EngineOptions, query: &str) -> Result<(Expr, Places), QueryError> {
     let checked = text::check(query, options.max_query_bytes, options.max_depth)?;
     let expr =
         promql_parser::parser::parse(&checked.text).map_err(|said| QueryError::Parse(said.replace('\'', "\"")))?;
-    Ok((expr, checked.calls))
+    Ok((expr, checked.places))
 }
 
 pub(super) fn run(
@@ -59,7 +60,7 @@ pub(super) fn run(
     times: Times,
     asked: &QueryOptions,
 ) -> Result<Answer, QueryError> {
-    let (expr, calls) = parse(options, query)?;
+    let (expr, places) = parse(options, query)?;
     let (grid, end_ms, step_ms) = match times {
         Times::Instant(at) => (Grid::instant(at), at, 0),
         Times::Range { grid, end_ms } => (grid, end_ms, grid.step_ms),
@@ -79,7 +80,7 @@ pub(super) fn run(
         end_ms,
         step_ms,
         experimental: options.experimental,
-        calls: &calls,
+        places: &places,
     };
     let (node, kind) = plan::plan(&expr, around)?;
     let env = Env {
@@ -126,12 +127,22 @@ impl Env<'_> {
                 debug_assert_eq!(kind, Kind::Vector, "the plan knows the kind of its root");
                 let mut table = vector.collect()?;
                 table.settle_names();
-                let points = table
-                    .labels
-                    .into_iter()
-                    .zip(table.values)
-                    .filter(|(_, v)| !is_absent(*v));
-                Value::Vector(points.map(|(labels, v)| Point { labels, t, v }).collect())
+                let points = (0..table.rows())
+                    .filter(|row| !is_absent(table.values[*row]))
+                    .map(|row| {
+                        let histogram = table.histogram(row, 0).map(Arc::clone);
+                        Point {
+                            labels: table.labels[row].clone(),
+                            t,
+                            v: if histogram.is_some() {
+                                f64::NAN
+                            } else {
+                                table.values[row]
+                            },
+                            histogram,
+                        }
+                    });
+                Value::Vector(points.collect())
             }
         })
     }
@@ -143,6 +154,7 @@ impl Env<'_> {
                 Value::Matrix(vec![super::Line {
                     labels: crate::Labels::empty(),
                     points,
+                    histograms: Vec::new(),
                 }])
             }
             Data::Text(_) => return Err(QueryError::execution("a string has no range")),
@@ -169,7 +181,7 @@ impl<'a> Env<'a> {
             Node::Select(select) => Data::Vector(Vector::Lazy(self.select(select, grid, Yield::Value)?)),
             Node::Timestamp(select) => {
                 let vector = Vector::Lazy(self.select(select, grid, Yield::Seconds)?);
-                Data::Vector(vector.map(true, false, |_| {})?)
+                Data::Vector(vector.map(true, false, |_, _| {})?)
             }
             Node::Range(call) => Data::Vector(self.range_call(call, grid)?),
             Node::Negate(inner) => match self.eval(inner, grid)? {
@@ -205,8 +217,12 @@ impl<'a> Env<'a> {
                         ..once.shape
                     },
                 )?;
-                for (labels, value) in once.labels.iter().zip(&once.values) {
-                    repeated.push_absent(labels.clone())?.fill(*value);
+                for (row, labels) in once.labels.iter().enumerate() {
+                    repeated.push_absent(labels.clone())?.fill(once.values[row]);
+                    if let Some(histogram) = once.histogram(row, 0) {
+                        let cells = (0..grid.count as u32).map(|step| (step, Arc::clone(histogram)));
+                        repeated.set_cells(row, cells.collect())?;
+                    }
                 }
                 Data::Vector(Vector::Ready(repeated))
             }
@@ -225,8 +241,14 @@ impl<'a> Env<'a> {
     }
 }
 
-fn negate(row: &mut [f64]) {
+fn negate(row: &mut [f64], cells: &mut Cells) {
+    let histograms = take_histograms(row, cells);
     for value in row.iter_mut().filter(|v| !is_absent(**v)) {
         *value = -*value;
+    }
+    for (step, mut histogram) in histograms {
+        algebra::multiply(Arc::make_mut(&mut histogram), -1.0);
+        row[step as usize] = HISTOGRAM;
+        cells.push((step, histogram));
     }
 }

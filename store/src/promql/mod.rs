@@ -23,6 +23,7 @@
 //! ```
 
 mod aggregate;
+mod algebra;
 mod annotation;
 mod binary;
 mod error;
@@ -30,6 +31,7 @@ mod evaluate;
 mod function;
 mod grid;
 mod labels;
+mod native;
 mod number;
 mod pattern;
 mod plan;
@@ -52,7 +54,7 @@ use promql_parser::parser::Expr;
 pub use error::{QueryError, QueryErrorKind};
 pub use source::{Memory, Source, SourceError};
 
-use crate::Labels;
+use crate::{Histogram, Labels};
 use grid::Grid;
 
 /// How queries are evaluated, and what one query may cost.
@@ -159,7 +161,7 @@ pub struct Answer {
     pub stats: Stats,
 }
 
-/// The value of a query. Native histograms will be further fields of points and lines.
+/// The value of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A number at a time.
@@ -189,8 +191,10 @@ pub struct Point {
     pub labels: Labels,
     /// Milliseconds since 1970-01-01 UTC.
     pub t: i64,
-    /// The value.
+    /// The value; NaN where it is a histogram.
     pub v: f64,
+    /// The value, where it is a native histogram.
+    pub histogram: Option<Arc<Histogram>>,
 }
 
 /// Values of a series over time.
@@ -200,6 +204,8 @@ pub struct Line {
     pub labels: Labels,
     /// Milliseconds since 1970-01-01 UTC, ascending, with their values.
     pub points: Vec<(i64, f64)>,
+    /// The same with native histograms; at a time there is one or the other.
+    pub histograms: Vec<(i64, Arc<Histogram>)>,
 }
 
 /// What a query cost.
@@ -291,13 +297,13 @@ impl Engine {
     /// # Errors
     /// [`QueryError::Parse`] and the bounds on text and depth.
     pub fn parse(&self, expr: &str) -> Result<Expr, QueryError> {
-        let (parsed, calls) = evaluate::parse(&self.options, expr)?;
+        let (parsed, places) = evaluate::parse(&self.options, expr)?;
         let around = plan::Surroundings {
             start_ms: 0,
             end_ms: 0,
             step_ms: 0,
             experimental: self.options.experimental,
-            calls: &calls,
+            places: &places,
         };
         plan::plan(&parsed, around)?;
         Ok(parsed)

@@ -10,7 +10,7 @@ use promql_parser::parser::{
 
 use super::error::QueryError;
 use super::function::{Elementwise, RangeFunction};
-use super::text::Place;
+use super::text::{Place, Places};
 use super::{pattern, stack};
 use crate::{Labels, METRIC_NAME, MatchOp, Matcher};
 
@@ -51,6 +51,8 @@ pub(super) struct Select {
     /// A fixed instant instead of each step.
     pub(super) at_ms: Option<i64>,
     pub(super) offset_ms: i64,
+    /// Whether only counts and sums of native histograms are looked at.
+    pub(super) statistics: bool,
 }
 
 impl Select {
@@ -130,6 +132,8 @@ pub(super) struct Binary {
     pub(super) rhs_kind: Kind,
     pub(super) return_bool: bool,
     pub(super) matching: Matching,
+    /// Where the operation begins.
+    pub(super) place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +177,19 @@ pub(super) struct Aggregate {
     pub(super) param: Option<Node>,
     pub(super) without: bool,
     pub(super) labels: Vec<String>,
+    /// Where the aggregated expression, and where the parameter stands.
+    pub(super) place: Option<Place>,
     pub(super) param_place: Option<Place>,
+}
+
+/// What a function reads off a native histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfHistogram {
+    Count,
+    Sum,
+    Average,
+    Deviation,
+    Variance,
 }
 
 /// A function of vectors, scalars and strings.
@@ -192,7 +208,7 @@ pub(super) enum Function {
     HistogramQuantile,
     HistogramFraction,
     /// Of native histograms only: nothing for floats.
-    HistogramOnly,
+    OfHistogram(OfHistogram),
     Info,
     MaxOf,
     MinOf,
@@ -213,12 +229,18 @@ pub(super) struct Surroundings<'a> {
     pub(super) end_ms: i64,
     pub(super) step_ms: i64,
     pub(super) experimental: bool,
-    pub(super) calls: &'a [Vec<Place>],
+    pub(super) places: &'a Places,
 }
 
 /// The plan of a whole query.
 pub(super) fn plan(expr: &Expr, around: Surroundings<'_>) -> Result<(Node, Kind), QueryError> {
-    let mut lower = Lower { around, next_call: 0 };
+    let mut lower = Lower {
+        around,
+        next_call: 0,
+        next_operation: 0,
+        statistics: false,
+        outermost: true,
+    };
     let part = lower.expr(expr)?;
     Ok((part.settled(), part_kind(expr)))
 }
@@ -226,6 +248,11 @@ pub(super) fn plan(expr: &Expr, around: Surroundings<'_>) -> Result<(Node, Kind)
 struct Lower<'a> {
     around: Surroundings<'a>,
     next_call: usize,
+    next_operation: usize,
+    // Whether the innermost function of histograms around reads their counts and sums alone.
+    statistics: bool,
+    // Nothing was lowered yet.
+    outermost: bool,
 }
 
 /// A node, and whether it is the same at every step.
@@ -264,6 +291,7 @@ impl Lower<'_> {
     }
 
     fn level(&mut self, expr: &Expr) -> Result<Part, QueryError> {
+        let outermost = std::mem::take(&mut self.outermost);
         match expr {
             Expr::Paren(inner) => self.expr(&inner.expr),
             Expr::NumberLiteral(number) => Ok(Part {
@@ -297,7 +325,7 @@ impl Lower<'_> {
             }
             Expr::Binary(binary) => self.binary(binary),
             Expr::Aggregate(aggregate) => self.aggregate(aggregate),
-            Expr::Call(call) => self.call(call),
+            Expr::Call(call) => self.call(call, outermost),
             Expr::Extension(_) => Err(QueryError::Parse("unknown kind of expression".to_owned())),
         }
     }
@@ -307,6 +335,7 @@ impl Lower<'_> {
             matchers: matchers(selector.name.as_deref(), &selector.matchers)?,
             at_ms: self.at(selector.at.as_ref()),
             offset_ms: offset_ms(selector.offset.as_ref()),
+            statistics: self.statistics,
         })
     }
 
@@ -409,6 +438,8 @@ impl Lower<'_> {
             }
         }
         let (lhs, rhs) = (self.expr(&binary.lhs)?, self.expr(&binary.rhs)?);
+        let place = self.around.places.operations.get(self.next_operation).copied();
+        self.next_operation += 1;
         let constant = lhs.constant && rhs.constant;
         let (lhs, rhs) = if constant {
             (lhs.node, rhs.node)
@@ -423,11 +454,13 @@ impl Lower<'_> {
             rhs_kind: part_kind(&binary.rhs),
             return_bool,
             matching,
+            place,
         }));
         Ok(Part { node, constant })
     }
 
     fn aggregate(&mut self, aggregate: &AggregateExpr) -> Result<Part, QueryError> {
+        let start = self.around.places.starts.get(self.next_call).copied();
         let places = self.places();
         let (op, experimental) = match aggregate.op.id() {
             t::T_SUM => (AggregateOp::Sum, None),
@@ -483,6 +516,11 @@ impl Lower<'_> {
         labels.sort_unstable();
         labels.dedup();
         let param_place = places.first().copied();
+        let place = match op {
+            // Prometheus says these of the aggregation, and all others of what is aggregated.
+            AggregateOp::Topk | AggregateOp::Bottomk => start,
+            _ => places.get(usize::from(param.is_some())).copied(),
+        };
         Ok(Part {
             node: Node::Aggregate(Box::new(Aggregate {
                 op,
@@ -490,13 +528,27 @@ impl Lower<'_> {
                 param,
                 without,
                 labels,
+                place,
                 param_place,
             })),
             constant,
         })
     }
 
-    fn call(&mut self, call: &ParsedCall) -> Result<Part, QueryError> {
+    fn call(&mut self, call: &ParsedCall, outermost: bool) -> Result<Part, QueryError> {
+        let around = self.statistics;
+        self.statistics = match call.func.name {
+            // As Prometheus 3.5 does it, which looks at calls within others alone.
+            "histogram_count" | "histogram_sum" | "histogram_avg" => !outermost,
+            "histogram_quantile" | "histogram_fraction" => false,
+            _ => around,
+        };
+        let part = self.call_within(call);
+        self.statistics = around;
+        part
+    }
+
+    fn call_within(&mut self, call: &ParsedCall) -> Result<Part, QueryError> {
         let name = call.func.name;
         let places = self.places();
         let known = known_in_3_5(name);
@@ -571,9 +623,11 @@ impl Lower<'_> {
             "label_join" => Function::LabelJoin,
             "histogram_quantile" => Function::HistogramQuantile,
             "histogram_fraction" => Function::HistogramFraction,
-            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
-                Function::HistogramOnly
-            }
+            "histogram_count" => Function::OfHistogram(OfHistogram::Count),
+            "histogram_sum" => Function::OfHistogram(OfHistogram::Sum),
+            "histogram_avg" => Function::OfHistogram(OfHistogram::Average),
+            "histogram_stddev" => Function::OfHistogram(OfHistogram::Deviation),
+            "histogram_stdvar" => Function::OfHistogram(OfHistogram::Variance),
             "info" => Function::Info,
             "max_of" => Function::MaxOf,
             "min_of" => Function::MinOf,
@@ -627,6 +681,7 @@ impl Lower<'_> {
             (WindowInput::Samples(select), RangeFunction::Absent) => absent_labels(&select.matchers),
             _ => Labels::empty(),
         };
+        let subquery = matches!(window.input, WindowInput::Subquery { .. });
         let constant =
             window.at_ms.is_some() && parts.iter().all(|p| p.constant) && function != RangeFunction::PredictLinear;
         let args = parts
@@ -637,7 +692,12 @@ impl Lower<'_> {
             function,
             window,
             args,
-            place: places.get(window_at).copied(),
+            place: if subquery {
+                // What Prometheus puts in place of a subquery has lost where it stood.
+                Some(Place::START)
+            } else {
+                places.get(window_at).copied()
+            },
             arg_place: places.get(usize::from(window_at == 0)).copied(),
             absent,
         }));
@@ -645,7 +705,13 @@ impl Lower<'_> {
     }
 
     fn places(&mut self) -> Vec<Place> {
-        let places = self.around.calls.get(self.next_call).cloned().unwrap_or_default();
+        let places = self
+            .around
+            .places
+            .calls
+            .get(self.next_call)
+            .cloned()
+            .unwrap_or_default();
         self.next_call += 1;
         places
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{Labels, Matcher, Samples, SeriesId, Snapshot, TimeRange};
+use crate::{Histograms, Labels, Matcher, Samples, SeriesId, Snapshot, TimeRange};
 
 /// A failure to read, boxed: what it is depends on the source.
 pub type SourceError = Box<dyn Error + Send + Sync>;
@@ -23,6 +23,15 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Whatever keeps the source from being read.
     fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), SourceError>;
+
+    /// Whether a selected series may have native histograms beside, or instead of, numbers.
+    fn has_histograms(&self, id: SeriesId) -> bool;
+
+    /// Appends the histograms of a selected series within `range` to `out`, which is empty, in time order, one a timestamp.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from being read.
+    fn read_histograms(&self, id: SeriesId, range: TimeRange, out: &mut Histograms) -> Result<(), SourceError>;
 }
 
 impl Source for Snapshot {
@@ -37,21 +46,34 @@ impl Source for Snapshot {
     fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), SourceError> {
         Ok(Self::read(self, id, range, out)?)
     }
+
+    fn has_histograms(&self, id: SeriesId) -> bool {
+        Self::has_histograms(self, id)
+    }
+
+    fn read_histograms(&self, id: SeriesId, range: TimeRange, out: &mut Histograms) -> Result<(), SourceError> {
+        Ok(Self::read_histograms(self, id, range, out)?)
+    }
 }
 
 /// Series in memory: for tests, and for evaluating rules over synthetic samples.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     // In label order.
-    series: Vec<(Labels, Samples)>,
+    series: Vec<(Labels, Samples, Histograms)>,
 }
 
 impl Memory {
     /// Sets the samples of a series, which have to be in time order; a series of the same labels is replaced.
     pub fn insert(&mut self, labels: Labels, samples: Samples) {
-        match self.series.binary_search_by(|(known, _)| known.cmp(&labels)) {
-            Ok(at) => self.series[at].1 = samples,
-            Err(at) => self.series.insert(at, (labels, samples)),
+        self.insert_mixed(labels, samples, Histograms::default());
+    }
+
+    /// Sets the numbers and the histograms of a series, each of which have to be in time order.
+    pub fn insert_mixed(&mut self, labels: Labels, samples: Samples, histograms: Histograms) {
+        match self.series.binary_search_by(|(known, ..)| known.cmp(&labels)) {
+            Ok(at) => (self.series[at].1, self.series[at].2) = (samples, histograms),
+            Err(at) => self.series.insert(at, (labels, samples, histograms)),
         }
     }
 }
@@ -62,7 +84,7 @@ impl Source for Memory {
             .series
             .iter()
             .enumerate()
-            .filter(|(_, (labels, _))| matchers.iter().all(|m| m.matches_labels(labels)));
+            .filter(|(_, (labels, ..))| matchers.iter().all(|m| m.matches_labels(labels)));
         Ok(picked.map(|(i, _)| SeriesId(i as u32)).collect())
     }
 
@@ -78,6 +100,16 @@ impl Source for Memory {
             out.timestamps.extend_from_slice(&samples.timestamps[start..end]);
             out.values.extend_from_slice(&samples.values[start..end]);
         }
+        Ok(())
+    }
+
+    fn has_histograms(&self, id: SeriesId) -> bool {
+        !self.series[id.0 as usize].2.is_empty()
+    }
+
+    fn read_histograms(&self, id: SeriesId, range: TimeRange, out: &mut Histograms) -> Result<(), SourceError> {
+        out.clone_from(&self.series[id.0 as usize].2);
+        out.keep(range.start.0, range.end.0);
         Ok(())
     }
 }

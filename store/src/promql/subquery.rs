@@ -7,11 +7,12 @@ use super::error::QueryError;
 use super::evaluate::Env;
 use super::function::{RangeFunction, Slide};
 use super::grid::Grid;
+use super::labels::without_name;
 use super::plan::{Node, RangeCall, Select, Window, WindowInput};
 use super::select::{Picked, drop_stale};
 use super::text::Place;
-use super::vector::{ABSENT, Lazy, Shape, Table, Vector, is_absent, single};
-use crate::{Labels, Samples};
+use super::vector::{ABSENT, Cells, Lazy, Scratch, Shape, Table, Vector, is_absent, is_histogram, single};
+use crate::{Labels, ResetHint};
 
 impl<'a> Env<'a> {
     pub(super) fn range_call(&'a self, call: &'a RangeCall, grid: Grid) -> Result<Vector<'a>, QueryError> {
@@ -59,20 +60,24 @@ impl<'a> Env<'a> {
             return self.distinct(Vector::Lazy(lazy));
         }
         let table = lazy.collect()?;
-        for labels in table.labels.iter().filter(|labels| !counts(labels.metric())) {
-            self.notes.not_a_counter(labels.metric(), place);
+        for (row, labels) in table.labels.iter().enumerate() {
+            let numbers = || table.row(row).iter().any(|v| !is_absent(*v) && !is_histogram(*v));
+            if !counts(labels.metric()) && numbers() {
+                self.notes.not_a_counter(labels.metric(), place);
+            }
         }
         self.distinct(Vector::Ready(table))
     }
 
-    fn slide<'s>(&'s self, call: &'s RangeCall, samples: &'s Samples, grid: Grid, args: &'s [Vec<f64>]) -> Slide<'s> {
+    fn slide<'s>(&'s self, call: &'s RangeCall, scratch: &'s Scratch, grid: Grid, args: &'s [Vec<f64>]) -> Slide<'s> {
         Slide {
-            times: &samples.timestamps,
-            values: &samples.values,
+            times: &scratch.samples.timestamps,
+            values: &scratch.samples.values,
             window: &call.window,
             grid,
             args,
             notes: &self.notes,
+            place: call.place,
             arg_place: call.arg_place,
         }
     }
@@ -99,11 +104,14 @@ impl<'a> Env<'a> {
             one_name,
         } = self.pick(select, self.window_range(&call.window, grid))?;
         let shape = self.shape_after(call.function, grid, one_name, false);
-        let fill = Box::new(move |row: usize, scratch: &mut Samples, out: &mut [f64]| {
-            self.read(ids[row], range, scratch)?;
-            drop_stale(scratch);
-            call.function.apply(&self.slide(call, scratch, grid, &args), out)
-        });
+        let names = labels.clone();
+        let fill = Box::new(
+            move |row: usize, scratch: &mut Scratch, out: &mut [f64], cells: &mut Cells| {
+                self.read(select, ids[row], range, scratch)?;
+                drop_stale(scratch);
+                self.slid(call, scratch, grid, &args, names[row].metric(), out, cells)
+            },
+        );
         Ok(Lazy {
             labels,
             shape,
@@ -122,14 +130,36 @@ impl<'a> Env<'a> {
         grid: Grid,
     ) -> Lazy<'a> {
         let shape = self.shape_after(call.function, grid, inner.shape.one_name, inner.shape.nameless);
-        let labels = inner.labels.clone();
-        let fill = Box::new(move |row: usize, scratch: &mut Samples, out: &mut [f64]| {
-            scratch.clear();
-            for (step, &value) in inner.row(row).iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
-                scratch.push(inner_grid.at(step), value);
-            }
-            call.function.apply(&self.slide(call, scratch, grid, &args), out)
-        });
+        let labels = if inner.shape.nameless {
+            inner.labels.iter().map(without_name).collect()
+        } else {
+            inner.labels.clone()
+        };
+        let fill = Box::new(
+            move |row: usize, scratch: &mut Scratch, out: &mut [f64], cells: &mut Cells| {
+                scratch.clear();
+                for (step, &value) in inner.row(row).iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                    if is_histogram(value)
+                        && let Some(histogram) = inner.histogram(row, step)
+                    {
+                        let mut histogram = Arc::clone(histogram);
+                        if matches!(histogram.reset, ResetHint::Reset | ResetHint::NotReset) {
+                            // Told about the sample before, which the steps may have left out, or show twice.
+                            Arc::make_mut(&mut histogram).reset = ResetHint::Unknown;
+                        }
+                        scratch.histograms.push(inner_grid.at(step), histogram);
+                    } else {
+                        scratch.samples.push(inner_grid.at(step), value);
+                    }
+                }
+                let metric = if inner.shape.nameless {
+                    ""
+                } else {
+                    inner.labels[row].metric()
+                };
+                self.slid(call, scratch, grid, &args, metric, out, cells)
+            },
+        );
         Lazy {
             labels,
             shape,
@@ -137,6 +167,30 @@ impl<'a> Env<'a> {
             budget: Arc::clone(&self.budget),
             deadline: self.deadline.clone(),
         }
+    }
+
+    /// The function of each window of one series.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a series, its windows, and where the result goes"
+    )]
+    fn slid(
+        &self,
+        call: &RangeCall,
+        scratch: &Scratch,
+        grid: Grid,
+        args: &[Vec<f64>],
+        metric: &str,
+        out: &mut [f64],
+        cells: &mut Cells,
+    ) -> Result<(), QueryError> {
+        let slide = self.slide(call, scratch, grid, args);
+        call.function.apply(&slide, out)?;
+        if !scratch.histograms.is_empty() {
+            call.function
+                .apply_mixed(&slide, &scratch.histograms, metric, out, cells);
+        }
+        Ok(())
     }
 
     /// The steps of a subquery: multiples of its own step within the windows of all outer steps, left edge excluded.
@@ -156,7 +210,7 @@ impl<'a> Env<'a> {
     /// One series of ones, at the steps at which no series has samples.
     fn absent_over_time(&self, lazy: Lazy<'a>, labels: &Labels, grid: Grid) -> Result<Vector<'a>, QueryError> {
         let mut row = vec![1.0; grid.count];
-        lazy.stream(|_, values| {
+        lazy.stream(|_, values, _| {
             for (absent, value) in row.iter_mut().zip(values) {
                 if !is_absent(*value) {
                     *absent = ABSENT;
@@ -192,17 +246,29 @@ impl Table {
     pub(super) fn into_lines(mut self, grid: Grid) -> Vec<Line> {
         self.settle_names();
         let lines = (0..self.rows()).map(|row| {
-            let points = grid
-                .times()
-                .zip(self.row(row))
-                .filter(|(_, v)| !is_absent(**v))
-                .map(|(t, &v)| (t, v))
-                .collect();
+            let cells = self.cells(row);
+            let values = || grid.times().zip(self.row(row)).enumerate();
+            let (points, histograms) = if cells.is_empty() {
+                let points = values()
+                    .filter(|(_, (_, v))| !is_absent(**v))
+                    .map(|(_, (t, &v))| (t, v));
+                (points.collect(), Vec::new())
+            } else {
+                let found = values().filter_map(|(step, (t, _))| Some((t, Arc::clone(self.histogram(row, step)?))));
+                let histogram = |step| self.histogram(row, step).is_some();
+                let points = values()
+                    .filter(|(step, (_, v))| !is_absent(**v) && !histogram(*step))
+                    .map(|(_, (t, &v))| (t, v));
+                (points.collect(), found.collect())
+            };
             Line {
                 labels: self.labels[row].clone(),
                 points,
+                histograms,
             }
         });
-        lines.filter(|line| !line.points.is_empty()).collect()
+        lines
+            .filter(|line| !line.points.is_empty() || !line.histograms.is_empty())
+            .collect()
     }
 }

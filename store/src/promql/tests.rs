@@ -2,6 +2,7 @@
 
 mod bounds;
 mod functions;
+mod histograms;
 mod load;
 mod operators;
 mod oracle;
@@ -67,14 +68,25 @@ fn text(answer: &Answer) -> String {
     match &answer.value {
         Value::Scalar { v, .. } => lines.push(written(*v)),
         Value::String { v, .. } => lines.push(format!("{v:?}")),
-        Value::Vector(points) => lines.extend(points.iter().map(|p| format!("{} {}", p.labels, written(p.v)))),
+        Value::Vector(points) => lines.extend(points.iter().map(|p| match &p.histogram {
+            Some(histogram) => format!("{} {}", p.labels, super::native::text(histogram)),
+            None => format!("{} {}", p.labels, written(p.v)),
+        })),
         Value::Matrix(all) => {
             for line in all {
                 let points = line
                     .points
                     .iter()
                     .map(|(t, v)| format!(" {}@{}", written(*v), *t as f64 / 1000.0));
-                lines.push(format!("{}{}", line.labels, points.collect::<String>()));
+                let histograms = line
+                    .histograms
+                    .iter()
+                    .map(|(t, h)| format!(" {}@{}", super::native::text(h), *t as f64 / 1000.0));
+                lines.push(format!(
+                    "{}{}",
+                    line.labels,
+                    points.chain(histograms).collect::<String>()
+                ));
             }
         }
     }

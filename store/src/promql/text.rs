@@ -13,15 +13,30 @@ const DURATION_SECONDS_MAX: f64 = 9.2e9;
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) text: String,
-    /// For each call and aggregation, in the order in which they open: line and column of each argument.
+    pub(super) places: Places,
+}
+
+/// Where the parts of a text stand.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// For each call and aggregation, in the order in which they open: where it starts.
+    pub(super) starts: Vec<Place>,
+    /// The same: line and column of each argument.
     pub(super) calls: Vec<Vec<Place>>,
+    /// For each binary operation, those within it before it: where its left side starts.
+    pub(super) operations: Vec<Place>,
 }
 
 /// Line and column in the text as it was given, both from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) line: u32,
     pub(super) column: u32,
+}
+
+impl Place {
+    /// Where every text begins.
+    pub(super) const START: Self = Self { line: 1, column: 1 };
 }
 
 impl std::fmt::Display for Place {
@@ -46,8 +61,12 @@ pub(super) fn check(query: &str, max_bytes: usize, max_depth: usize) -> Result<C
         levels: vec![Level::default()],
         depth: 0,
         max_depth,
-        calls: Vec::new(),
+        places: Places::default(),
         callable: false,
+        word_place: Place { line: 1, column: 1 },
+        aggregation_place: None,
+        labels_next: false,
+        after_at: false,
         after_offset: false,
         brackets: false,
         modifier: None,
@@ -55,9 +74,10 @@ pub(super) fn check(query: &str, max_bytes: usize, max_depth: usize) -> Result<C
     while !scan.rest.is_empty() {
         scan.token()?;
     }
+    scan.end_operations();
     Ok(Checked {
         text: scan.text,
-        calls: scan.calls,
+        places: scan.places,
     })
 }
 
@@ -65,6 +85,34 @@ pub(super) fn check(query: &str, max_bytes: usize, max_depth: usize) -> Result<C
 struct Level {
     operators: usize,
     call: Option<usize>,
+    // Starts of operands, and operators between them, that are not put together yet: as in Dijkstra's shunting yard.
+    operands: Vec<Place>,
+    pending: Vec<Pending>,
+    // The last token was an operand, so that an operator that follows has two.
+    after_operand: bool,
+    // A list of labels, which is no operand.
+    labels: bool,
+}
+
+/// An operator whose right side is not complete.
+struct Pending {
+    // How tightly it binds.
+    strength: u8,
+    // Where it stands, if it has a right side alone.
+    sign: Option<Place>,
+}
+
+/// How tightly an operator binds; the strongest one groups from the right.
+fn strength(operator: &str) -> Option<u8> {
+    Some(match operator {
+        "or" => 1,
+        "and" | "unless" => 2,
+        "==" | "!=" | "<" | "<=" | ">" | ">=" => 3,
+        "+" | "-" => 4,
+        "*" | "/" | "%" | "atan2" => 5,
+        "^" => 6,
+        _ => return None,
+    })
 }
 
 struct Scan<'a> {
@@ -76,13 +124,33 @@ struct Scan<'a> {
     levels: Vec<Level>,
     depth: usize,
     max_depth: usize,
-    calls: Vec<Vec<Place>>,
+    places: Places,
     // The last token may be the name of a function or aggregation.
     callable: bool,
+    // Where that name stands, also behind a grouping clause.
+    word_place: Place,
+    aggregation_place: Option<Place>,
+    // A list of labels follows, as after `on`.
+    labels_next: bool,
+    after_at: bool,
     after_offset: bool,
     brackets: bool,
     // A grouping clause between an aggregation and its arguments; the value says whether its parenthesis was seen.
     modifier: Option<bool>,
+}
+
+impl Level {
+    /// Puts the last operator and its operands together to one operand.
+    fn put_together(&mut self, operations: &mut Vec<Place>) {
+        let Some(operator) = self.pending.pop() else { return };
+        let right = self.operands.pop();
+        match (operator.sign, self.operands.last()) {
+            (Some(sign), _) => self.operands.push(sign),
+            (None, Some(left)) => operations.push(*left),
+            // The parser will say what is wrong.
+            (None, None) => self.operands.extend(right),
+        }
+    }
 }
 
 impl Scan<'_> {
@@ -128,14 +196,16 @@ impl Scan<'_> {
                 self.callable = false;
             }
             ',' => {
+                self.end_operations();
                 if let Some(level) = self.levels.last_mut() {
                     self.depth -= level.operators;
                     level.operators = 0;
                 }
+                self.callable = false;
                 self.copy(1);
                 if let Some(call) = self.levels.last().and_then(|level| level.call) {
                     // The place is filled in when the next token starts.
-                    self.calls[call].push(Place { line: 0, column: 0 });
+                    self.places.calls[call].push(Place { line: 0, column: 0 });
                 }
             }
             c if c.is_ascii_digit() || c == '.' => {
@@ -144,13 +214,22 @@ impl Scan<'_> {
             }
             c if c.is_ascii_alphabetic() || c == '_' || c == ':' => self.word()?,
             '+' | '-' | '*' | '/' | '%' | '^' | '=' | '!' | '<' | '>' => {
-                self.argument();
                 let length = if self.rest[1..].starts_with(['=', '~']) { 2 } else { 1 };
+                if !self.after_offset && !self.after_at && !self.brackets {
+                    let operator = self.rest[..length].to_owned();
+                    self.operator(&operator);
+                }
+                self.argument_only();
                 self.copy(length);
                 self.callable = false;
                 if !self.after_offset {
                     self.deeper()?;
                 }
+            }
+            '@' => {
+                self.copy(1);
+                self.callable = false;
+                self.after_at = true;
             }
             c => {
                 self.argument();
@@ -187,14 +266,66 @@ impl Scan<'_> {
         }
     }
 
-    /// Notes where an argument starts, if one is due.
+    /// Notes where an operand starts, if one is due.
+    fn operand(&mut self) {
+        let place = self.place();
+        if let Some(level) = self.levels.last_mut().filter(|level| !level.after_operand) {
+            level.operands.push(place);
+            level.after_operand = true;
+        }
+    }
+
+    /// Notes an operator, and puts together what binds more tightly before it.
+    fn operator(&mut self, operator: &str) {
+        let Some(strength) = strength(operator) else { return };
+        let place = self.place();
+        let Some(level) = self.levels.last_mut() else { return };
+        let sign = !level.after_operand;
+        if sign {
+            // Signs bind like products do.
+            level.pending.push(Pending {
+                strength: 5,
+                sign: Some(place),
+            });
+            return;
+        }
+        while let Some(last) = level.pending.last() {
+            if last.strength < strength || (last.strength == strength && strength == 6) {
+                break;
+            }
+            level.put_together(&mut self.places.operations);
+        }
+        level.pending.push(Pending { strength, sign: None });
+        level.after_operand = false;
+    }
+
+    /// Puts together all operations of the present level.
+    fn end_operations(&mut self) {
+        if let Some(level) = self.levels.last_mut() {
+            while !level.pending.is_empty() {
+                level.put_together(&mut self.places.operations);
+            }
+            level.operands.clear();
+            level.after_operand = false;
+        }
+    }
+
+    /// Notes where an argument or operand starts, if one is due.
     fn argument(&mut self) {
+        if !std::mem::take(&mut self.after_at) {
+            self.operand();
+        }
+        self.argument_only();
+    }
+
+    /// Notes where an argument starts, if one is due.
+    fn argument_only(&mut self) {
         let place = self.place();
         if let Some(last) = self
             .levels
             .last()
             .and_then(|l| l.call)
-            .and_then(|call| self.calls[call].last_mut())
+            .and_then(|call| self.places.calls[call].last_mut())
             && last.line == 0
         {
             *last = place;
@@ -209,9 +340,13 @@ impl Scan<'_> {
             }
             _ if self.callable => {
                 self.modifier = None;
-                self.calls.push(vec![Place { line: 0, column: 0 }]);
-                Some(self.calls.len() - 1)
+                self.places
+                    .starts
+                    .push(self.aggregation_place.take().unwrap_or(self.word_place));
+                self.places.calls.push(vec![Place { line: 0, column: 0 }]);
+                Some(self.places.calls.len() - 1)
             }
+            _ if self.labels_next => None,
             _ => {
                 self.argument();
                 None
@@ -219,7 +354,11 @@ impl Scan<'_> {
         };
         self.copy(1);
         self.callable = false;
-        self.levels.push(Level { operators: 0, call });
+        self.levels.push(Level {
+            call,
+            labels: std::mem::take(&mut self.labels_next),
+            ..Level::default()
+        });
         self.depth += 1;
         if self.depth > self.max_depth {
             Err(QueryError::TooDeep { max: self.max_depth })
@@ -230,6 +369,9 @@ impl Scan<'_> {
 
     fn close(&mut self) {
         self.copy(1);
+        if self.levels.last().is_some_and(|level| !level.labels) {
+            self.end_operations();
+        }
         if self.levels.len() > 1
             && let Some(level) = self.levels.pop()
         {
@@ -249,6 +391,7 @@ impl Scan<'_> {
         self.after_offset = false;
         match word.as_str() {
             "and" | "or" | "unless" | "atan2" => {
+                self.operator(&word);
                 self.copy(end);
                 self.callable = false;
                 self.deeper()?;
@@ -256,6 +399,9 @@ impl Scan<'_> {
             // After an operand these modify an operator; their parentheses hold labels, and `bool` none at all.
             "by" | "without" => {
                 let before_arguments = self.callable;
+                if before_arguments {
+                    self.aggregation_place = Some(self.word_place);
+                }
                 self.copy(end);
                 self.callable = false;
                 self.modifier = before_arguments.then_some(false);
@@ -263,6 +409,7 @@ impl Scan<'_> {
             "on" | "ignoring" | "group_left" | "group_right" | "bool" | "fill" | "fill_left" | "fill_right" => {
                 self.copy(end);
                 self.callable = false;
+                self.labels_next = word != "bool" && self.rest.trim_start().starts_with('(');
             }
             "offset" => {
                 self.copy(end);
@@ -273,9 +420,12 @@ impl Scan<'_> {
                 return Err(QueryError::Parse("duration out of range".to_owned()));
             }
             _ => {
+                // `@ start()` is no call.
+                let called = !self.after_at;
                 self.argument();
+                self.word_place = self.place();
                 self.copy(end);
-                self.callable = true;
+                self.callable = called;
             }
         }
         Ok(())

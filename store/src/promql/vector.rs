@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::error::QueryError;
 use super::labels::{self, Keep};
 use super::{Deadline, grid::Grid};
-use crate::{Labels, STALE_NAN_BITS, Samples};
+use crate::{Histogram, Histograms, Labels, STALE_NAN_BITS, Samples};
 
 /// Stands where a series has no value at a step. It is the staleness marker: no selector lets one through, and arithmetic
 /// yields quiet NaNs only.
@@ -18,6 +18,58 @@ pub(super) const ABSENT: f64 = f64::from_bits(STALE_NAN_BITS);
 #[inline]
 pub(super) fn is_absent(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
+}
+
+/// Stands in a row where a native histogram is, which lies in the row's [`Cells`]. Arithmetic yields it no more than [`ABSENT`].
+pub(super) const HISTOGRAM: f64 = f64::from_bits(0x7ff0_0000_0000_0003);
+
+#[inline]
+pub(super) fn is_histogram(value: f64) -> bool {
+    value.to_bits() == HISTOGRAM.to_bits()
+}
+
+/// The histograms of a row, by step. The row decides: one whose step does not say [`HISTOGRAM`] does not count.
+pub(super) type Cells = Vec<(u32, Arc<Histogram>)>;
+
+/// The histogram at a step of a row.
+pub(super) fn histogram_at<'c>(
+    row: &[f64],
+    cells: &'c [(u32, Arc<Histogram>)],
+    step: usize,
+) -> Option<&'c Arc<Histogram>> {
+    if !is_histogram(row[step]) {
+        return None;
+    }
+    let at = cells.binary_search_by_key(&(step as u32), |cell| cell.0).ok()?;
+    Some(&cells[at].1)
+}
+
+/// Takes all histograms out of a row, which then has nothing at their steps.
+pub(super) fn take_histograms(row: &mut [f64], cells: &mut Cells) -> Cells {
+    cells.retain(|(step, _)| is_histogram(row[*step as usize]));
+    for (step, _) in cells.iter() {
+        row[*step as usize] = ABSENT;
+    }
+    std::mem::take(cells)
+}
+
+/// What a histogram weighs in a [`Budget`]: as many values as it has numbers.
+pub(super) fn weight(histogram: &Histogram) -> usize {
+    8 + 2 * (histogram.positive.len() + histogram.negative.len())
+}
+
+/// One series' samples, as they are read: numbers and histograms, each by time.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) samples: Samples,
+    pub(super) histograms: Histograms,
+}
+
+impl Scratch {
+    pub(super) fn clear(&mut self) {
+        self.samples.clear();
+        self.histograms.clear();
+    }
 }
 
 /// How many values a query holds, and may hold.
@@ -94,11 +146,14 @@ pub(super) struct Table {
     pub(super) labels: Vec<Labels>,
     pub(super) values: Vec<f64>,
     pub(super) shape: Shape,
+    /// By row, as far as there are any.
+    cells: Vec<Cells>,
     held: Held,
 }
 
-/// Writes the values of one row, which comes filled with [`ABSENT`]. The samples are scratch.
-pub(super) type Fill<'a> = Box<dyn Fn(usize, &mut Samples, &mut [f64]) -> Result<(), QueryError> + Send + Sync + 'a>;
+/// Writes the values of one row, which comes filled with [`ABSENT`], and its histograms. The samples are scratch.
+pub(super) type Fill<'a> =
+    Box<dyn Fn(usize, &mut Scratch, &mut [f64], &mut Cells) -> Result<(), QueryError> + Send + Sync + 'a>;
 
 /// Series whose values are computed when they are asked for.
 pub(super) struct Lazy<'a> {
@@ -120,6 +175,7 @@ impl Table {
             labels: Vec::new(),
             values: Vec::new(),
             shape,
+            cells: Vec::new(),
             held: budget.hold(0)?,
         })
     }
@@ -129,6 +185,59 @@ impl Table {
         self.labels.push(labels);
         self.values.extend_from_slice(row);
         Ok(())
+    }
+
+    /// Adds a row with histograms.
+    pub(super) fn push_with(
+        &mut self,
+        labels: Labels,
+        row: &[f64],
+        cells: &[(u32, Arc<Histogram>)],
+    ) -> Result<(), QueryError> {
+        self.push(labels, row)?;
+        if !cells.is_empty() {
+            self.set_cells(self.rows() - 1, cells.to_vec())?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the histograms of a row.
+    pub(super) fn set_cells(&mut self, row: usize, cells: Cells) -> Result<(), QueryError> {
+        self.held.grow(cells.iter().map(|(_, h)| weight(h)).sum())?;
+        if self.cells.len() <= row {
+            self.cells.resize_with(row + 1, Cells::new);
+        }
+        self.cells[row] = cells;
+        Ok(())
+    }
+
+    /// The histograms of a row.
+    pub(super) fn cells(&self, row: usize) -> &[(u32, Arc<Histogram>)] {
+        self.cells.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether any row has histograms.
+    pub(super) fn has_histograms(&self) -> bool {
+        self.cells.iter().any(|cells| !cells.is_empty())
+    }
+
+    /// The histogram of a row at a step.
+    pub(super) fn histogram(&self, row: usize, step: usize) -> Option<&Arc<Histogram>> {
+        histogram_at(self.row(row), self.cells(row), step)
+    }
+
+    /// Puts the histograms of rows into another order, as the caller does with all else.
+    pub(super) fn reorder_cells(&mut self, order: &[usize]) {
+        if self.has_histograms() {
+            self.cells = order.iter().map(|&i| self.cells(i).to_vec()).collect();
+        }
+    }
+
+    /// Leaves the numbers alone.
+    pub(super) fn drop_histograms(&mut self) {
+        for (row, mut cells) in std::mem::take(&mut self.cells).into_iter().enumerate() {
+            let _dropped = take_histograms(self.row_mut(row), &mut cells);
+        }
     }
 
     /// Adds a row without values, and returns it.
@@ -189,10 +298,16 @@ impl Table {
         let mut to = 0;
         for (from, _) in occupied.iter().enumerate().filter(|(_, o)| **o) {
             self.labels.swap(to, from);
+            if from < self.cells.len() && to != from {
+                self.cells[to] = std::mem::take(&mut self.cells[from]);
+            } else if to < self.cells.len() && from >= self.cells.len() {
+                self.cells[to].clear();
+            }
             self.values.copy_within(from * steps..(from + 1) * steps, to * steps);
             to += 1;
         }
         self.labels.truncate(to);
+        self.cells.truncate(to);
         self.values.truncate(to * steps);
     }
 
@@ -229,6 +344,14 @@ impl Table {
                 continue;
             };
             joined = true;
+            if row < self.cells.len() {
+                let mut moved = std::mem::take(&mut self.cells[row]);
+                moved.retain(|(step, _)| is_histogram(self.values[row * steps + *step as usize]));
+                let kept = &mut self.cells[into];
+                kept.retain(|(step, _)| is_histogram(self.values[into * steps + *step as usize]));
+                kept.extend(moved);
+                kept.sort_by_key(|(step, _)| *step);
+            }
             let (head, tail) = self.values.split_at_mut(row * steps);
             for (to, from) in head[into * steps..(into + 1) * steps]
                 .iter_mut()
@@ -266,7 +389,7 @@ impl<'a> Lazy<'a> {
     /// Hands each row with values to `sink`, in order.
     pub(super) fn stream(
         &self,
-        mut sink: impl FnMut(usize, &[f64]) -> Result<(), QueryError>,
+        mut sink: impl FnMut(usize, &[f64], &[(u32, Arc<Histogram>)]) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let steps = self.shape.steps;
         if steps == 0 {
@@ -276,14 +399,15 @@ impl<'a> Lazy<'a> {
         let block = (BLOCK_VALUES / steps).clamp(1, 4096).min(rows.max(1));
         // One row at a time costs more in hand-over than it gains.
         if rows <= 2 || rows * steps <= 256 {
-            let mut scratch = Samples::default();
+            let (mut scratch, mut cells) = (Scratch::default(), Cells::new());
             let mut row = vec![ABSENT; steps];
             for i in 0..rows {
                 self.deadline.check()?;
                 row.fill(ABSENT);
-                (self.fill)(i, &mut scratch, &mut row)?;
+                cells.clear();
+                (self.fill)(i, &mut scratch, &mut row, &mut cells)?;
                 if !row.iter().all(|&v| is_absent(v)) {
-                    sink(i, &row)?;
+                    sink(i, &row, &cells)?;
                 }
             }
             return Ok(());
@@ -291,24 +415,27 @@ impl<'a> Lazy<'a> {
         let block = block.max(4);
         let _held = self.budget.hold(block.min(rows) * steps)?;
         let mut buffer = vec![ABSENT; block.min(rows) * steps];
+        let mut cells = vec![Cells::new(); block.min(rows)];
         for first in (0..rows).step_by(block) {
             self.deadline.check()?;
             let count = block.min(rows - first);
             let values = &mut buffer[..count * steps];
             values
                 .par_chunks_mut(steps)
+                .zip(&mut cells)
                 .enumerate()
                 .with_min_len((256 / steps).clamp(1, 64))
-                .try_for_each_init(Samples::default, |scratch, (i, row)| {
+                .try_for_each_init(Scratch::default, |scratch, (i, (row, cells))| {
                     row.fill(ABSENT);
+                    cells.clear();
                     if i % 64 == 63 {
                         self.deadline.check()?;
                     }
-                    (self.fill)(first + i, scratch, row)
+                    (self.fill)(first + i, scratch, row, cells)
                 })?;
             for (i, row) in values.chunks(steps).enumerate() {
                 if !row.iter().all(|&v| is_absent(v)) {
-                    sink(first + i, row)?;
+                    sink(first + i, row, &cells[i])?;
                 }
             }
         }
@@ -317,7 +444,7 @@ impl<'a> Lazy<'a> {
 
     pub(super) fn collect(self) -> Result<Table, QueryError> {
         let mut table = Table::new(&self.budget, self.shape)?;
-        self.stream(|i, row| table.push(self.labels[i].clone(), row))?;
+        self.stream(|i, row, cells| table.push_with(self.labels[i].clone(), row, cells))?;
         Ok(table)
     }
 }
@@ -347,10 +474,10 @@ impl<'a> Vector<'a> {
     /// Hands each row to `sink`, in order; rows without values may be left out.
     pub(super) fn stream(
         &self,
-        mut sink: impl FnMut(usize, &[f64]) -> Result<(), QueryError>,
+        mut sink: impl FnMut(usize, &[f64], &[(u32, Arc<Histogram>)]) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         match self {
-            Self::Ready(table) => (0..table.rows()).try_for_each(|row| sink(row, table.row(row))),
+            Self::Ready(table) => (0..table.rows()).try_for_each(|row| sink(row, table.row(row), table.cells(row))),
             Self::Lazy(lazy) => lazy.stream(sink),
         }
     }
@@ -361,7 +488,7 @@ impl<'a> Vector<'a> {
         self,
         drop_name: bool,
         refuse: bool,
-        change: impl Fn(&mut [f64]) + Send + Sync + 'a,
+        change: impl Fn(&mut [f64], &mut Cells) + Send + Sync + 'a,
     ) -> Result<Self, QueryError> {
         let shape = self.shape();
         let distinct = !drop_name || shape.nameless || shape.one_name;
@@ -369,9 +496,9 @@ impl<'a> Vector<'a> {
             Self::Lazy(mut lazy) if distinct => {
                 lazy.shape.nameless |= drop_name;
                 let inner = lazy.fill;
-                lazy.fill = Box::new(move |i, scratch, row| {
-                    inner(i, scratch, row)?;
-                    change(row);
+                lazy.fill = Box::new(move |i, scratch, row, cells| {
+                    inner(i, scratch, row, cells)?;
+                    change(row, cells);
                     Ok(())
                 });
                 Ok(Self::Lazy(lazy))
@@ -379,7 +506,13 @@ impl<'a> Vector<'a> {
             other => {
                 let mut table = other.collect()?;
                 if shape.steps > 0 {
-                    table.values.chunks_mut(shape.steps).for_each(change);
+                    let mut none = Cells::new();
+                    for (row, values) in table.values.chunks_mut(shape.steps).enumerate() {
+                        match table.cells.get_mut(row) {
+                            Some(cells) => change(values, cells),
+                            None => change(values, &mut none),
+                        }
+                    }
                 }
                 table.shape.nameless |= drop_name;
                 if !distinct {

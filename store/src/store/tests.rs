@@ -1,3 +1,5 @@
+mod histograms;
+
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 

@@ -5,6 +5,7 @@
 //! series   count, then each: shared prefix, shared suffix, length of the middle, middle        canonical label bytes
 //! samples  count | runs of series | runs of timestamps | bits of values (`stream`)
 //! metadata kind, then metric, unit and help, each with its length
+//! histograms  count, then each: series, timestamp, row (`histograms`)
 //! ```
 //! Numbers within payloads are LEB128, signed ones zigzag coded. The n-th series that a segment defines has the number n in
 //! it. A run of series is: distance of its first number from the one after the last run, how many consecutive numbers, samples
@@ -12,13 +13,17 @@
 //! the errors run-length coded: correct predictions, then one error. An agent's push of one sample a series costs a few bytes
 //! for all series and timestamps together.
 
+use crate::histogram::Histogram;
 use crate::metadata::{Metadata, MetricKind};
 use crate::series::SeriesId;
 use crate::stream::{BitReader, Bits, ValueState};
 
+mod histograms;
+
 pub(crate) const KIND_SERIES: u8 = 1;
 pub(crate) const KIND_SAMPLES: u8 = 2;
 pub(crate) const KIND_METADATA: u8 = 3;
+pub(crate) const KIND_HISTOGRAMS: u8 = 4;
 
 /// Length and checksum before each record.
 pub(crate) const FRAME_BYTES: usize = 8;
@@ -228,6 +233,8 @@ pub(crate) trait Sink {
     fn series(&mut self, canonical: &[u8]) -> Option<SeriesId>;
     /// A sample.
     fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64);
+    /// A histogram.
+    fn histogram(&mut self, id: SeriesId, at_ms: i64, value: Histogram);
     /// All samples of a record were handed over.
     fn end_of_batch(&mut self);
     /// What a metric is.
@@ -260,6 +267,7 @@ impl Decoder {
         match kind {
             KIND_SERIES => self.define(head, rest),
             KIND_SAMPLES => self.samples(usize::try_from(head).ok()?, rest, sink),
+            KIND_HISTOGRAMS => self.histograms(head, rest, sink),
             KIND_METADATA => {
                 let mut text = || Some(std::str::from_utf8(take_bytes(&mut rest)?).ok()?.to_owned());
                 let (metric, unit, help) = (text()?, text()?, text()?);

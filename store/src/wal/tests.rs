@@ -3,12 +3,13 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Labels;
+use crate::{Histogram, Labels};
 
 #[derive(Debug, Default, PartialEq)]
 struct Collected {
     series: Vec<Vec<u8>>,
     samples: Vec<(u32, i64, u64)>,
+    histograms: Vec<(u32, i64, Histogram)>,
     batches: usize,
     metadata: BTreeMap<String, Metadata>,
 }
@@ -25,6 +26,10 @@ impl Sink for Collected {
 
     fn sample(&mut self, id: SeriesId, at_ms: i64, value: f64) {
         self.samples.push((id.0, at_ms, value.to_bits()));
+    }
+
+    fn histogram(&mut self, id: SeriesId, at_ms: i64, value: Histogram) {
+        self.histograms.push((id.0, at_ms, value));
     }
 
     fn end_of_batch(&mut self) {

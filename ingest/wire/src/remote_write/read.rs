@@ -2,6 +2,7 @@
 
 use crate::protobuf::{DecodeError, Fields};
 use crate::remote_write::TYPES;
+use crate::remote_write::histogram::Histogram;
 
 /// The series and the metadata of a `WriteRequest`, in the order of the bytes.
 #[must_use]
@@ -53,7 +54,7 @@ pub struct Series<'a> {
     scattered: bool,
     /// How many exemplars it carries.
     pub exemplars: u32,
-    /// How many native histograms it carries; their content is not read.
+    /// How many native histograms it carries.
     pub histograms: u32,
 }
 
@@ -101,6 +102,11 @@ impl<'a> Series<'a> {
     /// The encoded labels one by one, as [`Series::encoded_labels`].
     pub fn raw_labels(&self) -> impl Iterator<Item = Result<&'a [u8], DecodeError>> + use<'a> {
         submessages(Self::NAME, self.bytes, 1)
+    }
+
+    /// Its native histograms, in the sender's order.
+    pub fn native_histograms(&self) -> impl Iterator<Item = Result<Histogram<'a>, DecodeError>> + use<'a> {
+        submessages(Self::NAME, self.bytes, 4).map(|bytes| Histogram::read(bytes?))
     }
 
     /// Timestamp in milliseconds and value of each sample, in the sender's order.

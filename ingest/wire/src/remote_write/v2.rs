@@ -7,6 +7,7 @@
 use crate::otlp::read::Numbers;
 use crate::protobuf::{DecodeError, Fields};
 use crate::remote_write::TYPES;
+use crate::remote_write::histogram::Histogram;
 use crate::remote_write::read::{Metadata, submessages};
 
 /// Symbols that a request may bring: 16 bytes of ours each, while an empty one takes two of the sender's.
@@ -66,7 +67,7 @@ pub struct Series<'a> {
     bytes: &'a [u8],
     /// How many exemplars it carries.
     pub exemplars: u32,
-    /// How many native histograms it carries; their content is not read.
+    /// How many native histograms it carries.
     pub histograms: u32,
     /// What its metric is.
     pub metadata: Metadata<'a>,
@@ -145,6 +146,11 @@ impl<'a> Series<'a> {
             }
             Ok(sample)
         })
+    }
+
+    /// The native histograms, in the sender's order.
+    pub fn native_histograms(&self) -> impl Iterator<Item = Result<Histogram<'a>, DecodeError>> + use<'a> {
+        submessages(SERIES, self.bytes, 3).map(|bytes| Histogram::read(bytes?))
     }
 
     /// The exemplars, in the sender's order.

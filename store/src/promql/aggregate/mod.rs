@@ -1,6 +1,7 @@
 //! Aggregations: rows stream into one accumulator a group and step.
 
 mod heap;
+mod histograms;
 mod ranked;
 
 use std::collections::HashMap;
@@ -11,8 +12,9 @@ use super::grid::Grid;
 use super::labels::{self, Keep};
 use super::number::{self, Mean, Sum};
 use super::plan::{Aggregate, AggregateOp, Node};
-use super::vector::{Shape, Table, Vector, is_absent};
+use super::vector::{Shape, Table, Vector, histogram_at, is_absent, is_histogram};
 use crate::Labels;
+use histograms::Gathered;
 
 /// Which group each row belongs to.
 struct Groups {
@@ -32,31 +34,53 @@ impl<'a> Env<'a> {
         }
         let vector = self.vector(&aggregate.node, grid)?;
         let groups = Groups::of(aggregate, vector.labels(), vector.shape().nameless);
+        let histograms = Gathered::of(aggregate, groups.labels.len(), grid);
         match aggregate.op {
-            AggregateOp::Sum => self.folded::<Option<Sum>>(&vector, &groups, grid),
-            AggregateOp::Avg => self.folded::<Option<Mean>>(&vector, &groups, grid),
-            AggregateOp::Min => self.folded::<Min>(&vector, &groups, grid),
-            AggregateOp::Max => self.folded::<Max>(&vector, &groups, grid),
-            AggregateOp::Count => self.folded::<Count>(&vector, &groups, grid),
-            AggregateOp::Group => self.folded::<Present>(&vector, &groups, grid),
-            AggregateOp::Stdvar => self.folded::<Variance<false>>(&vector, &groups, grid),
-            _ => self.folded::<Variance<true>>(&vector, &groups, grid),
+            AggregateOp::Sum => self.folded::<Option<Sum>>(&vector, &groups, grid, histograms),
+            AggregateOp::Avg => self.folded::<Option<Mean>>(&vector, &groups, grid, histograms),
+            AggregateOp::Min => self.folded::<Min>(&vector, &groups, grid, histograms),
+            AggregateOp::Max => self.folded::<Max>(&vector, &groups, grid, histograms),
+            AggregateOp::Count => self.folded::<Count>(&vector, &groups, grid, histograms),
+            AggregateOp::Group => self.folded::<Present>(&vector, &groups, grid, histograms),
+            AggregateOp::Stdvar => self.folded::<Variance<false>>(&vector, &groups, grid, histograms),
+            _ => self.folded::<Variance<true>>(&vector, &groups, grid, histograms),
         }
     }
 
-    fn folded<F: Fold>(&self, vector: &Vector<'_>, groups: &Groups, grid: Grid) -> Result<Table, QueryError> {
+    fn folded<F: Fold>(
+        &self,
+        vector: &Vector<'_>,
+        groups: &Groups,
+        grid: Grid,
+        mut histograms: Gathered<'_>,
+    ) -> Result<Table, QueryError> {
         let count = groups.labels.len();
         let cells = count.saturating_mul(grid.count);
         let _held = self
             .budget
             .hold(cells.saturating_mul(size_of::<F>().div_ceil(size_of::<f64>())))?;
         let mut folds = vec![F::default(); cells];
-        vector.stream(|row, values| {
+        vector.stream(|row, values, cells| {
             let group = groups.of_row[row];
             let folds = &mut folds[group * grid.count..(group + 1) * grid.count];
-            for (fold, &value) in folds.iter_mut().zip(values) {
-                if !is_absent(value) {
-                    fold.add(value);
+            if cells.is_empty() {
+                for (fold, &value) in folds.iter_mut().zip(values) {
+                    if !is_absent(value) {
+                        fold.add(value);
+                    }
+                }
+                return Ok(());
+            }
+            for (step, (fold, &value)) in folds.iter_mut().zip(values).enumerate() {
+                match histogram_at(values, cells, step) {
+                    Some(histogram) => {
+                        let metric = vector.labels()[row].metric();
+                        if histograms.add(group * grid.count + step, histogram, metric, &self.notes) {
+                            fold.add(value);
+                        }
+                    }
+                    None if !is_absent(value) => fold.add(value),
+                    None => {}
                 }
             }
             Ok(())
@@ -69,13 +93,14 @@ impl<'a> Env<'a> {
                 one_name: false,
             },
         )?;
-        for (labels, folds) in groups.labels.iter().zip(folds.chunks(grid.count.max(1))) {
-            let values: Vec<f64> = folds
+        for (group, (labels, folds)) in groups.labels.iter().zip(folds.chunks(grid.count.max(1))).enumerate() {
+            let mut values: Vec<f64> = folds
                 .iter()
                 .map(|fold| fold.value().unwrap_or(super::vector::ABSENT))
                 .collect();
+            let cells = histograms.finish(group * grid.count, &mut values, &self.notes);
             if !values.iter().all(|&v| is_absent(v)) {
-                out.push(labels.clone(), &values)?;
+                out.push_with(labels.clone(), &values, &cells)?;
             }
         }
         Ok(out)
@@ -91,7 +116,8 @@ impl<'a> Env<'a> {
         {
             self.notes.quantile(q, aggregate.param_place);
         }
-        let table = self.table(&aggregate.node, grid)?;
+        let mut table = self.table(&aggregate.node, grid)?;
+        self.leave_numbers(aggregate, &mut table);
         let groups = Groups::of(aggregate, &table.labels, table.shape.nameless);
         let mut rows: Vec<Vec<usize>> = vec![Vec::new(); groups.labels.len()];
         groups
@@ -167,9 +193,13 @@ impl<'a> Env<'a> {
                     continue;
                 }
                 let target = match before {
-                    Some((bits, target)) if bits == value.to_bits() => target,
+                    Some((bits, target)) if bits == value.to_bits() && !is_histogram(value) => target,
                     _ => {
-                        let text = texts.entry(value.to_bits()).or_insert_with(|| number::plain(value));
+                        let own = table.histogram(row, step).map(|h| super::native::text(h));
+                        let text = match &own {
+                            Some(text) => text,
+                            None => texts.entry(value.to_bits()).or_insert_with(|| number::plain(value)),
+                        };
                         keep.project(&labels::with(&table.labels[row], label, text), false, &mut key);
                         match rows.get(&key) {
                             Some(&target) => target,

@@ -15,6 +15,9 @@ impl<'a> Env<'a> {
     pub(super) fn ranked(&'a self, aggregate: &'a Aggregate, grid: Grid) -> Result<Table, QueryError> {
         let params = self.parameter(aggregate, grid)?;
         let mut table = self.table(&aggregate.node, grid)?;
+        if matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk) {
+            self.leave_numbers(aggregate, &mut table);
+        }
         let groups = Groups::of(aggregate, &table.labels, table.shape.nameless);
         if aggregate.op == AggregateOp::LimitRatio {
             self.limit_ratio(aggregate, &params, &mut table)?;
@@ -63,7 +66,7 @@ impl<'a> Env<'a> {
         let mut out = Table::new(&self.budget, table.shape)?;
         for rows in rows {
             for row in pick(op, rows, limit, |row| table.values[row]) {
-                out.push(table.labels[row].clone(), table.row(row))?;
+                out.push_with(table.labels[row].clone(), table.row(row), table.cells(row))?;
             }
         }
         Ok(out)

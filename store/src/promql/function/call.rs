@@ -5,7 +5,7 @@ use super::super::evaluate::{Data, Env};
 use super::super::grid::Grid;
 use super::super::number::{go_max, go_min};
 use super::super::plan::{Call, Function, Node};
-use super::super::vector::{ABSENT, Shape, Table, Vector, is_absent, single};
+use super::super::vector::{ABSENT, Vector, histogram_at, is_absent, single};
 use crate::Labels;
 
 impl<'a> Env<'a> {
@@ -21,7 +21,7 @@ impl<'a> Env<'a> {
             }
             (Function::Absent, [vector]) => {
                 let mut row = vec![1.0; grid.count];
-                self.vector(vector, grid)?.stream(|_, values| {
+                self.vector(vector, grid)?.stream(|_, values, _| {
                     for (absent, value) in row.iter_mut().zip(values) {
                         if !is_absent(*value) {
                             *absent = ABSENT;
@@ -47,17 +47,7 @@ impl<'a> Env<'a> {
             (Function::HistogramFraction, [lower, upper, vector]) => {
                 Vector::Ready(self.histogram_fraction(lower, upper, vector, &call.places, grid)?)
             }
-            (Function::HistogramOnly, [vector]) => {
-                self.vector(vector, grid)?;
-                Vector::Ready(Table::new(
-                    &self.budget,
-                    Shape {
-                        steps: grid.count,
-                        nameless: true,
-                        one_name: true,
-                    },
-                )?)
-            }
+            (Function::OfHistogram(what), [vector]) => self.of_histogram(what, vector, grid)?,
             (Function::Info, [vector, rest @ ..]) => Vector::Ready(self.info(vector, rest.first(), grid)?),
             _ => return Err(QueryError::execution("wrong number of arguments")),
         };
@@ -68,8 +58,11 @@ impl<'a> Env<'a> {
     fn only_value(&'a self, node: &'a Node, grid: Grid) -> Result<Vec<f64>, QueryError> {
         let mut values = vec![ABSENT; grid.count];
         let mut several = vec![false; grid.count];
-        self.vector(node, grid)?.stream(|_, row| {
+        self.vector(node, grid)?.stream(|_, row, cells| {
             for (step, &value) in row.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                if histogram_at(row, cells, step).is_some() {
+                    continue;
+                }
                 several[step] |= !is_absent(values[step]);
                 values[step] = value;
             }

@@ -5,7 +5,7 @@ use super::super::evaluate::Env;
 use super::super::grid::Grid;
 use super::super::number::{go_max, go_min};
 use super::super::plan::Call;
-use super::super::vector::{ABSENT, Vector, is_absent, single};
+use super::super::vector::{ABSENT, Cells, Vector, is_absent, single, take_histograms};
 use crate::Labels;
 
 /// A function of one value, and for some of further scalars.
@@ -108,37 +108,45 @@ impl<'a> Env<'a> {
             scalars.push(self.scalar(arg, grid)?);
         }
         match function {
-            Elementwise::Math(math) => vector.map(true, false, move |row| each(row, |_, v| math(v))),
-            Elementwise::Date(part) => vector.map(true, false, move |row| each(row, |_, v| part(Date::of(v)) as f64)),
-            Elementwise::Timestamp => vector.map(true, false, move |row| {
-                each(row, |step, _| grid.at(step) as f64 / 1000.0)
+            Elementwise::Math(math) => vector.map(true, false, move |row, cells| each(row, cells, |_, v| math(v))),
+            Elementwise::Date(part) => vector.map(true, false, move |row, cells| {
+                each(row, cells, |_, v| part(Date::of(v)) as f64);
+            }),
+            // The time of a histogram is a number as well.
+            Elementwise::Timestamp => vector.map(true, false, move |row, cells| {
+                cells.clear();
+                each(row, cells, |step, _| grid.at(step) as f64 / 1000.0);
             }),
             Elementwise::Round => {
                 let nearest = scalars.pop().unwrap_or_else(|| vec![1.0; grid.count]);
-                vector.map(true, false, move |row| {
-                    each(row, |step, v| {
+                vector.map(true, false, move |row, cells| {
+                    each(row, cells, |step, v| {
                         let inverse = 1.0 / nearest[step];
                         (v * inverse + 0.5).floor() / inverse
                     });
                 })
             }
-            Elementwise::Clamp => vector.map(true, false, move |row| {
-                each(row, |step, v| {
+            Elementwise::Clamp => vector.map(true, false, move |row, cells| {
+                each(row, cells, |step, v| {
                     let (min, max) = (scalars[0][step], scalars[1][step]);
                     if max < min { ABSENT } else { go_max(min, go_min(max, v)) }
                 });
             }),
-            Elementwise::ClampMin => {
-                vector.map(true, false, move |row| each(row, |step, v| go_max(scalars[0][step], v)))
-            }
-            Elementwise::ClampMax => {
-                vector.map(true, false, move |row| each(row, |step, v| go_min(scalars[0][step], v)))
-            }
+            Elementwise::ClampMin => vector.map(true, false, move |row, cells| {
+                each(row, cells, |step, v| go_max(scalars[0][step], v))
+            }),
+            Elementwise::ClampMax => vector.map(true, false, move |row, cells| {
+                each(row, cells, |step, v| go_min(scalars[0][step], v))
+            }),
         }
     }
 }
 
-fn each(row: &mut [f64], change: impl Fn(usize, f64) -> f64) {
+/// Changes each number; histograms go.
+fn each(row: &mut [f64], cells: &mut Cells, change: impl Fn(usize, f64) -> f64) {
+    if !cells.is_empty() {
+        let _ignored = take_histograms(row, cells);
+    }
     for (step, value) in row.iter_mut().enumerate() {
         if !is_absent(*value) {
             *value = change(step, *value);

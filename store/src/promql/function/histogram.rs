@@ -1,16 +1,17 @@
-//! Quantiles and fractions of classic histograms, whose buckets are series with an upper bound in `le`.
+//! Functions of histograms: of native ones, and of classic ones, whose buckets are series with an upper bound in `le`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::error::QueryError;
 use super::super::evaluate::Env;
 use super::super::grid::Grid;
 use super::super::labels::{self, Keep};
+use super::super::native::{self, Remark};
 use super::super::number;
-use super::super::plan::Node;
+use super::super::plan::{Node, OfHistogram};
 use super::super::text::Place;
-use super::super::vector::{ABSENT, Shape, Table, is_absent};
-use crate::Labels;
+use super::super::vector::{ABSENT, Shape, Table, Vector, histogram_at, is_absent};
+use crate::{Histogram as Native, Labels};
 
 /// Differences of bucket counts below this share are rounding.
 const SMALL_DELTA: f64 = 1e-12;
@@ -41,10 +42,21 @@ impl<'a> Env<'a> {
             self.notes.quantile(q, places.first().copied());
         }
         let place = places.get(1).copied();
-        self.of_histograms(vector, place, grid, |metric, step, buckets| {
+        let classic = |metric: &str, step: usize, buckets: &mut Vec<Bucket>| {
             let (value, forced) = quantile(q[step], buckets);
             if forced {
                 self.notes.forced_monotonic(metric, place);
+            }
+            value
+        };
+        self.of_histograms(vector, place, grid, classic, |step, histogram| {
+            let (value, remark) = native::quantile(q[step], histogram);
+            if let Some(remark) = remark {
+                let what = match remark {
+                    Remark::NanResult => "histogram_quantile has NaN observations, result is NaN",
+                    Remark::NanSkew => "histogram_quantile has NaN observations, result is skewed higher",
+                };
+                self.notes.nan_observations(what, "", places.first().copied());
             }
             value
         })
@@ -59,18 +71,48 @@ impl<'a> Env<'a> {
         grid: Grid,
     ) -> Result<Table, QueryError> {
         let (lower, upper) = (self.scalar(lower, grid)?, self.scalar(upper, grid)?);
-        self.of_histograms(vector, places.get(2).copied(), grid, |_, step, buckets| {
-            fraction(lower[step], upper[step], buckets)
+        let classic = |_: &str, step: usize, buckets: &mut Vec<Bucket>| fraction(lower[step], upper[step], buckets);
+        self.of_histograms(vector, places.get(2).copied(), grid, classic, |step, histogram| {
+            let (value, nan) = native::fraction(lower[step], upper[step], histogram);
+            if nan {
+                let what = "histogram_fraction has NaN observations, which are excluded from all fractions";
+                self.notes.nan_observations(what, "", places.first().copied());
+            }
+            value
         })
     }
 
-    /// Gathers the buckets of each histogram, and writes a value for each step at which it has any.
+    /// What is read off each native histogram; numbers have none of it.
+    pub(super) fn of_histogram(
+        &'a self,
+        what: OfHistogram,
+        vector: &'a Node,
+        grid: Grid,
+    ) -> Result<Vector<'a>, QueryError> {
+        let read = move |h: &Native| match what {
+            OfHistogram::Count => h.count,
+            OfHistogram::Sum => h.sum,
+            OfHistogram::Average => h.sum / h.count,
+            OfHistogram::Deviation => native::variance(h).sqrt(),
+            OfHistogram::Variance => native::variance(h),
+        };
+        self.vector(vector, grid)?.map(true, false, move |row, cells| {
+            for step in 0..row.len() {
+                row[step] = histogram_at(row, cells, step).map_or(ABSENT, |h| read(h));
+            }
+            cells.clear();
+        })
+    }
+
+    /// Gathers the buckets of each classic histogram, and writes a value for each step at which it has any; so too for each native
+    /// one. Where both have one name and labels, neither has a value.
     fn of_histograms(
         &'a self,
         vector: &'a Node,
         place: Option<Place>,
         grid: Grid,
         value: impl Fn(&str, usize, &mut Vec<Bucket>) -> f64,
+        of_native: impl Fn(usize, &Native) -> f64,
     ) -> Result<Table, QueryError> {
         let mut table = self.table(vector, grid)?;
         table.settle_names();
@@ -79,6 +121,11 @@ impl<'a> Env<'a> {
         let le = ["le".to_owned()];
         let mut key = Vec::new();
         for (row, labels) in table.labels.iter().enumerate() {
+            let values = table.row(row);
+            let number = |step: usize| !is_absent(values[step]) && table.histogram(row, step).is_none();
+            if !(0..grid.count).any(number) {
+                continue;
+            }
             let bound = labels.get("le").unwrap_or("");
             let Some(upper) = number::parse(bound) else {
                 self.notes.bad_bucket(labels.metric(), bound, place);
@@ -108,7 +155,34 @@ impl<'a> Env<'a> {
         )?;
         let mut buckets = Vec::new();
         let mut row = vec![ABSENT; grid.count];
-        for histogram in &mut histograms {
+        // Classic histogram and step at which there is a native one of the same name and labels.
+        let mut blocked: HashSet<(usize, usize)> = HashSet::new();
+        for (source, labels) in table.labels.iter().enumerate() {
+            if table.cells(source).is_empty() {
+                continue;
+            }
+            Keep::Without(&[]).project(labels, true, &mut key);
+            let kept = key.len();
+            key.extend_from_slice(labels.metric().as_bytes());
+            let classic = by_labels.get(&key).copied();
+            row.fill(ABSENT);
+            for (step, out) in row.iter_mut().enumerate() {
+                let Some(own) = table.histogram(source, step) else {
+                    continue;
+                };
+                let number =
+                    |bucket: usize| !is_absent(table.row(bucket)[step]) && table.histogram(bucket, step).is_none();
+                match classic.filter(|&i| histograms[i].rows.iter().any(|&(_, bucket)| number(bucket))) {
+                    Some(classic) => {
+                        self.notes.mixed_classic(labels.metric(), place);
+                        blocked.insert((classic, step));
+                    }
+                    None => *out = of_native(step, own),
+                }
+            }
+            out.push(labels::from_projected(&key[..kept]), &row)?;
+        }
+        for (number, histogram) in histograms.iter_mut().enumerate() {
             self.deadline.check()?;
             // Sorted once; each step then takes its buckets in order.
             histogram.rows.sort_by(|a, b| number::ascending(&a.0, &b.0));
@@ -117,11 +191,11 @@ impl<'a> Env<'a> {
                 buckets.clear();
                 for &(upper, source) in &histogram.rows {
                     let count = table.values[source * grid.count + step];
-                    if !is_absent(count) {
+                    if !is_absent(count) && table.histogram(source, step).is_none() {
                         buckets.push(Bucket { upper, count });
                     }
                 }
-                if !buckets.is_empty() {
+                if !buckets.is_empty() && !blocked.contains(&(number, step)) {
                     *out = value(&histogram.metric, step, &mut buckets);
                 }
             }

@@ -63,7 +63,7 @@ impl<'a> Env<'a> {
             self.deadline.check()?;
             let own = &base.labels[row];
             if !enriched {
-                out.push(own.clone(), base.row(row))?;
+                out.push_with(own.clone(), base.row(row), base.cells(row))?;
                 continue;
             }
             Keep::Only(&identity).project(own, false, &mut key);
@@ -75,7 +75,7 @@ impl<'a> Env<'a> {
                 }
             }
             for (labels, values) in rows {
-                out.push(labels, &values)?;
+                out.push_with(labels, &values, base.cells(row))?;
             }
         }
         out.join_same_labels()?;
@@ -109,12 +109,13 @@ impl<'a> Env<'a> {
             matchers,
             at_ms: None,
             offset_ms: 0,
+            statistics: false,
         };
         let times = self.select(&select, grid, Yield::Seconds)?;
         let mut held = self.budget.hold(0)?;
         let identity = IDENTITY.map(str::to_owned);
         let mut key = Vec::new();
-        times.stream(|row, seconds| {
+        times.stream(|row, seconds, _| {
             let labels = &times.labels[row];
             let belongs = |(values, name): (&HashSet<&str>, &str)| {
                 values.is_empty() || labels.get(name).is_some_and(|value| values.contains(value))

@@ -5,6 +5,7 @@ mod elementwise;
 mod histogram;
 mod info;
 mod label;
+mod mixed;
 mod range;
 mod sort;
 

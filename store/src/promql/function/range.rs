@@ -182,6 +182,8 @@ pub(in super::super) struct Slide<'a> {
     /// Scalar arguments at each step.
     pub(in super::super) args: &'a [Vec<f64>],
     pub(in super::super) notes: &'a Notes,
+    /// Where the window stands.
+    pub(in super::super) place: Option<Place>,
     /// Where the first scalar argument stands.
     pub(in super::super) arg_place: Option<Place>,
 }
@@ -283,6 +285,18 @@ fn extrapolated(slide: &Slide<'_>, out: &mut [f64], function: RangeFunction) {
         }
         change * factor
     });
+}
+
+/// Seconds between the first and the last of `count` samples, and seconds of the stretch that they stand for: as far as the window
+/// reaches, unless samples are missing towards its edges.
+pub(super) fn extended_to((first_ms, last_ms): (i64, i64), count: usize, (start_ms, end_ms): (i64, i64)) -> (f64, f64) {
+    let sampled = (last_ms - first_ms) as f64 / 1000.0;
+    let between = sampled / (count - 1) as f64;
+    let reach = |gap_ms: i64| {
+        let gap = gap_ms as f64 / 1000.0;
+        if gap >= between * 1.1 { between / 2.0 } else { gap }
+    };
+    (sampled, sampled + reach(first_ms - start_ms) + reach(end_ms - last_ms))
 }
 
 /// The value that no other one in the window beats; NaN only where there is nothing else.

@@ -12,6 +12,8 @@ use super::call::text;
 impl<'a> Env<'a> {
     pub(super) fn sorted(&'a self, vector: &'a Node, grid: Grid, descending: bool) -> Result<Table, QueryError> {
         let mut table = self.table(vector, grid)?;
+        // Histograms have no order, and over a range they are left out as well.
+        table.drop_histograms();
         if grid.is_instant() {
             table.compact();
             let mut order: Vec<usize> = (0..table.rows()).collect();
@@ -61,6 +63,7 @@ impl<'a> Env<'a> {
 
 /// Puts the rows of an instant into another order.
 fn reorder(table: &mut Table, order: &[usize]) {
+    table.reorder_cells(order);
     table.labels = order.iter().map(|&i| table.labels[i].clone()).collect();
     table.values = order.iter().map(|&i| table.values[i]).collect();
 }
