@@ -190,14 +190,13 @@ fn alert_json(app: &App, held: &HeldAlert) -> Value {
     // Our own rules end their alerts themselves; these clients want to see an end all the same.
     let ends_ms = ends_ms.unwrap_or_else(|| app.now() + app.notifier().settings().routing.resolve_after_ms);
     let receivers: Vec<Value> = held.receivers.iter().map(|name| json!({ "name": name })).collect();
-    json!({
+    let mut shown = json!({
         "labels": alert.labels,
         "annotations": alert.annotations,
         "startsAt": rfc3339(alert.starts_ms),
         "updatedAt": rfc3339(alert.updated_ms),
         "endsAt": rfc3339(ends_ms),
         "fingerprint": alert.fingerprint,
-        "generatorURL": alert.generator_url,
         "receivers": receivers,
         "status": {
             "state": if is_kept_back(held) { "suppressed" } else { "active" },
@@ -205,5 +204,10 @@ fn alert_json(app: &App, held: &HeldAlert) -> Value {
             "inhibitedBy": held.inhibited_by,
             "mutedBy": held.muted_by,
         },
-    })
+    });
+    // Clients take it for an address, which nothing is not.
+    if !alert.generator_url.is_empty() {
+        shown["generatorURL"] = alert.generator_url.as_str().into();
+    }
+    shown
 }
