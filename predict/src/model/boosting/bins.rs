@@ -67,34 +67,42 @@ impl Bins {
     }
 }
 
-/// Halfway between neighbours, so that values seen later fall where they belong.
+/// Edges halfway between neighbours, so that values seen later fall where they belong.
+///
+/// A value that fills a bin has one of its own, and what is left of the bins is shared among the other values: a counter that
+/// mostly stands still spends one bin on that and all others on what it does when it moves (as in Ke et al. 2017).
 fn edges(mut values: Vec<f32>, most: usize) -> Vec<f32> {
     values.sort_unstable_by(f32::total_cmp);
-    let mut distinct = values.clone();
-    distinct.dedup();
+    let mut distinct: Vec<(f32, usize)> = Vec::new();
+    for value in &values {
+        match distinct.last_mut() {
+            Some((last, count)) if last == value => *count += 1,
+            _ => distinct.push((*value, 1)),
+        }
+    }
     let between = |a: f32, b: f32| {
         let middle = a + (b - a) * 0.5;
         // Rounding can reach the upper one, which must stay above the edge; infinities have no middle.
         if middle < b && middle >= a { middle } else { a }
     };
-    if distinct.len() <= most {
-        return distinct
-            .windows(2)
-            .map(|w| between(w[0], w[1]))
-            .chain([f32::INFINITY])
-            .collect();
-    }
+    let fills = |count: usize| count * most >= values.len();
+    let (full, in_full) = distinct
+        .iter()
+        .filter(|d| fills(d.1))
+        .fold((0, 0), |(n, rows), d| (n + 1, rows + d.1));
+    let mean = (values.len() - in_full) as f64 / (most - full).max(1) as f64;
     let mut edges = Vec::with_capacity(most);
-    for k in 1..most {
-        let at = k * values.len() / most;
-        let above = values[at];
-        let below = values[..at].partition_point(|v| *v < above);
-        // Equal values never fall apart: the edge lies below the run that `above` belongs to.
-        if let Some(below) = below.checked_sub(1).map(|i| values[i]) {
-            let edge = between(below, above);
-            if edges.last().is_none_or(|last| *last < edge) {
-                edges.push(edge);
-            }
+    let mut here = 0;
+    for pair in distinct.windows(2) {
+        let ((value, count), (next, next_count)) = (pair[0], pair[1]);
+        here += count;
+        let ends = distinct.len() <= most
+            || fills(count)
+            || here as f64 >= mean
+            || (fills(next_count) && here as f64 >= 0.5 * mean);
+        if ends && edges.len() + 1 < most {
+            edges.push(between(value, next));
+            here = 0;
         }
     }
     edges.push(f32::INFINITY);
@@ -116,4 +124,41 @@ fn bin_of(value: f32, edges: &[f32], missing: u8) -> u8 {
         base += usize::from(edges[base] < value);
     }
     base as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_fills_a_bin_leaves_the_others_to_the_rest() {
+        let mut values = vec![0.0; 9_000];
+        values.extend((0..1_000).map(|i| 1.0 + i as f32));
+        let edges = edges(values, 63);
+        assert!((58..=63).contains(&edges.len()), "{}", edges.len());
+        assert_eq!(edges[0], 0.5);
+        let within = edges[1..edges.len() - 1].windows(2).map(|w| w[1] - w[0]);
+        assert!(within.clone().all(|w| (10.0..25.0).contains(&w)), "{edges:?}");
+    }
+
+    #[test]
+    fn bins_are_found_as_by_counting() {
+        for most in [2, 3, 63, 255] {
+            let values: Vec<f32> = (0..3_000)
+                .map(|i| ((i * 7_919) % 1_009) as f32 * 0.25 - 100.0)
+                .collect();
+            let edges = edges(values.clone(), most);
+            assert!(
+                edges.len() <= most && edges.windows(2).all(|w| w[0] < w[1]),
+                "{edges:?}"
+            );
+            for value in values.iter().chain(&[f32::NEG_INFINITY, f32::INFINITY, 0.1]) {
+                let counted = edges.iter().filter(|e| *e < value).count();
+                assert_eq!(usize::from(bin_of(*value, &edges, most as u8)), counted);
+            }
+            assert_eq!(bin_of(f32::NAN, &edges, most as u8), most as u8);
+        }
+        assert_eq!(edges(vec![2.0, 1.0, 2.0], 63), [1.5, f32::INFINITY]);
+        assert_eq!(edges(Vec::new(), 63), [f32::INFINITY]);
+    }
 }
