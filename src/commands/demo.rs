@@ -125,8 +125,7 @@ impl Stage {
         let agent = Agent::new(agent::Config {
             server: Some(agent::Server {
                 url: server.url(),
-                token: None,
-                tenant: None,
+                ..agent::Server::default()
             }),
             interval: Duration::from_secs(1),
             adaptive: false,

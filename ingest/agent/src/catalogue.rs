@@ -167,7 +167,7 @@ metrics! {
     PROBE_DURATION = Gauge "probe.duration" ["s"] "Time until the target answered, or until the attempt was given up." from "the agent's HTTP GET or TCP connect";
     PROBE_SUCCESS = Gauge "probe.success" ["1"] "1 when the target answered in time, HTTP with a status below 400." from "the agent's HTTP GET or TCP connect";
 
-    GPU_UTILIZATION = Gauge "hw.gpu.utilization" ["1"] "Share of time in which a kernel ran." from "nvmlDeviceGetUtilizationRates, gpu";
+    GPU_UTILIZATION = Gauge "hw.gpu.utilization" ["1"] "Share of time in which a kernel ran." from "nvmlDeviceGetUtilizationRates, gpu; nvmlDeviceGetEncoderUtilization and Decoder";
     GPU_MEMORY_USAGE = UpDownCounter "hw.gpu.memory.usage" ["By"] "Device memory in use." from "nvmlDeviceGetMemoryInfo";
     GPU_MEMORY_LIMIT = UpDownCounter "hw.gpu.memory.limit" ["By"] "Device memory." from "nvmlDeviceGetMemoryInfo";
     GPU_MEMORY_UTILIZATION = Gauge "hw.gpu.memory.utilization" ["1"] "Share of device memory in use." from "nvmlDeviceGetMemoryInfo";
@@ -177,7 +177,7 @@ metrics! {
     HW_VOLTAGE = Gauge "hw.voltage" ["V"] "Voltage at the named place." from "/sys/class/hwmon/*/in*_input";
     HW_ALARM = Gauge "system.linux.hwmon.alarm" ["1"] "1 while the chip sees its own limit passed, or the sensor broken." from "/sys/class/hwmon/*/*_alarm, *_crit_alarm and *_fault";
     HOST_POWER = Gauge "hw.host.power" ["W"] "Power that the chip measures: the whole host's or a supply's." from "/sys/class/hwmon/*/power*_input";
-    HW_ENERGY = Counter "hw.energy" ["J"] "Energy that a package used; for root alone." from "/sys/class/powercap/*/energy_uj";
+    HW_ENERGY = Counter "hw.energy" ["J"] "Energy used: by a GPU since its driver was loaded, by a package of processors (for root alone)." from "nvmlDeviceGetFieldValues, total energy; /sys/class/powercap/*/energy_uj";
     COOLING_STATE = Gauge "system.linux.cooling.state" ["1"] "How hard a cooling device works, from 0 up; a processor's is how far it is held back." from "/sys/class/thermal/cooling_device*/cur_state";
     BATTERY_CHARGE = Gauge "hw.battery.charge" ["1"] "Charge of a battery, such as an uninterruptible supply's." from "/sys/class/power_supply/*/capacity";
     WATCHDOG_TIMELEFT = Gauge "system.linux.watchdog.time_left" ["s"] "Time until the watchdog resets the host." from "/sys/class/watchdog/*/timeleft";
@@ -188,6 +188,12 @@ metrics! {
     GPU_THROTTLE = Gauge "hw.gpu.throttle" ["1"] "1 while clocks are held back for the named reason." from "nvmlDeviceGetCurrentClocksThrottleReasons";
     HW_ERRORS = Counter "hw.errors" ["{error}"] "Errors of the device by type." from "nvmlDeviceGetTotalEccErrors, nvmlDeviceGetPcieReplayCounter, nvmlDeviceGetNvLinkErrorCounter; EDAC; /sys/block/*/device/ioerr_cnt and iotmo_cnt; /sys/class/infiniband and fc_host, counters";
     GPU_REMAPPED_ROWS = Gauge "hw.gpu.remapped_rows" ["{row}"] "Memory rows replaced by spares, by cause; pending and failure are flags." from "nvmlDeviceGetRemappedRows";
+    GPU_RETIRED_PAGES = Gauge "hw.gpu.retired_pages" ["{page}"] "Memory pages retired, by cause; pending is a flag." from "nvmlDeviceGetFieldValues, retired pages";
+    GPU_THROTTLED_TIME = Counter "hw.gpu.throttled_time" ["s"] "Time for which clocks were held back, by reason." from "nvmlDeviceGetFieldValues, performance policies";
+    GPU_PROCESSES = Gauge "hw.gpu.processes" ["{process}"] "Programs that compute on the GPU." from "nvmlDeviceGetComputeRunningProcesses";
+    GPU_MIG = Gauge "hw.gpu.mig" ["1"] "1 while the GPU is divided into instances." from "nvmlDeviceGetMigMode";
+    HW_TEMPERATURE_MARGIN = Gauge "hw.gpu.temperature.margin" ["Cel"] "Degrees left until the GPU slows down." from "nvmlDeviceGetTemperatureThreshold and nvmlDeviceGetTemperature";
+    GPU_PCIE_LIMIT = Gauge "hw.gpu.pcie.limit" ["1"] "PCIe lanes and generation that GPU and slot could use." from "nvmlDeviceGetMaxPcieLinkWidth and nvmlDeviceGetMaxPcieLinkGeneration";
     GPU_PCIE_WIDTH = Gauge "hw.gpu.pcie.width" ["{lane}"] "PCIe lanes in use; fewer than usual means a bad contact." from "nvmlDeviceGetCurrPcieLinkWidth";
     GPU_PCIE_GENERATION = Gauge "hw.gpu.pcie.generation" ["1"] "PCIe generation in use." from "nvmlDeviceGetCurrPcieLinkGeneration";
     HW_STATUS = UpDownCounter "hw.status" ["1"] "1 while the device is in the named state; ok turns 0 when a device seen before is gone." from "presence in the driver's list; /sys/block, device/state, nvme state, power_supply online, ZFS pool state";

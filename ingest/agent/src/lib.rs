@@ -27,6 +27,7 @@ pub mod catalogue;
 pub mod check;
 mod clock;
 mod host;
+pub mod install;
 pub mod probe;
 pub mod reading;
 pub mod recording;
@@ -37,6 +38,7 @@ mod source;
 mod spool;
 mod stats;
 mod transport;
+mod trust;
 
 use std::io;
 use std::path::PathBuf;
@@ -53,6 +55,7 @@ pub use recording::RecordingError;
 pub use spool::{SpoolError, SpoolOptions};
 pub use stats::Stats;
 pub use transport::{Server, ServerError};
+pub use trust::{Trust, TrustError};
 
 use probe::Probe;
 use probe::cgroup::CgroupMemory;
@@ -170,6 +173,12 @@ impl AgentError {
         match self {
             Self::Interval { .. } => Some("use 100 ms or more; 10s is usual, 1s where minutes matter"),
             Self::Server(ServerError::Address { .. }) => Some("give --server as http://host:9750"),
+            Self::Server(ServerError::NoTls { .. }) => {
+                Some("give --server as https://host:9750, or leave out --ca-file")
+            }
+            Self::Server(ServerError::Trust(_)) => {
+                Some("--ca-file takes certificates in PEM, such as the server's ca.pem")
+            }
             Self::Spool(SpoolError::InUse { .. }) => Some("give each agent a --spool directory of its own"),
             Self::Spool(_) => Some("choose a --spool directory that the agent may write to"),
             _ => None,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use foreshock_agent::{Agent, AgentError, Config, Server, SpoolOptions, Target, check};
+use foreshock_agent::install::{self, Install, InstallError};
+use foreshock_agent::{Agent, AgentError, Config, Server, SpoolOptions, Target, Trust, check};
 use tracing::Level;
 
 /// Telemetry of this host, to Foreshock or any OTLP receiver.
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Read this host and send what is read, until stopped.
     Run(Run),
+    /// Install this binary as a systemd service that runs with the same options, or take it away.
+    Install(Installation),
     /// Say what can be read on this host and whether the server answers; exit codes as Nagios plugins.
     Check(Options),
 }
@@ -39,6 +42,21 @@ struct Run {
     /// End after this time instead of running until stopped.
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     for_: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+struct Installation {
+    #[command(flatten)]
+    options: Options,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Take the service away, with its settings, its spool and the binary.
+    #[arg(long)]
+    uninstall: bool,
+    /// Folder that stands for / (an image that is being built); nothing is started.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +94,12 @@ struct Options {
     /// File that holds the bearer token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// File of certificates (PEM) that alone may vouch for the server, instead of the web's authorities.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Proxy, instead of the one that HTTPS_PROXY and the like name.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
     /// File to which everything that is read is written as well.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -103,11 +127,13 @@ fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         Command::Run(run) => self::run(run).map(|()| ExitCode::SUCCESS),
+        Command::Install(installation) => install(installation).map(|()| ExitCode::SUCCESS),
         Command::Check(options) => self::check(options),
     };
     result.unwrap_or_else(|error| {
         tracing::error!("{error:#}");
-        if let Some(hint) = error.downcast_ref::<AgentError>().and_then(AgentError::hint) {
+        let hint = error.downcast_ref::<AgentError>().and_then(AgentError::hint);
+        if let Some(hint) = hint.or_else(|| error.downcast_ref::<InstallError>().and_then(InstallError::hint)) {
             tracing::error!("hint: {hint}");
         }
         // For a check this is Nagios' "unknown".
@@ -146,6 +172,75 @@ fn run(run: Run) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn install(installation: Installation) -> anyhow::Result<()> {
+    let Installation {
+        options,
+        dry_run,
+        uninstall,
+        root,
+    } = installation;
+    let steps = if uninstall {
+        install::removal(root.as_deref())
+    } else {
+        if options.server.is_none() {
+            anyhow::bail!("an agent that is installed needs --server URL");
+        }
+        let (token_file, ca_file) = (options.token_file.clone(), options.ca_file.clone());
+        let arguments = arguments(&options);
+        // What the service would refuse at its start is refused here.
+        Agent::new(config(options)?)?;
+        Install {
+            root,
+            binary: std::env::current_exe().context("cannot tell where this binary is")?,
+            arguments,
+            token_file,
+            ca_file,
+        }
+        .steps()
+    };
+    let mut out = std::io::stdout();
+    for step in &steps {
+        if dry_run || step.apply()? {
+            // Of what was done the first line is enough; the unit's text can be read where it lies.
+            let text = step.to_string();
+            let lines = if dry_run { usize::MAX } else { 1 };
+            let said: Vec<&str> = text.lines().take(lines).collect();
+            writeln!(out, "{}", said.join("\n").trim_end_matches(':')).context("cannot print")?;
+        }
+    }
+    Ok(())
+}
+
+/// The options as the service is to be given them, those apart that become files of its own.
+fn arguments(options: &Options) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+    if let Some(server) = &options.server {
+        add("--server", server.clone());
+    }
+    add("--interval", format!("{}ms", options.interval.as_millis()));
+    if options.adaptive == Switch::Off {
+        add("--adaptive", "off".to_owned());
+    }
+    add("--spool-limit", options.spool_limit.to_string());
+    add("--spool-hours", options.spool_hours.to_string());
+    for (flag, value) in [
+        ("--host-name", &options.host_name),
+        ("--tenant", &options.tenant),
+        ("--proxy", &options.proxy),
+    ] {
+        if let Some(value) = value {
+            add(flag, value.clone());
+        }
+    }
+    options
+        .probe
+        .iter()
+        .for_each(|target| add("--probe", target.to_string()));
+    options.cgroup.iter().for_each(|cgroup| add("--cgroup", cgroup.clone()));
+    arguments
+}
+
 fn check(options: Options) -> anyhow::Result<ExitCode> {
     let report = check::check(config(options)?)?;
     std::io::stdout()
@@ -163,9 +258,18 @@ fn config(options: Options) -> anyhow::Result<Config> {
         }
         None => None,
     };
-    let tenant = options.tenant;
+    let (tenant, proxy) = (options.tenant, options.proxy);
+    let trust = Trust {
+        ca_file: options.ca_file,
+    };
     Ok(Config {
-        server: options.server.map(|url| Server { url, token, tenant }),
+        server: options.server.map(|url| Server {
+            url,
+            token,
+            tenant,
+            trust,
+            proxy,
+        }),
         interval: options.interval,
         adaptive: options.adaptive == Switch::On,
         host_name: options.host_name,

@@ -79,6 +79,7 @@ impl FakeServer {
                 url: self.url.clone(),
                 token: Some("t0ken".to_owned()),
                 tenant: Some("fleet".to_owned()),
+                ..Server::default()
             }),
             interval: INTERVAL_MIN,
             host_name: Some("db-1".to_owned()),
@@ -183,8 +184,7 @@ fn an_unacknowledged_batch_survives_in_the_spool() {
     let config = Config {
         server: Some(Server {
             url: format!("http://{dead}"),
-            token: None,
-            tenant: None,
+            ..Server::default()
         }),
         interval: Duration::from_secs(3600),
         spool: spool.clone(),
@@ -269,8 +269,7 @@ fn intervals_and_servers_are_checked_with_a_hint() {
     assert!(short.hint().is_some(), "{short}");
     let server = Server {
         url: "nowhere".to_owned(),
-        token: None,
-        tenant: None,
+        ..Server::default()
     };
     let wrong = Agent::new(Config {
         server: Some(server),

@@ -1,19 +1,27 @@
 //! One POST of an OTLP metrics request, and what the answer means.
 
-use std::io::Read as _;
+use std::borrow::Cow;
+use std::io::{Read as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use thiserror::Error;
+use ureq::Proxy;
 use ureq::http::Uri;
+use ureq::tls::{RootCerts, TlsConfig};
 use wire::otlp::response::read_export_response;
 
 use crate::retry::{self, Verdict};
+use crate::spool::BATCH_BYTES_MAX;
+use crate::trust::{Trust, TrustError};
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// A server address that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Debug, PartialEq, Eq, Error)]
 pub enum ServerError {
     /// Not a URL of a kind that the agent speaks.
     #[error("{given:?} is no server: write http://host:port or https://host:port")]
@@ -27,10 +35,25 @@ pub enum ServerError {
         /// Which one.
         what: &'static str,
     },
+    /// Certificates to believe.
+    #[error("cannot tell whom to believe")]
+    Trust(#[from] TrustError),
+    /// Certificates without TLS.
+    #[error("{given:?} is not https://, so that no certificate is ever seen")]
+    NoTls {
+        /// The server's address.
+        given: String,
+    },
+    /// Not the address of a proxy.
+    #[error("{given:?} is no proxy: write http://host:port")]
+    Proxy {
+        /// As it was given.
+        given: String,
+    },
 }
 
 /// Where batches go and as whom.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Server {
     /// Base URL, such as `http://127.0.0.1:9750`, or the full URL of an OTLP/HTTP metrics endpoint.
     pub url: String,
@@ -38,6 +61,10 @@ pub struct Server {
     pub token: Option<String>,
     /// Tenant, sent as `X-Scope-OrgID`.
     pub tenant: Option<String>,
+    /// Whom to believe that they are the server.
+    pub trust: Trust,
+    /// Proxy, instead of the one that the environment names (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+    pub proxy: Option<String>,
 }
 
 impl std::fmt::Debug for Server {
@@ -53,6 +80,8 @@ impl std::fmt::Debug for Server {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
+    /// The HTTP status; 0 without an answer.
+    pub(crate) status: u16,
     /// Somebody answered, if only to refuse.
     pub(crate) answered: bool,
     /// The server has too much to do at present.
@@ -67,6 +96,22 @@ pub(crate) struct Outcome {
     pub(crate) problem: Option<String>,
 }
 
+impl Outcome {
+    /// Nobody answered.
+    fn unsent(problem: String) -> Self {
+        Self {
+            verdict: Verdict::Later,
+            status: 0,
+            answered: false,
+            busy: false,
+            retry_after: None,
+            server_seconds: None,
+            rejected_points: 0,
+            problem: Some(problem),
+        }
+    }
+}
+
 /// A client with one kept-open connection.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -74,6 +119,8 @@ pub(crate) struct Client {
     url: String,
     token: Option<String>,
     tenant: Option<String>,
+    /// Whether the server refused zstd.
+    gzip: AtomicBool,
 }
 
 impl Client {
@@ -86,24 +133,22 @@ impl Client {
         if !server.tenant.iter().all(header_ok) {
             return Err(ServerError::Header { what: "tenant" });
         }
-        let mut config = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .max_idle_age(Duration::from_secs(90))
-            .user_agent(concat!("foreshock-agent/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&url) {
-            // A proxy for the world beyond is no way to this very host.
-            config = config.proxy(None);
+        if server.trust != Trust::default() && !url.starts_with("https://") {
+            return Err(ServerError::NoTls {
+                given: server.url.clone(),
+            });
         }
+        let proxy = server
+            .proxy
+            .as_ref()
+            .map(|given| Proxy::new(given).map_err(|_| ServerError::Proxy { given: given.clone() }))
+            .transpose()?;
         Ok(Self {
-            agent: config.build().new_agent(),
+            agent: agent(&url, timeout, server.trust.roots()?, proxy),
             url,
             token: server.token.clone(),
             tenant: server.tenant.clone(),
+            gzip: AtomicBool::new(false),
         })
     }
 
@@ -111,34 +156,40 @@ impl Client {
         &self.url
     }
 
-    /// Sends a request compressed with zstd.
+    /// Sends a request compressed with zstd; a server that reads none of it gets gzip from then on.
     pub(crate) fn send(&self, zstd: &[u8]) -> Outcome {
+        let outcome = self.send_once(zstd);
+        if outcome.status == 415 && !self.gzip.swap(true, Ordering::Relaxed) {
+            return self.send_once(zstd);
+        }
+        outcome
+    }
+
+    fn send_once(&self, zstd: &[u8]) -> Outcome {
+        let (encoding, body) = if self.gzip.load(Ordering::Relaxed) {
+            match regzip(zstd) {
+                Ok(body) => ("gzip", Cow::Owned(body)),
+                Err(error) => return Outcome::unsent(format!("cannot compress a batch anew: {error}")),
+            }
+        } else {
+            ("zstd", Cow::Borrowed(zstd))
+        };
         let mut request = self
             .agent
             .post(&self.url)
             .header("content-type", "application/x-protobuf")
             // Refusals then come as text that the log can show.
             .header("accept", "application/x-protobuf, application/json")
-            .header("content-encoding", "zstd");
+            .header("content-encoding", encoding);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         if let Some(tenant) = &self.tenant {
             request = request.header("x-scope-orgid", tenant);
         }
-        let mut answer = match request.send(zstd) {
+        let mut answer = match request.send(&*body) {
             Ok(answer) => answer,
-            Err(error) => {
-                return Outcome {
-                    verdict: Verdict::Later,
-                    answered: false,
-                    busy: false,
-                    retry_after: None,
-                    server_seconds: None,
-                    rejected_points: 0,
-                    problem: Some(error.to_string()),
-                };
-            }
+            Err(error) => return Outcome::unsent(error.to_string()),
         };
         let status = answer.status();
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
@@ -171,6 +222,7 @@ impl Client {
         };
         Outcome {
             verdict,
+            status: status.as_u16(),
             answered: true,
             busy: matches!(status.as_u16(), 429 | 503),
             retry_after,
@@ -197,6 +249,38 @@ pub(crate) fn endpoint(given: &str) -> Result<String, ServerError> {
     } else {
         format!("{base}/v1/metrics")
     })
+}
+
+/// What keeps the connection: it believes `roots`, or those that the web believes.
+fn agent(url: &str, timeout: Duration, roots: Option<RootCerts>, proxy: Option<Proxy>) -> ureq::Agent {
+    let mut tls = TlsConfig::builder();
+    if let Some(roots) = roots {
+        tls = tls.root_certs(roots);
+    }
+    let mut config = ureq::Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .timeout_connect(Some(Duration::from_secs(5)))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_idle_connections(1)
+        .max_idle_connections_per_host(1)
+        .max_idle_age(Duration::from_secs(90))
+        .tls_config(tls.build())
+        .user_agent(concat!("foreshock-agent/", env!("CARGO_PKG_VERSION")));
+    if proxy.is_some() {
+        config = config.proxy(proxy);
+    } else if is_loopback(url) {
+        // A proxy for the world beyond is no way to this very host.
+        config = config.proxy(None);
+    }
+    config.build().new_agent()
+}
+
+fn regzip(zstd: &[u8]) -> std::io::Result<Vec<u8>> {
+    let plain = zstd::bulk::decompress(zstd, BATCH_BYTES_MAX)?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&plain)?;
+    encoder.finish()
 }
 
 fn is_loopback(url: &str) -> bool {
@@ -238,6 +322,7 @@ mod tests {
             url: "http://user:hidden@h".to_owned(),
             token: Some("secret\r\nx: y".to_owned()),
             tenant: Some("a".to_owned()),
+            ..Server::default()
         };
         let text = format!("{server:?}");
         assert!(!text.contains("secret") && !text.contains("hidden"), "{text}");

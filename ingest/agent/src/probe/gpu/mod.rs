@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nvml_wrapper::sys_exports::field_id;
+
 use super::worker::Worker;
 use super::{Paths, Probe, ProbeError, Support};
 use crate::catalogue as metric;
@@ -90,6 +92,20 @@ pub struct Gpu {
     pub pcie_width: Option<f64>,
     /// PCIe generation in use.
     pub pcie_generation: Option<f64>,
+    /// PCIe lanes that GPU and slot could use.
+    pub pcie_width_max: Option<f64>,
+    /// PCIe generation that GPU and slot could use.
+    pub pcie_generation_max: Option<f64>,
+    /// Programs that compute on it.
+    pub processes: Option<f64>,
+    /// Share of time in which the encoder and the decoder worked, 0 to 1.
+    pub encoder: Option<f64>,
+    /// As [`Gpu::encoder`].
+    pub decoder: Option<f64>,
+    /// Whether it is divided into instances.
+    pub mig: Option<f64>,
+    /// What is read as one field each, in the order of `FIELD_ROWS`.
+    pub fields: [Option<f64>; FIELD_ROWS.len()],
 }
 
 /// Reasons for which clocks are held back, beyond idleness and settings.
@@ -237,8 +253,100 @@ type Row = (
     fn(&Gpu) -> Option<f64>,
 );
 
-const ROWS: [Row; 25] = [
+/// A field of `nvmlDeviceGetFieldValues`, the metric and attributes that it is sent under, and its factor.
+type FieldRow = (
+    u32,
+    &'static metric::Metric,
+    &'static [(&'static str, &'static str)],
+    f64,
+);
+
+/// Counts kept for the GPU's life, links, pages, energy, and the time for which clocks were held back.
+const FIELD_ROWS: [FieldRow; 12] = [
+    (
+        field_id::NVML_FI_DEV_ECC_SBE_AGG_TOTAL,
+        &metric::HW_ERRORS,
+        &[("error.type", "ecc_corrected_lifetime")],
+        1.0,
+    ),
+    (
+        field_id::NVML_FI_DEV_ECC_DBE_AGG_TOTAL,
+        &metric::HW_ERRORS,
+        &[("error.type", "ecc_uncorrected_lifetime")],
+        1.0,
+    ),
+    (
+        field_id::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL,
+        &metric::HW_ERRORS,
+        &[("error.type", "nvlink_crc_data")],
+        1.0,
+    ),
+    (
+        field_id::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL,
+        &metric::HW_ERRORS,
+        &[("error.type", "nvlink_replay")],
+        1.0,
+    ),
+    (
+        field_id::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL,
+        &metric::HW_ERRORS,
+        &[("error.type", "nvlink_recovery")],
+        1.0,
+    ),
+    (
+        field_id::NVML_FI_DEV_RETIRED_SBE,
+        &metric::GPU_RETIRED_PAGES,
+        &[("state", "corrected")],
+        1.0,
+    ),
+    (
+        field_id::NVML_FI_DEV_RETIRED_DBE,
+        &metric::GPU_RETIRED_PAGES,
+        &[("state", "uncorrected")],
+        1.0,
+    ),
+    (
+        field_id::NVML_FI_DEV_RETIRED_PENDING,
+        &metric::GPU_RETIRED_PAGES,
+        &[("state", "pending")],
+        1.0,
+    ),
+    (
+        field_id::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
+        &metric::HW_ENERGY,
+        &[],
+        1e-3,
+    ),
+    (
+        field_id::NVML_FI_DEV_PERF_POLICY_POWER,
+        &metric::GPU_THROTTLED_TIME,
+        &[("reason", "power")],
+        1e-9,
+    ),
+    (
+        field_id::NVML_FI_DEV_PERF_POLICY_THERMAL,
+        &metric::GPU_THROTTLED_TIME,
+        &[("reason", "thermal")],
+        1e-9,
+    ),
+    (
+        field_id::NVML_FI_DEV_PERF_POLICY_RELIABILITY,
+        &metric::GPU_THROTTLED_TIME,
+        &[("reason", "reliability")],
+        1e-9,
+    ),
+];
+
+const ROWS: [Row; 32] = [
     (&metric::GPU_UTILIZATION, &[], |gpu| gpu.utilization),
+    (&metric::GPU_UTILIZATION, &[("hw.gpu.task", "encoder")], |gpu| {
+        gpu.encoder
+    }),
+    (&metric::GPU_UTILIZATION, &[("hw.gpu.task", "decoder")], |gpu| {
+        gpu.decoder
+    }),
+    (&metric::GPU_PROCESSES, &[], |gpu| gpu.processes),
+    (&metric::GPU_MIG, &[], |gpu| gpu.mig),
     (&metric::GPU_MEMORY_USAGE, &[], |gpu| gpu.memory_used),
     (&metric::GPU_MEMORY_LIMIT, &[], |gpu| gpu.memory_total),
     (&metric::GPU_MEMORY_UTILIZATION, &[], |gpu| {
@@ -295,6 +403,15 @@ const ROWS: [Row; 25] = [
     }),
     (&metric::GPU_PCIE_WIDTH, &[], |gpu| gpu.pcie_width),
     (&metric::GPU_PCIE_GENERATION, &[], |gpu| gpu.pcie_generation),
+    (&metric::GPU_PCIE_LIMIT, &[("of", "width")], |gpu| gpu.pcie_width_max),
+    (&metric::GPU_PCIE_LIMIT, &[("of", "generation")], |gpu| {
+        gpu.pcie_generation_max
+    }),
+    (
+        &metric::HW_TEMPERATURE_MARGIN,
+        &[("hw.sensor_location", "gpu")],
+        |gpu| Some(gpu.slowdown_temperature? - gpu.temperature?),
+    ),
 ];
 
 fn emit_gpus(time: u64, gpus: &[Gpu], out: &mut Readings<'_>) {
@@ -305,17 +422,33 @@ fn emit_gpus(time: u64, gpus: &[Gpu], out: &mut Readings<'_>) {
             out.metric(metric);
         }
         for gpu in gpus {
-            let Some(value) = value(gpu) else { continue };
-            let identity = [
-                ("hw.id", gpu.id.as_str()),
-                ("hw.type", "gpu"),
-                ("gpu.slot", gpu.slot.as_str()),
-            ];
-            match extra {
-                [one] => out.point_at(time, &[identity[0], identity[1], identity[2], *one], value),
-                _ => out.point_at(time, &identity, value),
+            if let Some(value) = value(gpu) {
+                emit_gpu(time, gpu, extra, value, out);
             }
         }
+    }
+    for (place, (_, metric, extra, factor)) in FIELD_ROWS.iter().enumerate() {
+        if open != Some(metric.def.name) {
+            open = Some(metric.def.name);
+            out.metric(metric);
+        }
+        for gpu in gpus {
+            if let Some(value) = gpu.fields[place] {
+                emit_gpu(time, gpu, extra, value * factor, out);
+            }
+        }
+    }
+}
+
+fn emit_gpu(time: u64, gpu: &Gpu, extra: &[(&'static str, &'static str)], value: f64, out: &mut Readings<'_>) {
+    let identity = [
+        ("hw.id", gpu.id.as_str()),
+        ("hw.type", "gpu"),
+        ("gpu.slot", gpu.slot.as_str()),
+    ];
+    match extra {
+        [one] => out.point_at(time, &[identity[0], identity[1], identity[2], *one], value),
+        _ => out.point_at(time, &identity, value),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The NVIDIA driver's library, loaded at run time: the same binary runs on hosts without a GPU.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -11,23 +11,35 @@ use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml as Library};
 
-use super::{GPUS_MAX, Gpu, GpuReader, Round, Throttle};
+use super::{FIELD_ROWS, GPUS_MAX, Gpu, GpuReader, Round, Throttle};
 
 /// Names of the library: packages for running programs bring the first only.
 const LIBRARIES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
 
 /// Reads through NVML.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Nvml {
+    /// Where the library is looked for, in order.
+    names: Vec<OsString>,
     library: Option<Library>,
     warned: bool,
+}
+
+impl Default for Nvml {
+    fn default() -> Self {
+        Self {
+            names: LIBRARIES.map(OsString::from).to_vec(),
+            library: None,
+            warned: false,
+        }
+    }
 }
 
 impl GpuReader for Nvml {
     fn read(&mut self) -> Round {
         let mut calls = Calls::default();
         if self.library.is_none() {
-            self.library = calls.of(load);
+            self.library = calls.of(|| load(&self.names));
         }
         let Some(library) = &self.library else {
             if !self.warned {
@@ -51,10 +63,10 @@ impl GpuReader for Nvml {
     }
 }
 
-fn load() -> Result<Library, NvmlError> {
+fn load(names: &[OsString]) -> Result<Library, NvmlError> {
     let mut last = NvmlError::LibraryNotFound;
-    for name in LIBRARIES {
-        match Library::builder().lib_path(OsStr::new(name)).init() {
+    for name in names {
+        match Library::builder().lib_path(name).init() {
             Ok(library) => return Ok(library),
             Err(error) => last = error,
         }
@@ -87,6 +99,17 @@ fn gpu(device: &Device<'_>, calls: &mut Calls) -> Option<Gpu> {
         pcie_replays: calls.of(|| device.pcie_replay_counter()).map(f64::from),
         pcie_width: calls.of(|| device.current_pcie_link_width()).map(f64::from),
         pcie_generation: calls.of(|| device.current_pcie_link_gen()).map(f64::from),
+        pcie_width_max: calls.of(|| device.max_pcie_link_width()).map(f64::from),
+        pcie_generation_max: calls.of(|| device.max_pcie_link_gen()).map(f64::from),
+        processes: calls.of(|| device.running_compute_processes_count()).map(f64::from),
+        encoder: calls
+            .of(|| device.encoder_utilization())
+            .map(|used| f64::from(used.utilization) / 100.0),
+        decoder: calls
+            .of(|| device.decoder_utilization())
+            .map(|used| f64::from(used.utilization) / 100.0),
+        // Graphics cards cannot be divided at all, and say so.
+        mig: calls.of(|| device.mig_mode()).map(|mode| f64::from(mode.current)),
         ..Gpu::default()
     };
     fields(device, calls, &mut gpu);
@@ -111,19 +134,29 @@ const FIELDS: [Field; 8] = [
 ];
 
 fn fields(device: &Device<'_>, calls: &mut Calls, gpu: &mut Gpu) {
-    let ids = FIELDS.map(|(id, _)| FieldId(id));
+    let named = FIELDS.iter().map(|(id, _)| FieldId(*id));
+    let ids: Vec<FieldId> = named.chain(FIELD_ROWS.iter().map(|(id, ..)| FieldId(*id))).collect();
     let Some(values) = calls.of(|| device.field_values_for(&ids)) else {
         return;
     };
-    for ((_, place), value) in FIELDS.iter().zip(values) {
-        // Each field may fail on its own; what the GPU does not have is no error.
-        let value = calls.note(value.and_then(|sample| sample.value));
-        *place(gpu) = value.map(|value| match value {
-            SampleValue::F64(value) => value,
-            SampleValue::U32(value) => f64::from(value),
-            SampleValue::U64(value) => value as f64,
-            SampleValue::I64(value) => value as f64,
-        });
+    // Each field may fail on its own; what the GPU does not have is no error.
+    let mut values = values
+        .into_iter()
+        .map(|value| calls.note(value.and_then(|sample| sample.value)).map(number));
+    for (_, place) in FIELDS {
+        *place(gpu) = values.next().flatten();
+    }
+    for place in &mut gpu.fields {
+        *place = values.next().flatten();
+    }
+}
+
+fn number(value: SampleValue) -> f64 {
+    match value {
+        SampleValue::F64(value) => value,
+        SampleValue::U32(value) => f64::from(value),
+        SampleValue::U64(value) => value as f64,
+        SampleValue::I64(value) => value as f64,
     }
 }
 
@@ -209,28 +242,4 @@ fn name(error: &NvmlError) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn want_of_support_is_no_error_and_a_lost_driver_loads_the_library_anew() {
-        let mut calls = Calls::default();
-        assert_eq!(calls.of(|| Err::<u32, _>(NvmlError::NotSupported)), None);
-        assert!(calls.errors.is_empty() && !calls.library_lost);
-        assert_eq!(calls.of(|| Err::<u32, _>(NvmlError::GpuLost)), None);
-        assert_eq!(calls.of(|| Err::<u32, _>(NvmlError::DriverNotLoaded)), None);
-        assert_eq!(calls.errors, ["gpu_lost", "driver_not_loaded"]);
-        assert!(calls.library_lost);
-        assert_eq!(calls.of(|| Ok(5)), Some(5));
-    }
-
-    #[test]
-    fn a_host_without_a_gpu_gets_an_empty_round() {
-        if std::path::Path::new("/proc/driver/nvidia/version").exists() {
-            return; // This host has a GPU: its readings are what they are.
-        }
-        let round = Nvml::default().read();
-        assert_eq!((round.count, round.gpus.len()), (None, 0));
-        assert_eq!(round.errors, ["library_not_found"]);
-    }
-}
+mod tests;

@@ -1,0 +1,399 @@
+//! Installing the agent as a systemd service, and taking it away again: decided as a list of steps, then done.
+//!
+//! The unit runs under a user that systemd makes for it (`DynamicUser`), so that nothing is left behind in `/etc/passwd`, and
+//! allows what the probes need and no more; `systemd-analyze security` rates it.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use thiserror::Error;
+
+const UNIT: &str = "foreshock-agent.service";
+
+/// What is to be installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Install {
+    /// The folder that stands for `/`, for images and tests; systemd is told nothing where it is another.
+    pub root: Option<PathBuf>,
+    /// The agent's own binary.
+    pub binary: PathBuf,
+    /// Arguments of `foreshock-agent run`, other than the spool and the files below.
+    pub arguments: Vec<String>,
+    /// File with the token, copied to where the service alone can read it.
+    pub token_file: Option<PathBuf>,
+    /// File with certificates, copied likewise.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Why it cannot be installed.
+#[derive(Debug, Error)]
+pub enum InstallError {
+    /// A file.
+    #[error("cannot {what} {path}")]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A command of systemd.
+    #[error("`{command}` failed{}", said(.output))]
+    Command {
+        /// As it was run.
+        command: String,
+        /// What it printed.
+        output: String,
+    },
+}
+
+fn said(output: &str) -> String {
+    let output = output.trim();
+    if output.is_empty() {
+        String::new()
+    } else {
+        format!(": {output}")
+    }
+}
+
+impl InstallError {
+    /// What its reader can do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("installing needs root: run it with sudo; --dry-run shows what it would do")
+            }
+            Self::Command { .. } => {
+                Some("is this host booted with systemd? --root DIR installs into an image without starting")
+            }
+            Self::File { .. } => None,
+        }
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write a text.
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// The permissions.
+        mode: u32,
+        /// What.
+        text: String,
+    },
+    /// Copy a file.
+    Copy {
+        /// Which.
+        from: PathBuf,
+        /// Where to.
+        to: PathBuf,
+        /// The permissions.
+        mode: u32,
+    },
+    /// Remove a file or folder, if it is there.
+    Remove(PathBuf),
+    /// Run a command; when it may fail, its failure is no reason to stop.
+    Run {
+        /// Command and arguments.
+        command: Vec<&'static str>,
+        /// Whether it may fail.
+        may_fail: bool,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write { path, mode, text } => {
+                writeln!(f, "write {} (mode {mode:04o}):", path.display())?;
+                for line in text.lines() {
+                    writeln!(f, "    {line}")?;
+                }
+                Ok(())
+            }
+            Self::Copy { from, to, mode } => {
+                writeln!(f, "copy {} to {} (mode {mode:04o})", from.display(), to.display())
+            }
+            Self::Remove(path) => writeln!(f, "remove {}", path.display()),
+            Self::Run { command, .. } => writeln!(f, "run {}", command.join(" ")),
+        }
+    }
+}
+
+/// Where everything goes.
+struct Places {
+    binary: PathBuf,
+    config: PathBuf,
+    unit: PathBuf,
+    state: [PathBuf; 2],
+}
+
+impl Places {
+    fn below(root: Option<&Path>) -> Self {
+        let at = |path: &str| root.unwrap_or(Path::new("/")).join(path);
+        Self {
+            binary: at("usr/local/bin/foreshock-agent"),
+            config: at("etc/foreshock-agent"),
+            unit: at("etc/systemd/system").join(UNIT),
+            // With a dynamic user the folder is below private, and a link to it where it is usually looked for.
+            state: [at("var/lib/foreshock-agent"), at("var/lib/private/foreshock-agent")],
+        }
+    }
+}
+
+impl Install {
+    /// What installing takes, in order.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        let places = Places::below(self.root.as_deref());
+        let mut steps = Vec::new();
+        if self.binary != places.binary {
+            steps.push(Step::Copy {
+                from: self.binary.clone(),
+                to: places.binary.clone(),
+                mode: 0o755,
+            });
+        }
+        for (from, name, mode) in [(&self.token_file, "token", 0o600), (&self.ca_file, "ca.pem", 0o644)] {
+            if let Some(from) = from {
+                steps.push(Step::Copy {
+                    from: from.clone(),
+                    to: places.config.join(name),
+                    mode,
+                });
+            }
+        }
+        let mut arguments = self.arguments.clone();
+        if self.token_file.is_some() {
+            // %d is the folder of the service's credentials, which nobody else can read.
+            arguments.extend(["--token-file".to_owned(), "%d/token".to_owned()]);
+        }
+        if self.ca_file.is_some() {
+            arguments.extend(["--ca-file".to_owned(), "/etc/foreshock-agent/ca.pem".to_owned()]);
+        }
+        steps.push(Step::Write {
+            path: places.unit,
+            mode: 0o644,
+            text: unit("/usr/local/bin/foreshock-agent", &arguments, self.token_file.is_some()),
+        });
+        if self.root.is_none() {
+            for command in [
+                vec!["systemctl", "daemon-reload"],
+                vec!["systemctl", "enable", UNIT],
+                vec!["systemctl", "restart", UNIT],
+            ] {
+                steps.push(Step::Run {
+                    command,
+                    may_fail: false,
+                });
+            }
+        }
+        steps
+    }
+}
+
+/// What taking the agent away takes, in order: everything that [`Install::steps`] made, and what the service wrote.
+#[must_use]
+pub fn removal(root: Option<&Path>) -> Vec<Step> {
+    let places = Places::below(root);
+    let mut steps = Vec::new();
+    if root.is_none() {
+        steps.push(Step::Run {
+            command: vec!["systemctl", "disable", "--now", UNIT],
+            may_fail: true,
+        });
+    }
+    let [link, state] = places.state;
+    steps.extend([places.unit, places.config, link, state, places.binary].map(Step::Remove));
+    if root.is_none() {
+        steps.push(Step::Run {
+            command: vec!["systemctl", "daemon-reload"],
+            may_fail: true,
+        });
+    }
+    steps
+}
+
+impl Step {
+    /// Does it; false when there was nothing to do.
+    ///
+    /// # Errors
+    /// What the kernel or the command says.
+    pub fn apply(&self) -> Result<bool, InstallError> {
+        match self {
+            Self::Write { path, mode, text } => write(path, text.as_bytes(), *mode).map(|()| true),
+            Self::Copy { from, to, mode } => {
+                let bytes = fs::read(from).map_err(|source| InstallError::File {
+                    what: "read",
+                    path: from.clone(),
+                    source,
+                })?;
+                write(to, &bytes, *mode).map(|()| true)
+            }
+            Self::Remove(path) => remove(path),
+            Self::Run { command, may_fail } => {
+                let failed = |output: String| InstallError::Command {
+                    command: command.join(" "),
+                    output,
+                };
+                let done = Command::new(command[0])
+                    .args(&command[1..])
+                    .output()
+                    .map_err(|error| failed(error.to_string()));
+                match done {
+                    Ok(done) if done.status.success() => Ok(true),
+                    _ if *may_fail => Ok(false),
+                    Ok(done) => Err(failed(String::from_utf8_lossy(&done.stderr).into_owned())),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+}
+
+/// Writes a file that appears whole or not at all: a running binary is replaced, and no half-written unit is ever read.
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
+    let failed = |source| InstallError::File {
+        what: "write",
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&new)
+        .and_then(|mut file| {
+            // The mode at creation is cut by the umask.
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&new, path))
+        .map_err(failed)
+}
+
+fn remove(path: &Path) -> Result<bool, InstallError> {
+    let removed = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        _ => fs::remove_file(path),
+    };
+    removed.map(|()| true).map_err(|source| InstallError::File {
+        what: "remove",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The unit. What stands in it beyond the usual is what a probe needs: `CAP_SYSLOG` and `/dev/kmsg` for the kernel's log, the
+/// NVIDIA devices, all of `/proc`, and `adjtimex`, which reads the clock's state and without `CAP_SYS_TIME` sets nothing.
+#[must_use]
+pub fn unit(binary: &str, arguments: &[String], token: bool) -> String {
+    let mut command = format!("{binary} run --spool /var/lib/foreshock-agent");
+    for argument in arguments {
+        command.push(' ');
+        command.push_str(&quoted(argument));
+    }
+    let credential = if token {
+        "LoadCredential=token:/etc/foreshock-agent/token\n"
+    } else {
+        ""
+    };
+    format!(
+        "\
+[Unit]
+Description=Foreshock agent: telemetry of this host
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=exec
+ExecStart={command}
+{credential}Restart=always
+RestartSec=5
+DynamicUser=yes
+StateDirectory=foreshock-agent
+StateDirectoryMode=0700
+UMask=0077
+AmbientCapabilities=CAP_SYSLOG
+CapabilityBoundingSet=CAP_SYSLOG
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectControlGroups=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectHostname=yes
+PrivateTmp=yes
+PrivateMounts=yes
+DevicePolicy=closed
+DeviceAllow=/dev/kmsg r
+DeviceAllow=char-nvidia* rw
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RemoveIPC=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources @obsolete
+SystemCallFilter=adjtimex
+SystemCallErrorNumber=EPERM
+MemoryHigh=32M
+MemoryMax=64M
+CPUQuota=10%
+TasksMax=32
+IOSchedulingClass=idle
+OOMScoreAdjust=-500
+
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}
+
+/// An argument as systemd.syntax(7) wants it: in quotes where it holds more than plain characters, `$` doubled. `%d` is the one
+/// specifier of ours; any other percent sign is doubled.
+fn quoted(argument: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%[]".contains(c);
+    let escaped = match argument.strip_prefix("%d/") {
+        Some(rest) => format!("%d/{}", rest.replace('%', "%%")),
+        None => argument.replace('%', "%%"),
+    }
+    .replace('$', "$$");
+    if !argument.is_empty() && argument.chars().all(safe) {
+        return escaped;
+    }
+    let mut text = String::from("\"");
+    for c in escaped.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use super::*;
+
+fn install(root: &Path) -> Install {
+    fs::create_dir_all(root.join("given")).expect("folder");
+    let give = |name: &str, text: &str| {
+        let path = root.join("given").join(name);
+        fs::write(&path, text).expect("write");
+        path
+    };
+    Install {
+        root: Some(root.to_owned()),
+        binary: give("agent", "binary"),
+        arguments: ["--server", "https://h:9750", "--host-name", "a b"]
+            .map(str::to_owned)
+            .to_vec(),
+        token_file: Some(give("token", "fs_1_2")),
+        ca_file: Some(give("ca", "pem")),
+    }
+}
+
+/// Every file below a folder, with its permissions.
+fn files(root: &Path) -> Vec<(String, u32)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("list") {
+            let entry = entry.expect("entry");
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                let mode = entry.metadata().expect("metadata").permissions().mode() & 0o777;
+                let path = entry.path().strip_prefix(root).expect("below").display().to_string();
+                found.push((path, mode));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_was_installed_is_where_it_belongs_and_is_taken_away_without_a_trace() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let install = install(root.path());
+    let given = files(root.path());
+    for _ in 0..2 {
+        // A second time over the first is an update.
+        for step in install.steps() {
+            assert_eq!(step.apply().expect("step"), true, "{step}");
+        }
+    }
+    let mut expected = given.clone();
+    expected.extend([
+        ("etc/foreshock-agent/ca.pem".to_owned(), 0o644),
+        ("etc/foreshock-agent/token".to_owned(), 0o600),
+        ("etc/systemd/system/foreshock-agent.service".to_owned(), 0o644),
+        ("usr/local/bin/foreshock-agent".to_owned(), 0o755),
+    ]);
+    expected.sort();
+    assert_eq!(files(root.path()), expected);
+    fs::create_dir_all(root.path().join("var/lib/private/foreshock-agent")).expect("state");
+    fs::write(root.path().join("var/lib/private/foreshock-agent/cursor"), "x").expect("state");
+    std::os::unix::fs::symlink("private/foreshock-agent", root.path().join("var/lib/foreshock-agent")).expect("link");
+    for step in removal(Some(root.path())) {
+        assert!(step.apply().expect("removed"), "{step}");
+    }
+    assert_eq!(files(root.path()), given);
+    // Where nothing is installed there is nothing to remove, and that is no error.
+    for step in removal(Some(root.path())) {
+        assert!(!step.apply().expect("nothing"), "{step}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_everything_and_an_image_is_not_started() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let install = install(root.path());
+    let text: String = install.steps().iter().map(ToString::to_string).collect();
+    for part in [
+        "(mode 0600)",
+        "    ExecStart=/usr/local/bin/foreshock-agent run --spool /var/lib/foreshock-agent --server https://h:9750 \
+         --host-name \"a b\" --token-file %d/token --ca-file /etc/foreshock-agent/ca.pem\n",
+        "    LoadCredential=token:/etc/foreshock-agent/token\n",
+    ] {
+        assert!(text.contains(part), "{part} not in {text}");
+    }
+    assert!(!text.contains("fs_1_2"), "the token is not shown");
+    assert!(!text.contains("systemctl"), "{text}");
+    let here = Install { root: None, ..install };
+    let text: String = here.steps().iter().map(ToString::to_string).collect();
+    assert!(
+        text.ends_with("run systemctl restart foreshock-agent.service\n"),
+        "{text}"
+    );
+    assert!(matches!(removal(None).first(), Some(Step::Run { may_fail: true, .. })));
+}
+
+#[test]
+fn arguments_cannot_break_out_of_their_line() {
+    for (argument, expected) in [
+        ("--server", "--server"),
+        ("https://h:9750/a%20b", "https://h:9750/a%%20b"),
+        ("%d/token", "%d/token"),
+        ("a b", "\"a b\""),
+        ("", "\"\""),
+        ("$HOME", "\"$$HOME\""),
+        ("x\nExecStartPre=/bin/sh", "\"x\\nExecStartPre=/bin/sh\""),
+        ("say \"no\\\"", "\"say \\\"no\\\\\\\"\""),
+    ] {
+        assert_eq!(quoted(argument), expected);
+    }
+}
+
+#[test]
+fn systemd_rates_the_unit_at_three_or_better() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join(UNIT);
+    let text = unit("/bin/true", &["--server".to_owned(), "https://h".to_owned()], true);
+    fs::write(&path, text).expect("write");
+    let analysis = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager", "--threshold=30"])
+        .arg(&path)
+        .output();
+    // A host without systemd cannot say; the unit's lines are held by the test above.
+    let Ok(analysis) = analysis else { return };
+    let text = String::from_utf8_lossy(&analysis.stdout);
+    if !text.contains("Overall exposure level") {
+        return;
+    }
+    assert!(analysis.status.success(), "{}", text.lines().last().unwrap_or_default());
+}
