@@ -99,7 +99,7 @@ impl Problem {
     }
 
     /// The answer that an OTLP client gets: a `google.rpc.Status` in the encoding of its request, as the specification wants
-    /// it; problem+json with the same members where it asks for JSON, or sent neither encoding.
+    /// it; problem+json with the same members where it takes JSON as well, as people's tools do, or sent neither encoding.
     pub(crate) fn otlp_response(&self, request: &HeaderMap) -> Response {
         let names = |header: &HeaderName, wanted: &[u8]| {
             let mut values = request
@@ -110,7 +110,7 @@ impl Problem {
         };
         let sent_protobuf =
             names(&CONTENT_TYPE, b"application/x-protobuf") || names(&CONTENT_TYPE, b"application/protobuf");
-        if sent_protobuf && !names(&ACCEPT, b"application/json") {
+        if sent_protobuf && !names(&ACCEPT, b"application/json") && !names(&ACCEPT, b"*/*") {
             let body = wire::otlp::response::status(self.grpc_code(), &self.message(), self.retry_after_seconds);
             return self.finish("application/x-protobuf", body);
         }

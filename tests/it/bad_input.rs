@@ -58,7 +58,7 @@ fn wrong_bodies_get_a_problem_that_says_what_to_do() {
     for (name, path, headers, body) in cases {
         // An OTLP sender that takes protobuf alone gets a google.rpc.Status instead.
         let mut headers = headers.to_vec();
-        headers.push(("Accept", "application/json"));
+        headers.push(("Accept", "*/*"));
         let (status, text) = server
             .post(path, &headers, body)
             .unwrap_or_else(|| panic!("{name}: no answer"));

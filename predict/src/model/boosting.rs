@@ -65,7 +65,7 @@ pub enum BoostingError {
 /// let records = Array2::from_shape_fn((200, 2), |(i, j)| ((i * (j + 3)) % 20) as f32);
 /// let answers: Array1<bool> = records.column(0).mapv(|v| v > 9.0);
 /// let dataset = linfa::Dataset::new(records, answers);
-/// let model = Boosting::params().rounds(20).leaf_rows_min(5).fit(&dataset).expect("a model");
+/// let model = Boosting::params().rounds(20).leaf_rows_min(5.0).fit(&dataset).expect("a model");
 /// let probability: Array1<f64> = model.predict(dataset.records());
 /// assert!(probability[0] < 0.5 && probability[5] > 0.5);
 /// ```

@@ -151,6 +151,9 @@ impl SqlEngine {
             .build_arc()?;
         let config = SessionConfig::new()
             .with_target_partitions(options.threads)
+            // What a sort has gathered when it must spill is sorted where it lies. Merging its batches would need as much again
+            // for the keys, which the pool does not have any more.
+            .with_sort_in_place_threshold_bytes(options.memory_bytes)
             .with_information_schema(true)
             .with_default_catalog_and_schema(CATALOG, SCHEMA);
         let base = SessionStateBuilder::new()

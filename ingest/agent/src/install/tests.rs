@@ -46,7 +46,7 @@ fn what_was_installed_is_where_it_belongs_and_is_taken_away_without_a_trace() {
     for _ in 0..2 {
         // A second time over the first is an update.
         for step in install.steps() {
-            assert_eq!(step.apply().expect("step"), true, "{step}");
+            assert!(step.apply().expect("step"), "{step}");
         }
     }
     let mut expected = given.clone();

@@ -191,11 +191,11 @@ impl RangeFunction {
             said.no_gauge();
         }
         let mut change = Histogram::clone(now_value);
-        if !rate || !algebra::was_reset(now_value, before_value) {
-            if let Err(mismatch) = algebra::subtract(&mut change, before_value) {
-                said.mismatch(mismatch);
-                return Found::Nothing;
-            }
+        if (!rate || !algebra::was_reset(now_value, before_value))
+            && let Err(mismatch) = algebra::subtract(&mut change, before_value)
+        {
+            said.mismatch(mismatch);
+            return Found::Nothing;
         }
         change.reset = ResetHint::Gauge;
         if rate {
