@@ -1,4 +1,4 @@
-//! Native histograms: what Prometheus 3.5.3 answered to the same is what is expected here.
+//! Native histograms: worked out by hand from the rules of Prometheus 3.5.
 
 use super::check;
 
