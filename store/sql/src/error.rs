@@ -152,6 +152,8 @@ impl From<DataFusionError> for SqlError {
             DataFusionError::IoError(error) if error.kind() == std::io::ErrorKind::StorageFull => {
                 Self::Memory { message }
             }
+            // The disk manager's own bound, which reaches us as the text of an I/O error inside an Arrow error.
+            DataFusionError::ArrowError(..) if message.contains("max_temp_directory_size") => Self::Memory { message },
             DataFusionError::Execution(_) | DataFusionError::ArrowError(..) | DataFusionError::External(_) => {
                 Self::Execution { message }
             }
