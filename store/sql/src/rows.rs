@@ -231,6 +231,8 @@ pub(crate) async fn start(
             Ok(truncated) => Message::End { truncated },
             Err(error) => Message::Failed(error),
         };
+        // The snapshot goes first: who has the last word may close the store.
+        drop(context);
         // Nobody reads any more: then nobody is to be told.
         sender.send(last).await.ok();
     });
