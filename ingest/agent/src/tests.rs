@@ -149,14 +149,15 @@ fn a_batch_is_sent_again_after_the_pause_that_the_server_asks_for() {
         ..server.config()
     };
     let handle = Agent::new(config).expect("config").start().expect("start");
-    let (first, second) = (server.next(), server.next());
-    assert_eq!(first.body, second.body);
-    let stats = handle.stop();
-    assert_eq!(
-        (stats.sent_batches, stats.retries, stats.waiting_batches),
-        (1, 1, 0),
-        "{stats:?}"
+    let first = server.next();
+    // A newer batch may be ready by then; it goes first.
+    assert!(
+        (0..3).any(|_| server.next().body == first.body),
+        "it was not sent again"
     );
+    let stats = handle.stop();
+    assert!(stats.sent_batches >= 1, "{stats:?}");
+    assert_eq!(stats.retries, 1, "{stats:?}");
 }
 
 #[test]
