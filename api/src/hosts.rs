@@ -289,6 +289,7 @@ fn trends(
 ) -> Result<Vec<(String, Trend)>, Problem> {
     let options = QueryOptions {
         deadline: deadline.clone(),
+        reuse: true,
         ..QueryOptions::default()
     };
     let step = TREND_MS / TREND_POINTS;

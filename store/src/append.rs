@@ -396,13 +396,13 @@ impl Shared {
                 MutexGuard::bump(&mut gate);
             }
             let range = start..samples.ids.len().min(start + APPLY_SAMPLES);
-            gate.written = true;
-            let epochs = self.epochs(&gate);
             let Columns {
                 ids,
                 timestamps,
                 values,
             } = samples;
+            gate.changed(timestamps[range.clone()].iter().copied().min().unwrap_or(i64::MAX));
+            let epochs = self.epochs(&gate);
             gate.view
                 .active
                 .append(&ids[range.clone()], &timestamps[range.clone()], &values[range], &epochs);

@@ -277,6 +277,7 @@ impl Shared {
         let mut view = View::clone(&gate.view);
         view.deleted = deleted;
         gate.view = Arc::new(view);
+        gate.changed(i64::MIN);
     }
 
     /// Commits a changed manifest; after an error the old one still holds.

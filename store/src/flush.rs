@@ -299,6 +299,17 @@ impl Shared {
     pub(crate) fn publish(&self, gone: &[PartId], new: Vec<Arc<Part>>, flushed: bool) {
         let mut gate = self.gate.lock();
         let mut view = View::clone(&gate.view);
+        let replaced = || {
+            view.parts
+                .iter()
+                .map(|part| part.meta())
+                .filter(|meta| gone.contains(&meta.id))
+        };
+        let fewer = replaced().map(|meta| meta.samples).sum::<u64>() > new.iter().map(|part| part.meta().samples).sum();
+        if let Some(oldest_ms) = replaced().map(|meta| meta.t_min).min().filter(|_| fewer) {
+            // Retention, or a rewrite without what was deleted.
+            gate.changed(oldest_ms);
+        }
         view.parts.retain(|part| !gone.contains(&part.meta().id));
         view.parts.extend(new);
         view.parts.sort_by_key(|part| (part.meta().rank, part.meta().id));

@@ -46,6 +46,7 @@
 mod append;
 mod background;
 mod backup;
+mod changes;
 mod chunk;
 mod codec;
 mod compaction;

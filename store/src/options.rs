@@ -28,6 +28,8 @@ pub struct StoreOptions {
     pub retention_rules: Vec<RetentionRule>,
     /// Exemplars that are kept, in memory; the one that came first goes when there are more.
     pub max_exemplars: usize,
+    /// Memory for answers of range queries, which are taken from it as far as they are still true; 0 keeps none.
+    pub result_cache_bytes: usize,
     /// Whether a thread of the store flushes, merges and drops parts by itself.
     pub background: bool,
     /// Where the time comes from.
@@ -48,6 +50,7 @@ impl Default for StoreOptions {
             retention_rules: Vec::new(),
             // As Prometheus; up to some 250 bytes each.
             max_exemplars: 100_000,
+            result_cache_bytes: 64 << 20,
             background: true,
             clock: Clock::system(),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::StoreError;
 use crate::head::merge;
 use crate::histogram::Histograms;
+use crate::promql::{ResultCache, Versioned};
 use crate::series::{Labels, Matcher, Samples, SeriesId, SeriesKey, TimeRange};
 use crate::series_table::Entry;
 use crate::store::{Shared, View};
@@ -37,6 +38,20 @@ impl Drop for Inner {
                 living.remove(&self.epoch);
             }
         }
+    }
+}
+
+impl Versioned for Snapshot {
+    fn cache(&self) -> &ResultCache {
+        &self.0.shared.results
+    }
+
+    fn version(&self) -> u64 {
+        self.0.epoch
+    }
+
+    fn oldest_change_since(&self, version: u64) -> i64 {
+        self.0.shared.gate.lock().changes.oldest_since(version)
     }
 }
 

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::append::{Appended, Batch, Buffers, GroupCommit};
 use crate::background::Background;
+use crate::changes::Changes;
 use crate::deletion::Deleted;
 use crate::disk;
 use crate::error::StoreError;
@@ -21,6 +22,7 @@ use crate::manifest::{Manifest, sweep};
 use crate::metadata::{self, Metadata, MetadataBook};
 use crate::options::StoreOptions;
 use crate::part::{Part, quarantine};
+use crate::promql::ResultCache;
 use crate::reader::Snapshot;
 use crate::series::{Matcher, SeriesId, TimeRange};
 use crate::series_table::SeriesTable;
@@ -66,6 +68,8 @@ pub(crate) struct Shared {
     /// When retention's rules were applied last, by the clock.
     pub(crate) rules_applied_ms: AtomicI64,
     pub(crate) state: State,
+    /// Answers of range queries.
+    pub(crate) results: ResultCache,
     report: OpenReport,
 }
 
@@ -77,6 +81,16 @@ pub(crate) struct Gate {
     /// Whether anything was written since the last snapshot.
     pub(crate) written: bool,
     pub(crate) view: Arc<View>,
+    /// What was written and deleted since earlier snapshots.
+    pub(crate) changes: Changes,
+}
+
+impl Gate {
+    /// What readers see changed, at `oldest_ms` and maybe later: the next snapshot is another one than the last.
+    pub(crate) fn changed(&mut self, oldest_ms: i64) {
+        self.written = true;
+        self.changes.add(self.epoch, oldest_ms);
+    }
 }
 
 /// Where samples are.
@@ -161,6 +175,8 @@ pub struct StoreStats {
     pub part_samples: u64,
     /// Bytes of parts.
     pub part_bytes: u64,
+    /// Memory of kept answers of range queries.
+    pub result_cache_bytes: u64,
     /// Bytes of WAL segments.
     pub wal_bytes: u64,
     /// WAL segments.
@@ -250,6 +266,7 @@ impl Store {
                 epoch: 1,
                 written: true,
                 view: Arc::new(view),
+                changes: Changes::default(),
             }),
             living: Mutex::default(),
             metadata: Mutex::new(metadata),
@@ -258,6 +275,7 @@ impl Store {
             counters: Counters::default(),
             rules_applied_ms: AtomicI64::new(i64::MIN),
             state,
+            results: ResultCache::new(options.result_cache_bytes),
             report,
             options,
         });
@@ -480,6 +498,7 @@ impl Shared {
             parts: view.parts.len() as u64,
             part_samples: view.parts.iter().map(|p| p.meta().samples).sum(),
             part_bytes: view.parts.iter().map(|p| p.meta().bytes).sum(),
+            result_cache_bytes: self.results.bytes() as u64,
             wal_bytes,
             wal_segments,
             appended_samples: self.counters.appended.load(Ordering::Relaxed),

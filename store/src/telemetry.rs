@@ -18,6 +18,8 @@ pub(crate) struct Telemetry {
     head_bytes: Gauge<u64>,
     series: Gauge<u64>,
     parts: Gauge<u64>,
+    result_cache_bytes: Gauge<u64>,
+    steps: Counter<u64>,
 }
 
 impl Telemetry {
@@ -76,6 +78,14 @@ impl Telemetry {
                 .u64_gauge("foreshock_store_parts")
                 .with_description("Parts that the manifest lists.")
                 .build(),
+            result_cache_bytes: meter
+                .u64_gauge("foreshock_store_result_cache_bytes")
+                .with_description("Memory of answers of range queries that are kept.")
+                .build(),
+            steps: meter
+                .u64_counter("foreshock_query_range_steps")
+                .with_description("Steps of range queries that may be kept, by origin: cache or evaluated.")
+                .build(),
         }
     }
 
@@ -108,5 +118,12 @@ impl Telemetry {
         self.head_bytes.record(stats.head_bytes, tenant);
         self.series.record(stats.series, tenant);
         self.parts.record(stats.parts, tenant);
+        self.result_cache_bytes.record(stats.result_cache_bytes, tenant);
+    }
+
+    pub(crate) fn steps(&self, reused: u64, evaluated: u64) {
+        for (origin, steps) in [("cache", reused), ("evaluated", evaluated)] {
+            self.steps.add(steps, &[KeyValue::new("origin", origin)]);
+        }
     }
 }

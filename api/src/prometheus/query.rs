@@ -173,6 +173,8 @@ struct Asked {
     lookback_ms: Option<i64>,
     limit: Option<usize>,
     stats: bool,
+    // Steps of an earlier answer may be taken where they are still true.
+    reuse: bool,
 }
 
 impl Asked {
@@ -188,6 +190,8 @@ impl Asked {
             lookback_ms: params.duration("lookback_delta")?.filter(|&delta| delta > 0),
             limit: params.limit("limit")?,
             stats: params.get("stats").is_some(),
+            // As VictoriaMetrics calls it.
+            reuse: !matches!(params.get("nocache"), Some("1" | "true")),
         })
     }
 
@@ -195,6 +199,7 @@ impl Asked {
         QueryOptions {
             lookback_ms: self.lookback_ms,
             deadline: deadline.clone(),
+            reuse: self.reuse,
         }
     }
 
@@ -233,6 +238,7 @@ fn stats_json(stats: Stats) -> serde_json::Value {
         "timings": { "evalTotalTime": 0, "resultSortTime": 0, "queryPreparationTime": 0, "innerEvalTime": 0,
                      "execQueueTime": 0, "execTotalTime": 0 },
         "samples": { "totalQueryableSamples": stats.samples, "peakSamples": stats.peak_values, "series": stats.series },
+        "steps": { "evaluated": stats.steps, "cache": stats.reused_steps },
     })
 }
 

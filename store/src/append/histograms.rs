@@ -71,7 +71,7 @@ impl Shared {
             return;
         }
         let mut gate = self.gate.lock();
-        gate.written = true;
+        gate.changed(samples.iter().map(|sample| sample.at_ms).min().unwrap_or(i64::MAX));
         let epochs: Epochs = self.epochs(&gate);
         gate.view.active.append_histograms(samples, &epochs);
     }

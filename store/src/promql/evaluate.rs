@@ -102,6 +102,7 @@ pub(super) fn run(
         samples: env.samples.load(Ordering::Relaxed),
         peak_values: env.budget.peak(),
         steps: grid.count as u64,
+        reused_steps: 0,
     };
     let (warnings, infos) = env.notes.into_texts();
     Ok(Answer {

@@ -35,6 +35,7 @@ mod native;
 mod number;
 mod pattern;
 mod plan;
+mod reuse;
 mod select;
 mod source;
 mod stack;
@@ -52,6 +53,7 @@ use std::time::{Duration, Instant};
 use promql_parser::parser::Expr;
 
 pub use error::{QueryError, QueryErrorKind};
+pub use reuse::{ResultCache, Versioned};
 pub use source::{Memory, Source, SourceError};
 
 use crate::{Histogram, Labels};
@@ -146,6 +148,8 @@ pub struct QueryOptions {
     pub lookback_ms: Option<i64>,
     /// When the query has to end; the engine's timeout holds as well.
     pub deadline: Deadline,
+    /// Whether a range query may take steps from an earlier answer where they are still true (see [`Versioned`]).
+    pub reuse: bool,
 }
 
 /// What a query yields.
@@ -219,6 +223,8 @@ pub struct Stats {
     pub peak_values: u64,
     /// Steps evaluated.
     pub steps: u64,
+    /// Steps taken from an earlier answer.
+    pub reused_steps: u64,
 }
 
 /// Evaluates PromQL over a [`Source`]; cheap to make, shared by all queries.
@@ -283,13 +289,7 @@ impl Engine {
             });
         }
         let grid = Grid::range(start_ms, end_ms, step_ms);
-        evaluate::run(
-            &self.options,
-            source,
-            expr,
-            evaluate::Times::Range { grid, end_ms },
-            options,
-        )
+        reuse::range(&self.options, source, expr, (grid, end_ms), options)
     }
 
     /// The parsed expression, checked against this engine's bounds and functions.

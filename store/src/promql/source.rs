@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::reuse::Versioned;
 use crate::{Histograms, Labels, Matcher, Samples, SeriesId, Snapshot, TimeRange};
 
 /// A failure to read, boxed: what it is depends on the source.
@@ -32,6 +33,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Whatever keeps the source from being read.
     fn read_histograms(&self, id: SeriesId, range: TimeRange, out: &mut Histograms) -> Result<(), SourceError>;
+
+    /// What it knows of its changes, where it does: then answers of range queries can be kept.
+    fn versioned(&self) -> Option<&dyn Versioned> {
+        None
+    }
 }
 
 impl Source for Snapshot {
@@ -53,6 +59,10 @@ impl Source for Snapshot {
 
     fn read_histograms(&self, id: SeriesId, range: TimeRange, out: &mut Histograms) -> Result<(), SourceError> {
         Ok(Self::read_histograms(self, id, range, out)?)
+    }
+
+    fn versioned(&self) -> Option<&dyn Versioned> {
+        Some(self)
     }
 }
 
