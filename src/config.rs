@@ -26,6 +26,7 @@ use wire::prometheus::Translation;
 /// max_series = 5000000
 /// retention_days = 90
 /// retention_bytes = 500000000000      # a tenant; 0: no bound
+/// result_cache_mib = 64               # a tenant; 0: every range query is evaluated whole
 ///
 /// [[store.retention]]                 # series that are kept for a shorter time
 /// match = '{__name__=~"debug_.*"}'
@@ -118,6 +119,8 @@ pub(crate) struct StoreConfig {
     pub(crate) retention_days: u32,
     /// Bytes that a tenant's parts may take before its oldest ones are dropped; 0 sets no bound.
     pub(crate) retention_bytes: u64,
+    /// Memory of a tenant for answers of range queries, in MiB; 0 keeps none.
+    pub(crate) result_cache_mib: u32,
     /// Series that are kept for a shorter time.
     pub(crate) retention: Vec<RetentionConfig>,
 }
@@ -293,6 +296,7 @@ impl Default for StoreConfig {
             out_of_order_minutes: 25 * 60,
             retention_days: 90,
             retention_bytes: 0,
+            result_cache_mib: 64,
             retention: Vec::new(),
         }
     }

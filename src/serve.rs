@@ -327,6 +327,7 @@ fn store_options(config: &Config) -> Result<StoreOptions> {
         retention_ms: (days > 0).then_some(days * 86_400_000),
         retention_bytes: (bytes > 0).then_some(bytes),
         retention_rules: config.store.rules()?,
+        result_cache_bytes: (config.store.result_cache_mib as usize) << 20,
         clock: Clock::new(now_ms),
         ..StoreOptions::default()
     })
