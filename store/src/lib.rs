@@ -46,6 +46,8 @@
 mod append;
 mod background;
 mod backup;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod changes;
 mod chunk;
 mod codec;

@@ -280,3 +280,63 @@ proptest! {
         prop_assert_eq!(&contents(&store.snapshot()), &expected);
     }
 }
+
+/// Minutes at which a series has histograms.
+fn minutes(store: &Store, metric: &str) -> Vec<i64> {
+    let snapshot = store.snapshot();
+    let mut histograms = Histograms::default();
+    for id in snapshot
+        .select(&[Matcher::eq("__name__", metric)], TimeRange::ALL)
+        .unwrap()
+    {
+        snapshot.read_histograms(id, TimeRange::ALL, &mut histograms).unwrap();
+    }
+    histograms.timestamps.iter().map(|at| (at - NOW) / 60_000).collect()
+}
+
+fn append_histograms(store: &Store, series: &str, minutes: std::ops::Range<i64>) {
+    let mut batch = store.batch();
+    let id = batch.series(&mut crate::testing::labels(series)).unwrap();
+    for minute in minutes {
+        let histogram = crate::Histogram {
+            count: minute as f64,
+            zero_count: minute as f64,
+            ..crate::Histogram::default()
+        };
+        batch.push_histogram(id, NOW + minute * 60_000, histogram).unwrap();
+    }
+    store.append(batch).unwrap();
+}
+
+#[test]
+fn histograms_are_deleted_as_numbers_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append_histograms(&store, "latency host=secret", 0..5);
+    append_histograms(&store, "kept host=b", 0..5);
+    store.flush().unwrap();
+    append_histograms(&store, "latency host=secret", 5..8);
+    append(&store, &[("latency host=secret", NOW + 8 * 60_000, 1.0)]);
+    let range = TimeRange::millis(NOW + 2 * 60_000, NOW + 6 * 60_000);
+    assert_eq!(store.delete(&metric("latency"), range).unwrap(), 1);
+    assert_eq!(minutes(&store, "latency"), [0, 1, 7]);
+    append_histograms(&store, "latency host=secret", 8..10);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(minutes(&store, "latency"), [0, 1, 7, 8, 9]);
+    store.clean_deleted().unwrap();
+    assert_eq!(
+        minutes(&store, "latency"),
+        [0, 1, 7, 8, 9],
+        "the same once the parts are rewritten"
+    );
+    assert_eq!(store.delete(&metric("latency"), TimeRange::ALL).unwrap(), 1);
+    store.clean_deleted().unwrap();
+    assert!(!is_on_disk(dir.path(), "secret"));
+    assert_eq!(names(&store), ["b"]);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(minutes(&store, "latency"), [0_i64; 0]);
+    assert_eq!(minutes(&store, "kept"), [0, 1, 2, 3, 4]);
+    assert!(crate::verify(dir.path()).unwrap().is_clean());
+}

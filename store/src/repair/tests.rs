@@ -145,3 +145,59 @@ fn a_torn_tail_and_a_lost_manifest_are_told() {
     assert!(repair(dir.path()).unwrap().is_clean());
     assert_eq!(contents(&open(dir.path()).snapshot()), before);
 }
+
+#[test]
+fn histograms_of_a_damaged_part_are_saved_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut batch = store.batch();
+    for host in 0..20 {
+        let id = batch
+            .series(&mut crate::testing::labels(&format!("latency host=h{host:02}")))
+            .unwrap();
+        for n in 0..100 {
+            let histogram = crate::Histogram {
+                count: f64::from(n),
+                sum: f64::from(host * n).sin(),
+                zero_count: f64::from(n),
+                ..crate::Histogram::default()
+            };
+            batch
+                .push_histogram(id, NOW - 3_600_000 + i64::from(n) * 15_000, histogram)
+                .unwrap();
+        }
+    }
+    store.append(batch).unwrap();
+    store.flush().unwrap();
+    drop(store);
+    let path = chunks_path(dir.path(), first_part(dir.path()).id);
+    flip(&path, fs::metadata(&path).unwrap().len() as usize / 2);
+    let done = repair(dir.path()).unwrap();
+    assert_eq!(done.parts.len(), 1);
+    let saved = done.parts[0].saved;
+    assert_eq!(done.parts[0].samples, 2000);
+    assert!(
+        (100..2000).contains(&saved) && saved % 100 == 0,
+        "whole series, all but a few: {saved}"
+    );
+    done.parts[0]
+        .files
+        .iter()
+        .for_each(|file| fs::remove_file(file).unwrap());
+    let verified = crate::verify(dir.path()).unwrap();
+    assert!(verified.is_clean(), "{verified}");
+    let store = open(dir.path());
+    let snapshot = store.snapshot();
+    let mut histograms = Histograms::default();
+    for id in snapshot.select(&[], TimeRange::ALL).unwrap() {
+        let mut of_one = Histograms::default();
+        snapshot.read_histograms(id, TimeRange::ALL, &mut of_one).unwrap();
+        assert!(of_one.is_empty() || of_one.len() == 100);
+        of_one
+            .timestamps
+            .iter()
+            .zip(&of_one.values)
+            .for_each(|(at, v)| histograms.push(*at, v.clone()));
+    }
+    assert_eq!(histograms.len() as u64, saved);
+}
