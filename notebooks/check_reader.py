@@ -40,11 +40,12 @@ def main():
     assert one.num_rows == 480 and set(one["metric"].to_pylist()) == {"up"}
     print(f"{len(series)} series, {samples} samples: same to the bit")
     check_histograms(FIXTURES / "v2")
+    check_histograms(FIXTURES / "v3")
     return 0
 
 
 def check_histograms(fixture):
-    """Version 2: numbers as before, native histograms beside them."""
+    """Versions 2 and 3: numbers as before, native histograms beside them."""
     part = fixture / "parts/0000000001.parquet"
     series = foreshock_parts.read_series(part).to_pylist()
     rows = foreshock_parts.read_part(part)
@@ -57,7 +58,7 @@ def check_histograms(fixture):
         own = [shown(at, h) for of, at, h in histograms if of == found["series"]]
         assert own == expected["histograms"], f"histograms of {found['metric']}"
         count += len(own)
-    print(f"{count} native histograms: same to the bit")
+    print(f"{fixture.name}: {len(bits)} numbers, {count} native histograms: same to the bit")
 
 
 def shown(at, histogram):

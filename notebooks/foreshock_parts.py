@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pcodec import wrapped
 
-FORMAT_VERSIONS = (b"1", b"2")
+FORMAT_VERSIONS = (b"1", b"2", b"3")
 STALE_BITS = 0x7FF0000000000002
 CUSTOM = -53
 BLOCK = 64
@@ -121,6 +121,8 @@ def decode_values(codec, blob, n):
         return np.full(n, np.frombuffer(blob.ljust(8, b"\0"), ">f8")[0])
     if codec == 5:
         return _pco(blob, n, "f64", np.float64)
+    if codec == 7:
+        return _pco_pages(blob, 0, n, "f64", np.float64)
     exceptions, at = [], 0
     if codec & 0x80:
         (count,), at = _varints(blob, at, 1)
@@ -138,6 +140,8 @@ def decode_values(codec, blob, n):
         mantissas = _numbers(blob, at, n)
     elif codec & 0x7F == 4:
         mantissas = _pco(blob[at:], n, "i64", np.int64)
+    elif codec & 0x7F == 6:
+        mantissas = _pco_pages(blob, at, n, "i64", np.int64)
     else:
         raise ValueError(f"unknown codec {codec}")
     values = mantissas / 10.0**decimals
@@ -308,3 +312,20 @@ def _pco(blob, n, kind, dtype):
     numbers = np.empty(n, dtype)
     chunk.read_page_into(blob[at + more :], n, numbers)
     return numbers
+
+
+def _pco_pages(blob, at, n, kind, dtype):
+    """A wrapped pco file of one chunk and several pages, behind their lengths."""
+    (size,), at = _varints(blob, at, 1)
+    lengths, at = _varints(blob, at, -(-n // size) - 1)
+    file, more = wrapped.FileDecompressor.new(blob[at:])
+    at += more
+    chunk, more = file.chunk_decompressor(blob[at:], kind)
+    at += more
+    pages = []
+    for length, first in zip([*lengths, len(blob)], range(0, n, size)):
+        page = np.empty(min(size, n - first), dtype)
+        chunk.read_page_into(blob[at : at + length], len(page), page)
+        pages.append(page)
+        at += length
+    return np.concatenate(pages)

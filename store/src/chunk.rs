@@ -1,7 +1,7 @@
 //! A chunk: consecutive samples of one series, compressed; one row of a part.
 
-use crate::Samples;
 use crate::codec::{timestamps, values};
+use crate::{Samples, TimeRange};
 
 #[cfg(test)]
 mod tests;
@@ -72,23 +72,45 @@ pub(crate) fn encode_with(ts: &[i64], vs: &[f64], ts_bytes: Vec<u8>) -> Chunk {
     }
 }
 
-/// Appends the samples of a chunk to `out`.
+/// Appends the samples of a chunk within `range` to `out`, and answers the first and the last timestamp of the whole chunk. Values
+/// outside of the range are decoded only as far as that is needed for those inside.
 ///
 /// # Errors
 /// [`ChunkError`] where the bytes are no chunk of `n` samples; `out` is then as it was.
-pub(crate) fn decode_into(ts: &[u8], codec: u8, vs: &[u8], n: u32, out: &mut Samples) -> Result<(), ChunkError> {
+pub(crate) fn decode_within(
+    (ts, codec, vs): (&[u8], u8, &[u8]),
+    n: u32,
+    range: TimeRange,
+    out: &mut Samples,
+) -> Result<(i64, i64), ChunkError> {
     let count = n as usize;
     if !(1..=CHUNK_SAMPLES_MAX).contains(&count) {
         return Err(ChunkError::Samples { n });
     }
     let start = out.len();
-    let result = match timestamps::decode(ts, count, &mut out.timestamps) {
-        None => Err(ChunkError::Timestamps),
-        Some(()) => values::decode(codec, vs, count, &mut out.values).ok_or(ChunkError::Values { codec }),
+    let Samples { timestamps, values } = out;
+    let mut decode = || {
+        timestamps::decode(ts, count, timestamps).ok_or(ChunkError::Timestamps)?;
+        let all = &timestamps[start..];
+        let bounds = (all[0], all[count - 1]);
+        // They ascend in every chunk that is whole; in another one any two places will do.
+        let from = all.partition_point(|&t| t < range.start.0);
+        let end = all.partition_point(|&t| t <= range.end.0).max(from);
+        values::decode_some(codec, vs, count, from..end, values).ok_or(ChunkError::Values { codec })?;
+        timestamps.truncate(start + end);
+        timestamps.drain(start..start + from);
+        Ok(bounds)
     };
+    let result = decode();
     if result.is_err() {
         out.timestamps.truncate(start);
         out.values.truncate(start);
     }
     result
+}
+
+/// Appends all samples of a chunk to `out`, as [`decode_within`].
+#[cfg(any(test, feature = "bench"))]
+pub(crate) fn decode_into(ts: &[u8], codec: u8, vs: &[u8], n: u32, out: &mut Samples) -> Result<(), ChunkError> {
+    decode_within((ts, codec, vs), n, TimeRange::ALL, out).map(|_| ())
 }

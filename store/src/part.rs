@@ -21,6 +21,8 @@ mod golden;
 #[cfg(test)]
 mod golden_histograms;
 #[cfg(test)]
+mod golden_pages;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
@@ -36,10 +38,13 @@ use crate::{ErrorKind, Labels, host_of};
 pub(crate) use reader::Part;
 pub(crate) use writer::PartWriter;
 
-/// Version of the format of both files: 2 where the part holds histograms, else still 1, which older readers know.
-pub(crate) const FORMAT_VERSION: u32 = 2;
-/// The version without histograms.
-pub(crate) const FORMAT_VERSION_NUMBERS: u32 = 1;
+/// Version of the format of both files: 3 where values are in pages. A part has the oldest version that knows all of its codecs, so
+/// that older readers know as many parts as they can.
+pub(crate) const FORMAT_VERSION: u32 = 3;
+/// The first version with histograms.
+pub(crate) const FORMAT_VERSION_HISTOGRAMS: u32 = 2;
+/// The version without either.
+pub(crate) const FORMAT_VERSION_OLDEST: u32 = 1;
 
 /// The number of a part within its store; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

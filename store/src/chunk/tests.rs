@@ -182,7 +182,11 @@ fn any_value() -> impl Strategy<Value = f64> {
 }
 
 fn any_values() -> impl Strategy<Value = Vec<f64>> {
-    let n = 1_usize..300;
+    // From 768 on values are in pages.
+    prop_oneof![3 => values_of(1..300), 1 => values_of(700..1700)]
+}
+
+fn values_of(n: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
     prop_oneof![
         proptest::collection::vec(any_value(), n.clone()),
         // Mostly decimals of one scale, some strays.
@@ -232,6 +236,23 @@ proptest! {
     }
 
     #[test]
+    fn any_stretch_comes_back(
+        (vs, ts) in any_values().prop_flat_map(|vs| { let n = vs.len(); (Just(vs), any_timestamps(n)) }),
+        (from, to) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+    ) {
+        let chunk = encode(&ts, &vs);
+        let (from, to) = (from.index(ts.len()), to.index(ts.len()));
+        let mut out = Samples { timestamps: vec![-7], values: vec![7.5] };
+        let range = TimeRange::millis(ts[from], ts[to]);
+        let bounds = decode_within((&chunk.ts, chunk.codec, &chunk.values), chunk.n, range, &mut out).unwrap();
+        prop_assert_eq!(bounds, (ts[0], ts[ts.len() - 1]));
+        let expected = from..(to + 1).max(from);
+        prop_assert_eq!(&out.timestamps[1..], &ts[expected.clone()]);
+        prop_assert_eq!(bits(&out.values[1..]), bits(&vs[expected]));
+        prop_assert_eq!((out.timestamps[0], out.values[0]), (-7, 7.5));
+    }
+
+    #[test]
     fn random_bytes_neither_panic_nor_grow(
         ts in proptest::collection::vec(any::<u8>(), 0..200),
         codec in any::<u8>(),
@@ -259,6 +280,9 @@ proptest! {
         }
         if cut % 3 == 0 { chunk.values.truncate(usize::from(cut) % (chunk.values.len() + 1)); }
         let mut out = Samples::default();
+        let range = TimeRange::millis(ts[ts.len() / 2], i64::MAX);
+        let _decoded = decode_within((&chunk.ts, chunk.codec, &chunk.values), n.unwrap_or(chunk.n), range, &mut out);
+        out.clear();
         let _decoded = decode_into(&chunk.ts, chunk.codec, &chunk.values, n.unwrap_or(chunk.n), &mut out);
         prop_assert!(out.values.capacity() <= 2 * CHUNK_SAMPLES_MAX);
         prop_assert_eq!(out.timestamps.len(), out.values.len());

@@ -1,11 +1,12 @@
 //! Integers as bytes: packed differences of order 0 to 2, and pco.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use pco::data_types::Number;
 use pco::metadata::DeltaEncoding;
-use pco::wrapped::{FileCompressor, FileDecompressor};
-use pco::{ChunkConfig, DecompressorScratch, DeltaSpec};
+use pco::wrapped::{ChunkDecompressor, FileCompressor, FileDecompressor};
+use pco::{ChunkConfig, DecompressorScratch, DeltaSpec, PagingSpec};
 
 use super::bits::{pack, packed_len, put_varint, take_varint, unpack, unzigzag, varint_len, zigzag};
 
@@ -17,6 +18,13 @@ const PCO_MODE_DICT: u8 = 4;
 
 /// No encoder uses a larger window on so few numbers, and a window is memory.
 const PCO_WINDOW_LOG_MAX: u32 = 15;
+
+/// Numbers of a page but the last. A query over the last minutes reads one page, one over the last hour of 15 s samples one or two;
+/// half of it would read a little less and cost 2 % in bytes.
+const PAGE: usize = 512;
+
+/// pco reads a page in steps of so many numbers.
+const BATCH: usize = 256;
 
 /// Highest order of differences.
 const ORDER_MAX: u8 = 2;
@@ -141,17 +149,22 @@ pub(crate) fn unpack_numbers(bytes: &mut &[u8], n: usize, out: &mut Vec<i64>) ->
     })
 }
 
-/// Appends the numbers as one wrapped pco file of one chunk and one page; `None` where pco refuses them. Finding the order of
-/// differences by itself is half of pco's work; where `order` says it, sizes stay within 0.4 %.
-pub(crate) fn pco_write<T: Number>(numbers: &[T], order: Option<u8>, out: &mut Vec<u8>) -> Option<()> {
+/// How pco compresses. Finding the order of differences by itself is half of its work; where `order` says it, sizes stay within
+/// 0.4 %.
+fn pco_config(order: Option<u8>) -> ChunkConfig {
     let delta = match order {
         None => DeltaSpec::Auto,
         Some(0) => DeltaSpec::NoOp,
         Some(order) => DeltaSpec::TryConsecutive(order.into()),
     };
-    let config = ChunkConfig::default()
+    ChunkConfig::default()
         .with_compression_level(PCO_LEVEL)
-        .with_delta_spec(delta);
+        .with_delta_spec(delta)
+}
+
+/// Appends the numbers as one wrapped pco file of one chunk and one page; `None` where pco refuses them.
+pub(crate) fn pco_write<T: Number>(numbers: &[T], order: Option<u8>, out: &mut Vec<u8>) -> Option<()> {
+    let config = pco_config(order);
     let file = FileCompressor::default();
     file.write_header(&mut *out).ok()?;
     let mut chunk = file.chunk_compressor(numbers, &config).ok()?;
@@ -163,8 +176,85 @@ pub(crate) fn pco_write<T: Number>(numbers: &[T], order: Option<u8>, out: &mut V
     Some(())
 }
 
-/// Fills `out` with the numbers that [`pco_write`] wrote; bytes must end with them.
-pub(crate) fn pco_read<T: Number>(bytes: &[u8], out: &mut [T]) -> Option<()> {
+/// Whether so many numbers are worth several pages.
+pub(crate) fn is_paged(n: usize) -> bool {
+    n >= PAGE + PAGE / 2
+}
+
+/// As [`pco_write`], in pages that can be read alone, behind their lengths; for numbers of which [`is_paged`].
+pub(crate) fn pco_write_pages<T: Number>(numbers: &[T], order: Option<u8>, out: &mut Vec<u8>) -> Option<()> {
+    let sizes: Vec<usize> = numbers.chunks(PAGE).map(<[T]>::len).collect();
+    let config = pco_config(order).with_paging_spec(PagingSpec::Exact(sizes.clone()));
+    let file = FileCompressor::default();
+    let mut chunk = file.chunk_compressor(numbers, &config).ok()?;
+    let mut body = Vec::new();
+    file.write_header(&mut body).ok()?;
+    chunk.write_meta(&mut body).ok()?;
+    put_varint(out, PAGE as u64);
+    for page in 0..sizes.len() {
+        let before = body.len();
+        chunk.write_page(page, &mut body).ok()?;
+        if page + 1 < sizes.len() {
+            put_varint(out, (body.len() - before) as u64);
+        }
+    }
+    out.extend_from_slice(&body);
+    Some(())
+}
+
+/// Appends the numbers `wanted` of the `n` that [`pco_write_pages`] wrote.
+pub(crate) fn pco_read_pages<T: Number>(
+    mut bytes: &[u8],
+    n: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<T>,
+) -> Option<()> {
+    let size = usize::try_from(take_varint(&mut bytes)?).ok()?;
+    if size == 0 || !size.is_multiple_of(BATCH) {
+        return None;
+    }
+    let pages = n.div_ceil(size);
+    let mut lengths = Vec::with_capacity(pages);
+    for _ in 1..pages {
+        lengths.push(usize::try_from(take_varint(&mut bytes)?).ok()?);
+    }
+    let (chunk, mut rest) = pco_chunk::<T>(bytes)?;
+    for page in 0..pages {
+        let (first, end) = (page * size, n.min((page + 1) * size));
+        let bytes = match lengths.get(page) {
+            Some(&length) => {
+                let (bytes, after) = rest.split_at_checked(length)?;
+                rest = after;
+                bytes
+            }
+            None => std::mem::take(&mut rest),
+        };
+        if end <= wanted.start || first >= wanted.end {
+            continue;
+        }
+        // Up to the last wanted number, in whole steps.
+        let steps = (wanted.end.min(end) - first).next_multiple_of(BATCH).min(end - first);
+        let base = out.len();
+        out.resize(base + steps, T::default());
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut page = chunk
+                .page_decompressor_with_scratch(bytes, end - first, &mut scratch.pco)
+                .ok()?;
+            let progress = page.read(&mut out[base..]).ok()?;
+            let whole = steps == end - first;
+            (progress.n_processed == steps && progress.finished == whole && (!whole || page.into_src().is_empty()))
+                .then_some(())
+        })?;
+        out.truncate(base + wanted.end.min(end) - first);
+        if wanted.start > first {
+            out.drain(base..base + wanted.start - first);
+        }
+    }
+    Some(())
+}
+
+/// The chunk of a wrapped pco file, and its pages. Refused is what makes much memory and what we never write.
+fn pco_chunk<T: Number>(bytes: &[u8]) -> Option<(ChunkDecompressor<T>, &[u8])> {
     let (file, rest) = FileDecompressor::new(bytes).ok()?;
     if rest.first()? & 0x0f == PCO_MODE_DICT {
         return None;
@@ -175,6 +265,12 @@ pub(crate) fn pco_read<T: Number>(bytes: &[u8], out: &mut [T]) -> Option<()> {
         DeltaEncoding::Lookback { config, .. } if config.window_n_log <= PCO_WINDOW_LOG_MAX => {}
         _ => return None,
     }
+    Some((chunk, rest))
+}
+
+/// Fills `out` with the numbers that [`pco_write`] wrote; bytes must end with them.
+pub(crate) fn pco_read<T: Number>(bytes: &[u8], out: &mut [T]) -> Option<()> {
+    let (chunk, rest) = pco_chunk::<T>(bytes)?;
     SCRATCH.with_borrow_mut(|scratch| {
         let n = out.len();
         let mut page = chunk.page_decompressor_with_scratch(rest, n, &mut scratch.pco).ok()?;

@@ -147,7 +147,8 @@ fn the_part_of_version_1_holds_every_codec() {
     let mut codecs = BTreeSet::new();
     let mut timestamps = BTreeSet::new();
     for (_, samples) in content() {
-        for (ts, vs) in samples.timestamps.chunks(1440).zip(samples.values.chunks(1440)) {
+        // Shorter than where pages begin, which are of version 3.
+        for (ts, vs) in samples.timestamps.chunks(500).zip(samples.values.chunks(500)) {
             let chunk = encode(ts, vs);
             codecs.insert(chunk.codec);
             timestamps.insert(chunk.ts[0]);

@@ -98,7 +98,7 @@ fn content() -> Vec<(Labels, Samples, Histograms)> {
 }
 
 /// One line a series, floats as their bits.
-fn lines(content: &[(Labels, Samples, Histograms)]) -> String {
+pub(super) fn lines(content: &[(Labels, Samples, Histograms)]) -> String {
     let bits = |v: f64| format!("{:016x}", v.to_bits());
     let buckets = |all: &[Bucket]| all.iter().map(|b| (b.index, bits(b.count))).collect::<Vec<_>>();
     let mut text = String::new();
@@ -127,16 +127,16 @@ fn lines(content: &[(Labels, Samples, Histograms)]) -> String {
     text
 }
 
-fn write(dir: &Path) -> PartMeta {
+pub(super) fn write(dir: &Path, content: &[(Labels, Samples, Histograms)]) -> PartMeta {
     let mut writer = PartWriter::create(dir, PartId(1), Level::Flushed, "default").unwrap();
-    for (labels, samples, histograms) in content() {
-        let row = writer.series(labels.key(), &labels).unwrap();
-        writer.mixed(row, &samples, &histograms).unwrap();
+    for (labels, samples, histograms) in content {
+        let row = writer.series(labels.key(), labels).unwrap();
+        writer.mixed(row, samples, histograms).unwrap();
     }
     writer.finish().unwrap()
 }
 
-fn read(dir: &Path) -> (PartMeta, String) {
+pub(super) fn read(dir: &Path) -> (PartMeta, String) {
     let meta = Part::read_meta(dir, PartId(1)).unwrap();
     let part = Part::open(dir, &meta).unwrap();
     let problems = part.verify();
@@ -178,7 +178,7 @@ fn the_part_of_version_2_holds_both_codecs() {
 #[test]
 fn the_writer_of_today_writes_what_the_fixture_of_version_2_holds() {
     let dir = tempfile::tempdir().unwrap();
-    let written = write(dir.path());
+    let written = write(dir.path(), &content());
     let (meta, text) = read(dir.path());
     assert_eq!(text, lines(&content()));
     let kept = Part::read_meta(&fixture(), PartId(1)).unwrap();

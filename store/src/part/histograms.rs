@@ -7,8 +7,8 @@ use roaring::RoaringBitmap;
 
 use super::directory::Entry;
 use super::reader::Part;
-use super::writer::checksum;
-use super::{FORMAT_VERSION, PartError};
+use super::writer::{HISTOGRAM_CODECS, checksum};
+use super::{FORMAT_VERSION_HISTOGRAMS, PartError};
 use crate::TimeRange;
 use crate::chunk::ChunkError;
 use crate::codec::histograms::{decode, is_histogram};
@@ -23,12 +23,15 @@ pub(super) enum HistogramRows {
 }
 
 impl HistogramRows {
-    /// Those of a part of this version.
-    pub(super) fn of(version: u32) -> Self {
-        if version < FORMAT_VERSION {
-            Self::None
-        } else {
-            Self::Some(OnceLock::new())
+    /// Those of a part of this version, whose footer names these codecs.
+    pub(super) fn of(version: u32, codecs: Option<&str>) -> Self {
+        // Later versions have them where the footer says so.
+        let named = codecs.is_none_or(|codecs| codecs.contains(HISTOGRAM_CODECS));
+        match version {
+            ..FORMAT_VERSION_HISTOGRAMS => Self::None,
+            FORMAT_VERSION_HISTOGRAMS => Self::Some(OnceLock::new()),
+            _ if named => Self::Some(OnceLock::new()),
+            _ => Self::None,
         }
     }
 

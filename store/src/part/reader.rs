@@ -14,8 +14,8 @@ use super::file::{PartFile, guarded};
 use super::histograms::HistogramRows;
 use super::table::Table;
 use super::writer::{checksum, key};
-use super::{FORMAT_VERSION, FORMAT_VERSION_NUMBERS, PartError, PartId, PartMeta, chunks_path};
-use crate::chunk::decode_into;
+use super::{FORMAT_VERSION, FORMAT_VERSION_OLDEST, PartError, PartId, PartMeta, chunks_path};
+use crate::chunk::decode_within;
 use crate::codec::histograms::is_histogram;
 use crate::histogram::Histograms;
 use crate::{Labels, Samples, SeriesKey, TimeRange};
@@ -62,7 +62,7 @@ impl Part {
             });
             rows += group.num_rows().cast_unsigned();
         }
-        let histograms = HistogramRows::of(version(&metadata));
+        let histograms = HistogramRows::of(version(&metadata), footer_value(&metadata, key::CODECS));
         let part = Self {
             meta: meta.clone(),
             path,
@@ -228,26 +228,15 @@ impl Part {
             return Err(self.damaged(format!("the checksum of chunk row {row} does not hold")));
         }
         let start = out.len();
-        decode_into(ts, entry.codec, values, n, out).map_err(|source| PartError::Chunk {
+        let bounds = decode_within((ts, entry.codec, values), n, range, out).map_err(|source| PartError::Chunk {
             path: self.path.clone(),
             row,
             source,
         })?;
-        let timestamps = &out.timestamps[start..];
-        if (timestamps.first(), timestamps.last()) != (Some(&entry.t_min), Some(&entry.t_max)) {
+        if bounds != (entry.t_min, entry.t_max) {
             out.timestamps.truncate(start);
             out.values.truncate(start);
             return Err(self.damaged(format!("chunk row {row} and its timestamps differ")));
-        }
-        if entry.t_max > range.end.0 {
-            let keep = start + timestamps.partition_point(|&t| t <= range.end.0);
-            out.timestamps.truncate(keep);
-            out.values.truncate(keep);
-        }
-        if entry.t_min < range.start.0 {
-            let drop = start + out.timestamps[start..].partition_point(|&t| t < range.start.0);
-            out.timestamps.drain(start..drop);
-            out.values.drain(start..drop);
         }
         Ok(())
     }
@@ -319,7 +308,7 @@ fn version(metadata: &ArrowReaderMetadata) -> u32 {
 /// Refuses files of a newer format.
 pub(super) fn check_version(path: &Path, metadata: &ArrowReaderMetadata) -> Result<(), PartError> {
     match footer_value(metadata, key::FORMAT_VERSION).and_then(|text| text.parse().ok()) {
-        Some(FORMAT_VERSION_NUMBERS..=FORMAT_VERSION) => {}
+        Some(FORMAT_VERSION_OLDEST..=FORMAT_VERSION) => {}
         Some(version) => {
             return Err(PartError::Newer {
                 path: path.to_owned(),

@@ -17,8 +17,8 @@ use parquet::schema::types::ColumnPath;
 use super::cut::cuts;
 use super::table::TableWriter;
 use super::{
-    FORMAT_VERSION, FORMAT_VERSION_NUMBERS, Level, PartError, PartId, PartMeta, chunks_path, parts_dir, series_order,
-    series_path,
+    FORMAT_VERSION, FORMAT_VERSION_HISTOGRAMS, FORMAT_VERSION_OLDEST, Level, PartError, PartId, PartMeta, chunks_path,
+    parts_dir, series_order, series_path,
 };
 use crate::chunk::{Chunk, encode_with};
 use crate::codec::{histograms, timestamps, values};
@@ -87,6 +87,8 @@ pub(crate) struct PartWriter {
     known: KnownTimestamps,
     /// Whether any chunk holds histograms.
     histograms: bool,
+    // Whether any chunk has its values in pages.
+    pages: bool,
 }
 
 /// The series that was added last.
@@ -146,6 +148,7 @@ impl PartWriter {
             ends: Vec::new(),
             known: KnownTimestamps::default(),
             histograms: false,
+            pages: false,
         })
     }
 
@@ -271,7 +274,7 @@ impl PartWriter {
         if self.meta.samples == 0 {
             return Err(self.order("it has no samples".to_owned()));
         }
-        let metadata = footer(&self.meta, &self.tenant, self.histograms);
+        let metadata = footer(&self.meta, &self.tenant, self.pages, self.histograms);
         // Synced before the manifest commit, or a crash could list a part whose bytes are not there.
         for (path, file) in [self.chunks.finish(&metadata)?, self.table.finish(&metadata)?] {
             file.sync_all().map_err(|source| PartError::io("sync", &path, source))?;
@@ -332,6 +335,7 @@ impl PartWriter {
     fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), PartError> {
         let Some(series) = &mut self.series else { return Ok(()) };
         self.chunks.push(series.row, chunk)?;
+        self.pages |= values::is_in_pages(chunk.codec);
         series.chunks += 1;
         series.samples += u64::from(chunk.n);
         series.last = series.last.max(Some(chunk.t_max));
@@ -350,6 +354,10 @@ impl PartWriter {
     }
 }
 
+/// What the footer says of codecs beyond those of version 1.
+pub(super) const PAGE_CODECS: &str = ",pco_decimal_pages=6,pco_float_pages=7";
+pub(super) const HISTOGRAM_CODECS: &str = ",histogram_columns=64,histogram_rows=65";
+
 /// Names in the footers of both files.
 pub(super) mod key {
     pub(in crate::part) const FORMAT_VERSION: &str = "foreshock.format_version";
@@ -360,23 +368,26 @@ pub(super) mod key {
 }
 
 /// All of the manifest's entry but the bytes stands in the footer too, so that a lost manifest can be made again.
-fn footer(meta: &PartMeta, tenant: &str, histograms: bool) -> Vec<KeyValue> {
-    let version = if histograms {
-        FORMAT_VERSION
-    } else {
-        FORMAT_VERSION_NUMBERS
+fn footer(meta: &PartMeta, tenant: &str, pages: bool, histograms: bool) -> Vec<KeyValue> {
+    let version = match (pages, histograms) {
+        (true, _) => FORMAT_VERSION,
+        (false, true) => FORMAT_VERSION_HISTOGRAMS,
+        (false, false) => FORMAT_VERSION_OLDEST,
     };
-    let codecs = if histograms {
-        values::CODECS_WITH_HISTOGRAMS
+    let pages = if pages { PAGE_CODECS } else { "" };
+    let histograms = if histograms {
+        HISTOGRAM_CODECS
     } else {
-        values::CODECS
+        ",histogram=64..79"
     };
+    let codecs =
+        format!("raw=0,constant=1,linear=2,packed=3,pco_decimal=4,pco_float=5{pages},exceptions=128{histograms}");
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     vec![
         pair(key::FORMAT_VERSION, version.to_string()),
         pair(key::TENANT, tenant.to_owned()),
         pair(key::ENCRYPTION, "none".to_owned()),
-        pair(key::CODECS, codecs.to_owned()),
+        pair(key::CODECS, codecs),
         // Numbers, a name and no map with keys of its own: serialising cannot fail.
         pair(key::PART, serde_json::to_string(meta).unwrap_or_default()),
     ]
