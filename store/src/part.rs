@@ -14,6 +14,7 @@ mod file;
 mod histograms;
 mod reader;
 mod table;
+mod times;
 mod writer;
 
 #[cfg(test)]

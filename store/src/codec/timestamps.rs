@@ -57,6 +57,11 @@ pub(crate) fn encode(timestamps: &[i64]) -> Vec<u8> {
     best
 }
 
+/// Whether these are encoded timestamps of one step throughout.
+pub(crate) fn are_regular(encoded: &[u8]) -> bool {
+    encoded.first() == Some(&REGULAR)
+}
+
 /// Appends `n` timestamps; on `None` the bytes are no timestamps, and `out` may have grown.
 pub(crate) fn decode(mut bytes: &[u8], n: usize, out: &mut Vec<i64>) -> Option<()> {
     let start = out.len();

@@ -1,7 +1,7 @@
 //! Where each chunk of a row group lies in the file: read once from the small columns, held while there is room.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, AsArray, BinaryArray};
@@ -14,7 +14,9 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::errors::ParquetError;
 
 use super::file::PartFile;
+use super::times::{self, Times};
 use super::writer;
+use crate::codec::timestamps;
 
 /// Bytes of directories that the process holds, over all parts; 40 bytes a chunk and the timestamps of a row group.
 const HELD_BYTES_MAX: usize = 96 << 20;
@@ -40,12 +42,25 @@ pub(super) struct Directory {
     pub(super) entries: Box<[Entry]>,
     /// Distinct timestamps, encoded.
     timestamps: BinaryArray,
+    // No other directory of this process has it.
+    number: u64,
 }
 
 impl Directory {
     /// The encoded timestamps of a chunk.
     pub(super) fn timestamps_of(&self, entry: &Entry) -> &[u8] {
         self.timestamps.value(entry.ts as usize)
+    }
+
+    /// The timestamps of a chunk, where they can be held decoded; `encoded` are what [`Directory::timestamps_of`] answers.
+    pub(super) fn times_of(&self, entry: &Entry, encoded: &[u8]) -> Option<Arc<Times>> {
+        if timestamps::are_regular(encoded) {
+            // Decoded faster than found.
+            return None;
+        }
+        times::held((self.number, entry.ts, entry.n), |out| {
+            timestamps::decode(encoded, usize::from(entry.n), out).is_some()
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -98,7 +113,12 @@ impl Directory {
                 })
             })
             .collect::<Result<_, ParquetError>>()?;
-        Ok(Self { entries, timestamps })
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        Ok(Self {
+            entries,
+            timestamps,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+        })
     }
 }
 

@@ -15,8 +15,9 @@ use super::histograms::HistogramRows;
 use super::table::Table;
 use super::writer::{checksum, key};
 use super::{FORMAT_VERSION, FORMAT_VERSION_OLDEST, PartError, PartId, PartMeta, chunks_path};
-use crate::chunk::decode_within;
+use crate::chunk::{ChunkError, decode_within};
 use crate::codec::histograms::is_histogram;
+use crate::codec::values;
 use crate::histogram::Histograms;
 use crate::{Labels, Samples, SeriesKey, TimeRange};
 
@@ -205,7 +206,7 @@ impl Part {
                 for (entry, row) in run.iter().zip(first_row + at as u64..) {
                     let values = (entry.offset - start) as usize;
                     let values = &bytes[values..values + entry.size as usize];
-                    self.decode_chunk(directory.timestamps_of(entry), entry, values, row, range, out)?;
+                    self.decode_chunk(directory, entry, values, row, range, out)?;
                 }
                 Ok::<(), PartError>(())
             })?;
@@ -216,22 +217,36 @@ impl Part {
 
     fn decode_chunk(
         &self,
-        ts: &[u8],
+        directory: &Directory,
         entry: &Entry,
         values: &[u8],
         row: u64,
         range: TimeRange,
         out: &mut Samples,
     ) -> Result<(), PartError> {
-        let n = u32::from(entry.n);
+        let (ts, n) = (directory.timestamps_of(entry), u32::from(entry.n));
         if checksum(n, entry.codec, ts, values) != entry.crc {
             return Err(self.damaged(format!("the checksum of chunk row {row} does not hold")));
         }
         let start = out.len();
-        let bounds = decode_within((ts, entry.codec, values), n, range, out).map_err(|source| PartError::Chunk {
-            path: self.path.clone(),
-            row,
-            source,
+        let decoded = match directory.times_of(entry, ts) {
+            Some(times) => {
+                let wanted = times.within(range);
+                out.timestamps.extend(times.of_range(wanted.clone()));
+                values::decode_some(entry.codec, values, n as usize, wanted, &mut out.values)
+                    .map(|()| times.bounds())
+                    .ok_or(ChunkError::Values { codec: entry.codec })
+            }
+            None => decode_within((ts, entry.codec, values), n, range, out),
+        };
+        let bounds = decoded.map_err(|source| {
+            out.timestamps.truncate(start);
+            out.values.truncate(start);
+            PartError::Chunk {
+                path: self.path.clone(),
+                row,
+                source,
+            }
         })?;
         if bounds != (entry.t_min, entry.t_max) {
             out.timestamps.truncate(start);
