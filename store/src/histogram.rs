@@ -13,7 +13,7 @@ mod tests;
 
 pub(crate) use bound::exponential_bound;
 
-use crate::series::STALE_NAN_BITS;
+use crate::series::{STALE_NAN_BITS, Timeline};
 
 /// The schema of histograms whose buckets have bounds of their own.
 pub const CUSTOM_SCHEMA: i8 = -53;
@@ -348,40 +348,10 @@ pub struct Span {
     pub count: f64,
 }
 
-/// Timestamps in milliseconds, ascending, and their histograms; both of one length.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Histograms {
-    /// Milliseconds since 1970-01-01 UTC.
-    pub timestamps: Vec<i64>,
-    /// One a timestamp.
-    pub values: Vec<Arc<Histogram>>,
-}
+/// Histograms over time.
+pub type Histograms = Timeline<Arc<Histogram>>;
 
 impl Histograms {
-    /// Adds one sample at the end.
-    pub fn push(&mut self, at_ms: i64, value: Arc<Histogram>) {
-        self.timestamps.push(at_ms);
-        self.values.push(value);
-    }
-
-    /// How many samples there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.timestamps.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.timestamps.is_empty()
-    }
-
-    /// Forgets all samples, keeps the memory.
-    pub fn clear(&mut self) {
-        self.timestamps.clear();
-        self.values.clear();
-    }
-
     /// Timestamp and histogram of each sample.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &Arc<Histogram>)> + '_ {
         self.timestamps.iter().copied().zip(&self.values)

@@ -419,18 +419,30 @@ pub enum LabelError {
     },
 }
 
-/// Timestamps in milliseconds, ascending, and their values; both of one length.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Samples {
+/// Timestamps in milliseconds, ascending, and what there is at each of them; both of one length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline<V> {
     /// Milliseconds since 1970-01-01 UTC.
     pub timestamps: Vec<i64>,
     /// One value a timestamp.
-    pub values: Vec<f64>,
+    pub values: Vec<V>,
 }
 
-impl Samples {
+/// Numbers over time.
+pub type Samples = Timeline<f64>;
+
+impl<V> Default for Timeline<V> {
+    fn default() -> Self {
+        Self {
+            timestamps: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+}
+
+impl<V> Timeline<V> {
     /// Adds one sample at the end.
-    pub fn push(&mut self, at_ms: i64, value: f64) {
+    pub fn push(&mut self, at_ms: i64, value: V) {
         self.timestamps.push(at_ms);
         self.values.push(value);
     }
@@ -452,7 +464,9 @@ impl Samples {
         self.timestamps.clear();
         self.values.clear();
     }
+}
 
+impl Samples {
     /// Timestamp and value of each sample.
     pub fn iter(&self) -> impl Iterator<Item = (i64, f64)> + '_ {
         self.timestamps.iter().copied().zip(self.values.iter().copied())
