@@ -1,5 +1,6 @@
 //! From a query to its answer: the one walk over the plan.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -17,14 +18,8 @@ use super::source::Source;
 use super::stack;
 use super::text::{self, Places};
 use super::vector::{Budget, Cells, HISTOGRAM, Table, Vector, is_absent, take_histograms};
-use super::{Answer, Deadline, EngineOptions, Point, QueryOptions, Stats, Value};
-
-/// When a query looks.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Times {
-    Instant(i64),
-    Range { grid: Grid, end_ms: i64 },
-}
+use super::{Answer, Deadline, EngineOptions, Line, Point, QueryOptions, Stats, Summary, Value};
+use crate::Labels;
 
 /// What one query works with.
 pub(super) struct Env<'a> {
@@ -53,20 +48,47 @@ pub(super) fn parse(options: &EngineOptions, query: &str) -> Result<(Expr, Place
     Ok((expr, checked.places))
 }
 
-pub(super) fn run(
+/// The value of `query` at one time.
+pub(super) fn instant(
     options: &EngineOptions,
     source: &dyn Source,
     query: &str,
-    times: Times,
+    at_ms: i64,
     asked: &QueryOptions,
 ) -> Result<Answer, QueryError> {
-    let (expr, places) = parse(options, query)?;
-    let (grid, end_ms, step_ms) = match times {
-        Times::Instant(at) => (Grid::instant(at), at, 0),
-        Times::Range { grid, end_ms } => (grid, end_ms, grid.step_ms),
+    let parsed = parse(options, query)?;
+    let grid = Grid::instant(at_ms);
+    let times = Times {
+        grid,
+        end_ms: at_ms,
+        step_ms: 0,
     };
-    if matches!(times, Times::Range { .. }) && !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
-        let found = if expr.value_type() == ValueType::Matrix {
+    let (value, Summary { warnings, infos, stats }) =
+        evaluated(options, source, &parsed, times, asked, |env, node, kind| {
+            env.instant(node, kind, at_ms)
+        })?;
+    Ok(Answer {
+        value,
+        warnings,
+        infos,
+        stats,
+    })
+}
+
+/// Hands the values of `query` at all steps to `each`, series by series in label order, until it has enough.
+pub(super) fn range(
+    options: &EngineOptions,
+    source: &dyn Source,
+    query: &str,
+    grid: Grid,
+    end_ms: i64,
+    asked: &QueryOptions,
+    each: &mut dyn FnMut(Line) -> ControlFlow<()>,
+) -> Result<Summary, QueryError> {
+    let parsed = parse(options, query)?;
+    let kind = parsed.0.value_type();
+    if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
+        let found = if kind == ValueType::Matrix {
             "range vector"
         } else {
             "string"
@@ -75,14 +97,42 @@ pub(super) fn run(
             "invalid expression type {found:?} for range query, must be Scalar or instant Vector"
         )));
     }
-    let around = Surroundings {
-        start_ms: grid.start_ms,
+    let times = Times {
+        grid,
         end_ms,
-        step_ms,
-        experimental: options.experimental,
-        places: &places,
+        step_ms: grid.step_ms,
     };
-    let (node, kind) = plan::plan(&expr, around)?;
+    let ((), summary) = evaluated(options, source, &parsed, times, asked, |env, node, kind| {
+        env.range(node, kind, grid, each)
+    })?;
+    Ok(summary)
+}
+
+/// When a query looks, and what it was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    grid: Grid,
+    end_ms: i64,
+    step_ms: i64,
+}
+
+/// Plans the parsed query and lets `work` evaluate it.
+fn evaluated<T>(
+    options: &EngineOptions,
+    source: &dyn Source,
+    (expr, places): &(Expr, Places),
+    times: Times,
+    asked: &QueryOptions,
+    work: impl FnOnce(&Env<'_>, &Node, Kind) -> Result<T, QueryError>,
+) -> Result<(T, Summary), QueryError> {
+    let around = Surroundings {
+        start_ms: times.grid.start_ms,
+        end_ms: times.end_ms,
+        step_ms: times.step_ms,
+        experimental: options.experimental,
+        places,
+    };
+    let (node, kind) = plan::plan(expr, around)?;
     let env = Env {
         source,
         options,
@@ -93,24 +143,16 @@ pub(super) fn run(
         series: AtomicU64::new(0),
         samples: AtomicU64::new(0),
     };
-    let value = match times {
-        Times::Instant(at) => env.instant(&node, kind, at)?,
-        Times::Range { .. } => env.range(&node, kind, grid)?,
-    };
+    let value = work(&env, &node, kind)?;
     let stats = Stats {
         series: env.series.load(Ordering::Relaxed),
         samples: env.samples.load(Ordering::Relaxed),
         peak_values: env.budget.peak(),
-        steps: grid.count as u64,
+        steps: times.grid.count as u64,
         reused_steps: 0,
     };
     let (warnings, infos) = env.notes.into_texts();
-    Ok(Answer {
-        value,
-        warnings,
-        infos,
-        stats,
-    })
+    Ok((value, Summary { warnings, infos, stats }))
 }
 
 impl Env<'_> {
@@ -148,24 +190,30 @@ impl Env<'_> {
         })
     }
 
-    fn range(&self, node: &Node, kind: Kind, grid: Grid) -> Result<Value, QueryError> {
-        Ok(match self.eval(node, grid)? {
+    fn range(
+        &self,
+        node: &Node,
+        kind: Kind,
+        grid: Grid,
+        each: &mut dyn FnMut(Line) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        match self.eval(node, grid)? {
             Data::Scalar(values) => {
-                let points = grid.times().zip(values).collect();
-                Value::Matrix(vec![super::Line {
-                    labels: crate::Labels::empty(),
-                    points,
+                let line = Line {
+                    labels: Labels::empty(),
+                    points: grid.times().zip(values).collect(),
                     histograms: Vec::new(),
-                }])
+                };
+                // There is nothing after it to be spared.
+                let (ControlFlow::Continue(()) | ControlFlow::Break(())) = each(line);
+                Ok(())
             }
-            Data::Text(_) => return Err(QueryError::execution("a string has no range")),
+            Data::Text(_) => Err(QueryError::execution("a string has no range")),
             Data::Vector(vector) => {
                 debug_assert_eq!(kind, Kind::Vector, "the plan knows the kind of its root");
-                let mut lines = vector.collect()?.into_lines(grid);
-                lines.sort_by(|a, b| a.labels.cmp(&b.labels));
-                Value::Matrix(lines)
+                vector.each_line(grid, each)
             }
-        })
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod evaluate;
 mod function;
 mod grid;
 mod labels;
+mod line;
 mod native;
 mod number;
 mod pattern;
@@ -46,6 +47,7 @@ mod vector;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -165,6 +167,17 @@ pub struct Answer {
     pub stats: Stats,
 }
 
+/// What there is to say about a range query whose series were handed over one by one.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// What is probably wrong with the query or its data.
+    pub warnings: Vec<String>,
+    /// What may be wrong with it.
+    pub infos: Vec<String>,
+    /// What it cost.
+    pub stats: Stats,
+}
+
 /// The value of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -257,7 +270,7 @@ impl Engine {
         t_ms: i64,
         options: &QueryOptions,
     ) -> Result<Answer, QueryError> {
-        evaluate::run(&self.options, source, expr, evaluate::Times::Instant(t_ms), options)
+        evaluate::instant(&self.options, source, expr, t_ms, options)
     }
 
     /// The values of `expr` at `start_ms`, `start_ms + step_ms` and so on, up to `end_ms`.
@@ -273,6 +286,30 @@ impl Engine {
         step_ms: i64,
         options: &QueryOptions,
     ) -> Result<Answer, QueryError> {
+        let mut gathered = line::Gathered::new(self.options.max_samples);
+        let summary = self.range_lines(source, expr, start_ms, end_ms, step_ms, options, &mut |line| {
+            gathered.add(line)
+        })?;
+        gathered.answer(summary)
+    }
+
+    /// As [`Engine::range`], series by series in label order, so that the answer need not be in memory whole: selectors and
+    /// functions of them are evaluated while their series are handed to `each`, which says when it has enough. Where steps are
+    /// taken from an earlier answer ([`QueryOptions::reuse`]), the new answer is put together first: it is as small as that one.
+    ///
+    /// # Errors
+    /// [`QueryError`], whose [`QueryError::kind`] says whose fault it is; some series may have been handed over before.
+    #[expect(clippy::too_many_arguments, reason = "as `range`, and what happens with the series")]
+    pub fn range_lines(
+        &self,
+        source: &dyn Source,
+        expr: &str,
+        start_ms: i64,
+        end_ms: i64,
+        step_ms: i64,
+        options: &QueryOptions,
+        each: &mut dyn FnMut(Line) -> ControlFlow<()>,
+    ) -> Result<Summary, QueryError> {
         if step_ms <= 0 {
             return Err(QueryError::Invalid(
                 "zero or negative query resolution step widths are not accepted. Try a positive integer".to_owned(),
@@ -289,7 +326,7 @@ impl Engine {
             });
         }
         let grid = Grid::range(start_ms, end_ms, step_ms);
-        reuse::range(&self.options, source, expr, (grid, end_ms), options)
+        reuse::range(&self.options, source, expr, (grid, end_ms), options, each)
     }
 
     /// The parsed expression, checked against this engine's bounds and functions.
@@ -329,6 +366,14 @@ pub fn parse_selector(selector: &str) -> Result<Vec<crate::Matcher>, QueryError>
         }
         _ => Err(QueryError::Parse(format!("{selector:?} is no series selector"))),
     }
+}
+
+/// A matcher as a selector has it: regular expressions are read as PromQL reads them.
+///
+/// # Errors
+/// [`QueryError::Parse`] when the value is no regular expression and has to be one.
+pub fn matcher(op: crate::MatchOp, name: &str, value: &str) -> Result<crate::Matcher, QueryError> {
+    plan::matcher(op, name, value)
 }
 
 /// The matchers of every selector in an expression, in the order of its text, those of subqueries and ranges among them.

@@ -6,15 +6,17 @@
 //! and a late sample shows in the very next answer.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use promql_parser::parser::{AtModifier, Expr, Offset};
 
 use super::error::QueryError;
-use super::evaluate::{self, Times};
+use super::evaluate;
 use super::grid::Grid;
-use super::{Answer, EngineOptions, Line, QueryOptions, Source, Stats, Value, stack};
+use super::line::Gathered;
+use super::{Answer, EngineOptions, Line, QueryOptions, Source, Stats, Summary, Value, stack};
 use crate::telemetry::Telemetry;
 
 /// A source that changes, and knows when which of its samples did.
@@ -177,21 +179,22 @@ impl Computed {
     }
 }
 
-/// Answers a range query, from what is kept as far as that is still true. Without `source.versioned()` everything is evaluated.
+/// Answers a range query line by line, from what is kept as far as that is still true. Without `source.versioned()` everything is
+/// evaluated.
 pub(super) fn range(
     options: &EngineOptions,
     source: &dyn Source,
     query: &str,
     (grid, end_ms): (Grid, i64),
     asked: &QueryOptions,
-) -> Result<Answer, QueryError> {
-    let whole = Times::Range { grid, end_ms };
+    each: &mut dyn FnMut(Line) -> ControlFlow<()>,
+) -> Result<Summary, QueryError> {
     let Some(versioned) = source.versioned().filter(|v| asked.reuse && v.cache().bytes_max > 0) else {
-        return evaluate::run(options, source, query, whole, asked);
+        return evaluate::range(options, source, query, grid, end_ms, asked, each);
     };
     let (expr, _) = evaluate::parse(options, query)?;
     if !looks_back(&expr) {
-        return evaluate::run(options, source, query, whole, asked);
+        return evaluate::range(options, source, query, grid, end_ms, asked, each);
     }
     drop(expr);
     let key = Key {
@@ -206,17 +209,26 @@ pub(super) fn range(
         let usable = found.usable(grid, versioned.oldest_change_since(found.version))?;
         Some((found, usable))
     });
-    let answer = match found {
-        None => evaluate::run(options, source, query, whole, asked)?,
+    let mut keep = Keep::new(&key, versioned.cache());
+    let summary = match found {
+        None => evaluate::range(options, source, query, grid, end_ms, asked, &mut |line| {
+            keep.look(&line);
+            let flow = each(line);
+            keep.whole &= flow.is_continue();
+            flow
+        })?,
         Some((found, usable)) => {
             let between = |start_ms: i64, end_ms: i64| {
                 let grid = Grid::range(start_ms, end_ms, grid.step_ms);
-                let times = Times::Range {
-                    grid,
-                    end_ms: grid.end_ms(),
-                };
                 (grid.count > 0)
-                    .then(|| evaluate::run(options, source, query, times, asked))
+                    .then(|| {
+                        let mut gathered = Gathered::new(options.max_samples);
+                        let end_ms = grid.end_ms();
+                        evaluate::range(options, source, query, grid, end_ms, asked, &mut |line| {
+                            gathered.add(line)
+                        })
+                        .and_then(|summary| gathered.answer(summary))
+                    })
                     .transpose()
             };
             let before = between(grid.start_ms, usable.start_ms - 1)?;
@@ -231,38 +243,73 @@ pub(super) fn range(
                 },
             };
             let with_before = before.into_iter().fold(kept, |later, earlier| joined(earlier, later));
-            after.into_iter().fold(with_before, joined)
+            let Answer {
+                value,
+                warnings,
+                infos,
+                stats,
+            } = after.into_iter().fold(with_before, joined);
+            let lines = matrix(value);
+            lines.iter().for_each(|line| keep.look(line));
+            for line in lines {
+                if each(line).is_break() {
+                    break;
+                }
+            }
+            Summary { warnings, infos, stats }
         }
     };
-    Telemetry::get().steps(answer.stats.reused_steps, answer.stats.steps);
-    if let Some(computed) = worth_keeping(&answer, &key, grid, version) {
+    Telemetry::get().steps(summary.stats.reused_steps, summary.stats.steps);
+    if let Some(computed) = keep.computed(&summary, grid, version) {
         versioned.cache().put(key, computed);
     }
-    Ok(answer)
+    Ok(summary)
 }
 
-/// What is kept of an answer. One with warnings would show them for as long as it is asked for, and one with native histograms is
-/// large.
-fn worth_keeping(answer: &Answer, key: &Key, grid: Grid, version: u64) -> Option<Computed> {
-    let Value::Matrix(lines) = &answer.value else {
-        return None;
-    };
-    if !answer.warnings.is_empty() || answer.infos.len() > INFOS_MAX || lines.iter().any(|l| !l.histograms.is_empty()) {
-        return None;
+/// Lines that pass by, as long as an answer of them can be kept: one with native histograms is large, and one that its caller did
+/// not want to the end is not whole.
+struct Keep {
+    lines: Vec<Line>,
+    bytes: usize,
+    bytes_max: usize,
+    whole: bool,
+}
+
+impl Keep {
+    fn new(key: &Key, cache: &ResultCache) -> Self {
+        Self {
+            lines: Vec::new(),
+            bytes: size_of::<Computed>() + 2 * (size_of::<Key>() + key.query.len()),
+            bytes_max: cache.bytes_max / ANSWER_SHARE_MAX,
+            whole: true,
+        }
     }
-    let line_bytes =
-        |line: &Line| size_of::<Line>() + line.labels.as_bytes().len() + line.points.len() * size_of::<(i64, f64)>();
-    let bytes = size_of::<Computed>()
-        + 2 * (size_of::<Key>() + key.query.len())
-        + lines.iter().map(line_bytes).sum::<usize>()
-        + answer.infos.iter().map(String::len).sum::<usize>();
-    Some(Computed {
-        version,
-        grid,
-        lines: lines.clone(),
-        infos: answer.infos.clone(),
-        bytes,
-    })
+
+    fn look(&mut self, line: &Line) {
+        self.bytes += size_of::<Line>() + line.labels.as_bytes().len() + line.points.len() * size_of::<(i64, f64)>();
+        if self.bytes > self.bytes_max || !line.histograms.is_empty() {
+            self.whole = false;
+        }
+        if self.whole {
+            self.lines.push(line.clone());
+        } else {
+            self.lines = Vec::new();
+        }
+    }
+
+    /// What is kept, if anything is. An answer with warnings would show them for as long as it is asked for.
+    fn computed(self, summary: &Summary, grid: Grid, version: u64) -> Option<Computed> {
+        if !self.whole || !summary.warnings.is_empty() || summary.infos.len() > INFOS_MAX {
+            return None;
+        }
+        Some(Computed {
+            version,
+            grid,
+            lines: self.lines,
+            infos: summary.infos.clone(),
+            bytes: self.bytes + summary.infos.iter().map(String::len).sum::<usize>(),
+        })
+    }
 }
 
 /// Two answers to one query, the first about earlier steps.

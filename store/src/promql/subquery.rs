@@ -227,7 +227,7 @@ impl<'a> Env<'a> {
             WindowInput::Samples(select) => self.raw(select, window, at_ms),
             WindowInput::Subquery { node, step_ms } => {
                 let grid = self.inner_grid(window, *step_ms, Grid::instant(at_ms))?;
-                Ok(self.table(node, grid)?.into_lines(grid))
+                Ok(super::line::lines(&mut self.table(node, grid)?, grid))
             }
         }
     }
@@ -238,37 +238,5 @@ impl<'a> Env<'a> {
             super::evaluate::Data::Scalar(values) => Ok(values),
             _ => Err(QueryError::execution("expected a scalar")),
         }
-    }
-}
-
-impl Table {
-    /// The rows as lines, without missing values.
-    pub(super) fn into_lines(mut self, grid: Grid) -> Vec<Line> {
-        self.settle_names();
-        let lines = (0..self.rows()).map(|row| {
-            let cells = self.cells(row);
-            let values = || grid.times().zip(self.row(row)).enumerate();
-            let (points, histograms) = if cells.is_empty() {
-                let points = values()
-                    .filter(|(_, (_, v))| !is_absent(**v))
-                    .map(|(_, (t, &v))| (t, v));
-                (points.collect(), Vec::new())
-            } else {
-                let found = values().filter_map(|(step, (t, _))| Some((t, Arc::clone(self.histogram(row, step)?))));
-                let histogram = |step| self.histogram(row, step).is_some();
-                let points = values()
-                    .filter(|(step, (_, v))| !is_absent(**v) && !histogram(*step))
-                    .map(|(_, (t, &v))| (t, v));
-                (points.collect(), found.collect())
-            };
-            Line {
-                labels: self.labels[row].clone(),
-                points,
-                histograms,
-            }
-        });
-        lines
-            .filter(|line| !line.points.is_empty() || !line.histograms.is_empty())
-            .collect()
     }
 }

@@ -399,6 +399,7 @@ impl<'a> Lazy<'a> {
         let block = (BLOCK_VALUES / steps).clamp(1, 4096).min(rows.max(1));
         // One row at a time costs more in hand-over than it gains.
         if rows <= 2 || rows * steps <= 256 {
+            let _held = self.budget.hold(steps)?;
             let (mut scratch, mut cells) = (Scratch::default(), Cells::new());
             let mut row = vec![ABSENT; steps];
             for i in 0..rows {
