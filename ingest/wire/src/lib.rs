@@ -1,9 +1,10 @@
-//! What crosses the wire: OTLP metrics, Prometheus remote write, and the names that metrics have on both sides.
+//! What crosses the wire: OTLP metrics, Prometheus remote write and remote read, and the names that metrics have on both sides.
 //!
 //! ```text
 //! agent, simulate, own telemetry ── otlp::write ══ HTTP ══► otlp::read ──────┐
 //!                                                                           ├─► ingest
 //! Prometheus and friends ──────────────────── HTTP ══► remote_write::read ──┘
+//! Prometheus, asking ──── remote_read::Request ══ HTTP ══► api ══► remote_read::write
 //! ```
 //!
 //! Invariants:
@@ -36,6 +37,7 @@ pub mod metric;
 pub mod otlp;
 pub mod prometheus;
 pub mod protobuf;
+pub mod remote_read;
 pub mod remote_write;
 
 pub use prometheus::prometheus_name;
