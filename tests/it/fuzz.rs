@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use ingest::{IngestState, Limits, OTLP_GRPC_PATH, OTLP_METRICS_PATH, REMOTE_WRITE_PATH, TEXT_PATH};
-use store::promql::{Engine, Memory, QueryOptions};
+use store::promql::{Engine, EngineOptions, Memory, QueryOptions};
 use store::{Clock, Labels, Samples, StoreOptions, Tenants};
 use tower::ServiceExt as _;
 use wire::exposition::{Format, Line, lines};
 use wire::otlp::read::{self as otlp, Data};
+use wire::remote_read;
+use wire::remote_write::histogram::{Histogram, Side};
 use wire::remote_write::read::{self as remote_write, Item};
 use wire::remote_write::v2;
 
@@ -132,6 +134,15 @@ fn fuzz<E: Debug>(target: &str, feed: impl Fn(&[u8]) -> Result<(), E>) {
     assert!(refused > n / 20, "the inputs are too tame: {refused} of {n} refused");
 }
 
+fn histogram(histogram: &Histogram<'_>) -> Result<(), wire::DecodeError> {
+    for side in [Side::Positive, Side::Negative] {
+        histogram.spans(side).try_for_each(|span| span.map(drop))?;
+        histogram.deltas(side).try_for_each(|delta| delta.map(drop))?;
+        histogram.counts(side).try_for_each(|count| count.map(drop))?;
+    }
+    histogram.bounds().try_for_each(|bound| bound.map(drop))
+}
+
 #[test]
 fn fuzz_remote_write() {
     fuzz("remote_write", |body| {
@@ -140,6 +151,9 @@ fn fuzz_remote_write() {
                 series.labels().try_for_each(|label| label.map(drop))?;
                 series.raw_labels().try_for_each(|label| label.map(drop))?;
                 series.samples().try_for_each(|sample| sample.map(drop))?;
+                for found in series.native_histograms() {
+                    histogram(&found?)?;
+                }
                 for exemplar in series.exemplars() {
                     exemplar?.labels().try_for_each(|label| label.map(drop))?;
                 }
@@ -156,10 +170,22 @@ fn fuzz_remote_write_2() {
             let series = series?;
             series.labels().try_for_each(|label| label.map(drop))?;
             series.samples().try_for_each(|sample| sample.map(drop))?;
+            for found in series.native_histograms() {
+                histogram(&found?)?;
+            }
             for exemplar in series.exemplars() {
                 exemplar?.labels().try_for_each(|label| label.map(drop))?;
             }
         }
+        Ok::<(), wire::DecodeError>(())
+    });
+}
+
+#[test]
+fn fuzz_remote_read() {
+    fuzz("remote_read", |body| {
+        let request = remote_read::Request::read(body)?;
+        assert!(request.queries.len() <= remote_read::QUERIES_MAX);
         Ok::<(), wire::DecodeError>(())
     });
 }
@@ -247,13 +273,34 @@ fn fuzz_promql() {
         let values = timestamps.iter().map(|_| value).collect();
         memory.insert(labels, Samples { timestamps, values });
     }
-    let engine = Engine::default();
+    let histogram = Arc::new(store::Histogram {
+        count: 3.0,
+        sum: 4.5,
+        positive: vec![store::Bucket { index: 1, count: 3.0 }],
+        ..store::Histogram::default()
+    });
+    let timestamps: Vec<i64> = (0..20).map(|i| NOW_MS - i * 60_000).rev().collect();
+    let values = timestamps.iter().map(|_| Arc::clone(&histogram)).collect();
+    let labels = Labels::from_pairs([("__name__", "native"), ("a", "1")]);
+    memory.insert_mixed(labels, Samples::default(), store::Histograms { timestamps, values });
+    let engine = Engine::new(EngineOptions {
+        experimental: true,
+        // What subqueries of a few letters can ask for is refused long before it fills the memory.
+        max_samples: 1 << 20,
+        timeout: Duration::from_secs(1),
+        ..EngineOptions::default()
+    });
     fuzz("promql", |query| {
         let query = String::from_utf8_lossy(query);
-        store::promql::parse(&query)?;
+        engine.parse(&query)?;
         // What is well formed and cannot be evaluated is no less welcome.
+        let options = QueryOptions::default();
         engine
-            .instant(&memory, &query, NOW_MS, &QueryOptions::default())
+            .instant(&memory, &query, NOW_MS, &options)
+            .map_or_else(drop, drop);
+        let start = NOW_MS - 600_000;
+        engine
+            .range(&memory, &query, start, NOW_MS, 30_000, &options)
             .map_or_else(drop, drop);
         Ok::<(), store::promql::QueryError>(())
     });
@@ -306,10 +353,17 @@ fn fuzz_endpoints() {
         let tenants = Arc::new(Tenants::open(dir.path(), options).expect("an empty directory opens"));
         let app = ingest::router(IngestState::new(tenants, Limits::default()));
         let seeds = seeds(target);
-        for n in 0..300 {
+        let until = time_to_spend().map(|time| Instant::now() + time / 6);
+        let mut n = 0;
+        while until.map_or(n < 300, |until| Instant::now() < until) {
+            n += 1;
             let mut body = bend(&seeds, &mut Random(n));
             if path == REMOTE_WRITE_PATH {
                 body = snappy(&body);
+                if n % 4 == 0 {
+                    // The compression itself, bent.
+                    body = bend(&[body], &mut Random(n));
+                }
             } else if path == OTLP_GRPC_PATH {
                 let mut frame = vec![0];
                 frame.extend_from_slice(&(body.len() as u32).to_be_bytes());
@@ -321,7 +375,10 @@ fn fuzz_endpoints() {
                 request = request.header(*name, *value);
             }
             let request = request.body(Body::from(body)).expect("a request");
+            let began = Instant::now();
             let answer = runtime.block_on(app.clone().oneshot(request)).expect("answers");
+            let took = began.elapsed();
+            assert!(took < SLOW, "{path}, seed {n} of {target}: took {took:?}");
             let fine = answer.status() != StatusCode::INTERNAL_SERVER_ERROR
                 && answer.headers().get("grpc-status").is_none_or(|status| status != "13");
             assert!(fine, "{path}, seed {n} of {target}: {}", answer.status());
