@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ingest::OtlpOptions;
 use serde::Deserialize;
 use store::RetentionRule;
-use store::promql::parse_selector;
+use store::promql::{EngineOptions, parse_selector};
 use wire::prometheus::Translation;
 
 /// Everything that `foreshock serve` can be told.
@@ -31,6 +32,11 @@ use wire::prometheus::Translation;
 /// [[store.retention]]                 # series that are kept for a shorter time
 /// match = '{__name__=~"debug_.*"}'
 /// days = 7
+///
+/// [promql]
+/// experimental_functions = false
+/// max_samples = 50000000              # values that one query may hold at once
+/// timeout_seconds = 120
 ///
 /// [sql]
 /// memory_mib = 512
@@ -75,6 +81,7 @@ pub(crate) struct Config {
     pub(crate) rules: Vec<String>,
     pub(crate) otlp: OtlpConfig,
     pub(crate) store: StoreConfig,
+    pub(crate) promql: PromqlConfig,
     pub(crate) sql: SqlConfig,
     pub(crate) predict: PredictConfig,
     pub(crate) notify: NotifyConfig,
@@ -151,6 +158,60 @@ impl StoreConfig {
                 })
             })
             .collect()
+    }
+}
+
+/// How PromQL is evaluated, and what one query may cost; errors at a bound name its key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PromqlConfig {
+    /// Whether queries may use what Prometheus has behind `--enable-feature=promql-experimental-functions`.
+    pub(crate) experimental_functions: bool,
+    /// Values that one query may hold at once.
+    pub(crate) max_samples: usize,
+    /// Steps of a range query.
+    pub(crate) max_points: usize,
+    /// Length of a query's text.
+    pub(crate) max_query_bytes: usize,
+    /// Levels to which it may nest.
+    pub(crate) max_depth: usize,
+    /// Seconds that one query may take, also where it asks for more.
+    pub(crate) timeout_seconds: u32,
+    /// Queries that run at once; the others wait, and are refused after ten seconds.
+    pub(crate) queries_max: u32,
+}
+
+impl PromqlConfig {
+    /// The options of the engine.
+    pub(crate) fn options(&self) -> EngineOptions {
+        EngineOptions {
+            experimental: self.experimental_functions,
+            max_samples: self.max_samples,
+            max_points: self.max_points,
+            max_query_bytes: self.max_query_bytes,
+            max_depth: self.max_depth,
+            timeout: self.timeout(),
+            ..EngineOptions::default()
+        }
+    }
+
+    /// How long a query may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.into())
+    }
+
+    fn check(&self) -> Result<()> {
+        let least = [self.max_samples, self.max_points, self.max_query_bytes, self.max_depth]
+            .into_iter()
+            .min();
+        if least == Some(0) || self.timeout_seconds == 0 || self.queries_max == 0 {
+            bail!("promql: every bound must be at least 1");
+        }
+        // Each level takes some of the stack of the thread that parses.
+        if self.max_depth > EngineOptions::default().max_depth {
+            bail!("promql.max_depth may be at most {}", EngineOptions::default().max_depth);
+        }
+        Ok(())
     }
 }
 
@@ -270,6 +331,7 @@ impl Default for Config {
             rules: Vec::new(),
             otlp: OtlpConfig::default(),
             store: StoreConfig::default(),
+            promql: PromqlConfig::default(),
             sql: SqlConfig::default(),
             predict: PredictConfig::default(),
             notify: NotifyConfig::default(),
@@ -298,6 +360,21 @@ impl Default for StoreConfig {
             retention_bytes: 0,
             result_cache_mib: 64,
             retention: Vec::new(),
+        }
+    }
+}
+
+impl Default for PromqlConfig {
+    fn default() -> Self {
+        let engine = EngineOptions::default();
+        Self {
+            experimental_functions: engine.experimental,
+            max_samples: engine.max_samples,
+            max_points: engine.max_points,
+            max_query_bytes: engine.max_query_bytes,
+            max_depth: engine.max_depth,
+            timeout_seconds: u32::try_from(engine.timeout.as_secs()).unwrap_or(u32::MAX),
+            queries_max: u32::try_from(api::Limits::default().queries_at_once).unwrap_or(u32::MAX),
         }
     }
 }
@@ -334,6 +411,7 @@ impl Config {
 
     /// What no single key can say.
     pub(crate) fn check(&self) -> Result<()> {
+        self.promql.check()?;
         self.otlp.options()?;
         let outside = [
             Some(self.listen),

@@ -13,7 +13,7 @@ use api::{App, AppParts, Board, Build};
 use ingest::scrape::{ScrapeConfig, Scraper};
 use predict::live::ForecastOptions;
 use sql::{SqlEngine, SqlOptions};
-use store::promql::{Engine, EngineOptions};
+use store::promql::Engine;
 use store::{Clock, StoreOptions, Tenants};
 use tokio::sync::watch;
 
@@ -139,7 +139,7 @@ impl Server {
             Tenants::open(&config.data, store_options(config)?)
                 .with_context(|| format!("cannot open data directory {}", config.data.display()))?,
         );
-        let engine = Arc::new(Engine::new(EngineOptions::default()));
+        let engine = Arc::new(Engine::new(config.promql.options()));
         let board = Arc::new(Board::default());
         let notifier =
             Notifier::new(alerting::settings(config)?).context("cannot set up the delivery of notifications")?;
@@ -178,7 +178,11 @@ impl Server {
                 revision: "unknown".to_owned(),
             },
             banner: None,
-            limits: api::Limits::default(),
+            limits: api::Limits {
+                queries_at_once: config.promql.queries_max as usize,
+                query_timeout: config.promql.timeout(),
+                ..api::Limits::default()
+            },
             cors_origins: config.cors_origins.clone(),
             scraped: {
                 let scraper = scraper.clone();

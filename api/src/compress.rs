@@ -21,12 +21,59 @@ const BYTES_MIN: u64 = 1024;
 const BYTES_INLINE_MAX: usize = 32 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
+pub(crate) enum Coding {
     Gzip,
     Zstd,
 }
 
-/// Compresses text that lies in memory whole; what streams goes out as it is.
+impl Coding {
+    /// What `Content-Encoding` calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Compresses what comes piece by piece.
+pub(crate) enum Encoder {
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+}
+
+impl Encoder {
+    pub(crate) fn new(coding: Coding) -> io::Result<Self> {
+        Ok(match coding {
+            Coding::Gzip => Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast())),
+            Coding::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), 1)?),
+        })
+    }
+
+    /// Takes more bytes, and gives what they have come to so far; that may be nothing.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(std::mem::take(match self {
+            Self::Gzip(encoder) => {
+                encoder.write_all(bytes)?;
+                encoder.get_mut()
+            }
+            Self::Zstd(encoder) => {
+                encoder.write_all(bytes)?;
+                encoder.get_mut()
+            }
+        }))
+    }
+
+    /// The end.
+    pub(crate) fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+/// Compresses text that lies in memory whole; what streams goes out as it is, compressed already where it is text.
 pub(crate) async fn answer(request: Request, next: Next) -> Response {
     let coding = accepted(request.headers());
     let response = next.run(request).await;
@@ -50,12 +97,10 @@ pub(crate) async fn answer(request: Request, next: Next) -> Response {
     };
     match packed {
         Ok(packed) => {
-            let name = match coding {
-                Coding::Gzip => "gzip",
-                Coding::Zstd => "zstd",
-            };
             parts.headers.remove(CONTENT_LENGTH);
-            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+            parts
+                .headers
+                .insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
             parts.headers.append(VARY, HeaderValue::from_static("accept-encoding"));
             Response::from_parts(parts, Body::from(packed))
         }
@@ -64,7 +109,7 @@ pub(crate) async fn answer(request: Request, next: Next) -> Response {
 }
 
 /// The best coding that the asker takes. One that it names with a weight of zero it does not take.
-fn accepted(headers: &HeaderMap) -> Option<Coding> {
+pub(crate) fn accepted(headers: &HeaderMap) -> Option<Coding> {
     let (mut gzip, mut zstd) = (false, false);
     for value in headers.get_all(ACCEPT_ENCODING) {
         let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();

@@ -41,6 +41,7 @@ pub mod serve;
 pub mod silences;
 pub mod sink;
 mod sql;
+mod stream;
 pub mod tables;
 mod work;
 

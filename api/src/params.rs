@@ -167,7 +167,7 @@ impl<T: DeserializeOwned + Send> FromRequest<App> for Told<T> {
 }
 
 /// The tenant that a request names by header or URL.
-fn tenant_of(headers: &HeaderMap, uri: &Uri) -> Result<String, Problem> {
+pub(crate) fn tenant_of(headers: &HeaderMap, uri: &Uri) -> Result<String, Problem> {
     if let Some(named) = tenant_of_header(headers)? {
         return Ok(named);
     }

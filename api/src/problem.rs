@@ -264,7 +264,11 @@ impl From<QueryError> for Problem {
             QueryErrorKind::Canceled => Kind::Canceled,
             QueryErrorKind::Internal => Kind::Internal,
         };
-        Self::from_error(kind, &error)
+        let problem = Self::from_error(kind, &error);
+        match error.hint() {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
     }
 }
 

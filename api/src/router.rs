@@ -59,6 +59,7 @@ pub fn router(app: App) -> Router {
             "/api/v1/export",
             get(prometheus::export::samples).post(prometheus::export::samples),
         )
+        .route("/api/v1/read", post(prometheus::read::read))
         .route("/api/v1/metadata", get(prometheus::series::metadata))
         .route("/api/v1/rules", get(prometheus::rules::rules))
         .route("/api/v1/alerts", get(prometheus::rules::alerts))

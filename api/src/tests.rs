@@ -4,6 +4,7 @@ mod alertmanager;
 mod foreshock;
 mod page;
 mod prometheus;
+mod remote_read;
 mod store_routes;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::problem::{Kind, Problem};
 
 /// Ends the work when it is dropped, which also happens when the connection closes and axum drops the handler.
-struct CancelOnDrop(Deadline);
+pub(crate) struct CancelOnDrop(pub(crate) Deadline);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -67,13 +67,18 @@ impl Slots {
                 Ok(panic) => resume_unwind(panic),
                 Err(_) => Err(Problem::new(Kind::Unavailable, "the server is stopping").retry_after(5)),
             }),
-            Err(_) => Err(Problem::new(
-                Kind::Timeout,
-                format!("the query took more than {} s", timeout.as_secs_f64()),
-            )
-            .hint("ask for less time or fewer series, or raise `timeout`")),
+            Err(_) => Err(took_too_long(timeout)),
         }
     }
+}
+
+/// The answer to a query that was not done within `longest`.
+pub(crate) fn took_too_long(longest: Duration) -> Problem {
+    Problem::new(
+        Kind::Timeout,
+        format!("the query took more than {} s", longest.as_secs_f64()),
+    )
+    .hint("ask for less time or fewer series, or raise `timeout`")
 }
 
 /// Runs short work that may touch the disk (small state, writes) off the threads that serve sockets.

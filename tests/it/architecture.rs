@@ -15,7 +15,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("foreshock-predict", &["foreshock-store"]),
     (
         "foreshock-api",
-        &["foreshock-predict", "foreshock-sql", "foreshock-store"],
+        &[
+            "foreshock-predict",
+            "foreshock-sql",
+            "foreshock-store",
+            "foreshock-wire",
+        ],
     ),
 ];
 

@@ -5,6 +5,7 @@ pub(crate) mod delete;
 pub(crate) mod export;
 pub(crate) mod federate;
 pub(crate) mod query;
+pub(crate) mod read;
 pub(crate) mod rules;
 pub(crate) mod series;
 pub(crate) mod status;
@@ -48,21 +49,26 @@ pub(crate) fn envelope(answer: Result<Data, Problem>) -> Response {
     let mut body = br#"{"status":"success","data":"#.to_vec();
     body.reserve(data.json.len() + 64);
     body.extend_from_slice(&data.json);
-    for (name, texts) in [("warnings", &data.warnings), ("infos", &data.infos)] {
-        if texts.is_empty() {
-            continue;
-        }
-        body.push(b',');
-        number::string(&mut body, name);
-        body.push(b':');
-        list(&mut body, texts, |out, text| number::string(out, text));
-    }
-    body.push(b'}');
+    close(&mut body, &data.warnings, &data.infos);
     let mut response = Response::new(Body::from(body));
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Appends what follows the data in the envelope.
+fn close(out: &mut Vec<u8>, warnings: &[String], infos: &[String]) {
+    for (name, texts) in [("warnings", warnings), ("infos", infos)] {
+        if texts.is_empty() {
+            continue;
+        }
+        out.push(b',');
+        number::string(out, name);
+        out.push(b':');
+        list(out, texts, |out, text| number::string(out, text));
+    }
+    out.push(b'}');
 }
 
 /// Appends a JSON list.

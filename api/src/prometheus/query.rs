@@ -1,21 +1,22 @@
 //! Instant and range queries.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use store::TimeRange;
-use store::promql::{Answer, Deadline, QueryOptions, Stats, Value};
+use store::promql::{Answer, Deadline, Line, QueryError, QueryOptions, Stats, Summary, Value};
 
-use super::{Data, envelope, labels, list};
+use super::series::TRUNCATED;
+use super::{Data, close, envelope, labels, list};
 use crate::app::App;
+use crate::compress::{self, Coding};
 use crate::number;
 use crate::params::{Params, Scope, parameter};
 use crate::problem::{Kind, Problem};
-
-// As Prometheus: enough for 60 s of resolution over a week, or 1 h over a year.
-const POINTS_MAX: i64 = 11_000;
+use crate::stream::Out;
 
 /// `GET, POST /api/v1/query`
 pub(crate) async fn instant(State(app): State<App>, request: Request) -> Response {
@@ -24,7 +25,9 @@ pub(crate) async fn instant(State(app): State<App>, request: Request) -> Respons
 
 /// `GET, POST /api/v1/query_range`
 pub(crate) async fn range(State(app): State<App>, request: Request) -> Response {
-    envelope(async { evaluate_range(&app, Scope::read(&app, request).await?).await }.await)
+    let coding = compress::accepted(request.headers());
+    let answer = async { evaluate_range(&app, Scope::read(&app, request).await?, coding).await };
+    answer.await.unwrap_or_else(Problem::into_prometheus)
 }
 
 /// `GET, POST /api/v1/query_exemplars`
@@ -37,7 +40,7 @@ pub(crate) async fn format(State(app): State<App>, request: Request) -> Response
     envelope(
         async {
             let scope = Scope::read(&app, request).await?;
-            let expression = parsed(&scope.params)?;
+            let expression = parsed(&app, &scope.params)?;
             Ok(Data::from(serde_json::Value::from(expression.prettify())))
         }
         .await,
@@ -49,7 +52,7 @@ pub(crate) async fn parse(State(app): State<App>, request: Request) -> Response 
     envelope(
         async {
             let scope = Scope::read(&app, request).await?;
-            let tree = serde_json::to_value(parsed(&scope.params)?);
+            let tree = serde_json::to_value(parsed(&app, &scope.params)?);
             Ok(Data::from(
                 tree.map_err(|error| Problem::from_error(Kind::Internal, &error))?,
             ))
@@ -115,7 +118,7 @@ async fn find_exemplars(app: &App, scope: Scope) -> Result<Data, Problem> {
         .await
 }
 
-async fn evaluate_range(app: &App, scope: Scope) -> Result<Data, Problem> {
+async fn evaluate_range(app: &App, scope: Scope, coding: Option<Coding>) -> Result<Response, Problem> {
     let params = &scope.params;
     let (start_ms, end_ms) = (params.need_time("start")?, params.need_time("end")?);
     if end_ms < start_ms {
@@ -130,40 +133,112 @@ async fn evaluate_range(app: &App, scope: Scope) -> Result<Data, Problem> {
             "zero or negative query resolution step widths are not accepted. Try a positive integer",
         ));
     }
-    if (end_ms - start_ms) / step_ms > POINTS_MAX {
-        return Err(Problem::invalid(
-            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
-        ));
+    // Not the query is wrong here but what it is asked over, so that this comes before, and without its name.
+    let max = app.engine().options().max_points;
+    if (end_ms - start_ms) / step_ms > i64::try_from(max).unwrap_or(i64::MAX) {
+        return Err(QueryError::TooManyPoints { max }.into());
     }
     let asked = Asked::read(app, params)?;
     let (engine, store) = (app.engine(), scope.store);
-    app.slots()
-        .run(asked.timeout, move |deadline| {
-            let answer = engine.range(
-                &store.snapshot(),
-                &asked.query,
-                start_ms,
-                end_ms,
-                step_ms,
-                &asked.options(deadline),
-            );
-            Ok(asked.data(answer.map_err(|error| Problem::from(error).of_query())?))
-        })
-        .await
+    let answer = app.slots().stream(Some(asked.timeout), coding, move |deadline, out| {
+        let mut lines = Lines::new(&asked, out);
+        let summary = engine.range_lines(
+            &store.snapshot(),
+            &asked.query,
+            start_ms,
+            end_ms,
+            step_ms,
+            &asked.options(deadline),
+            &mut |line| lines.add(&line),
+        );
+        lines.finish(summary.map_err(|error| Problem::from(error).of_query())?)
+    });
+    Ok(answer.await?.into_response("application/json"))
+}
+
+/// The series of a range query, written as they come.
+struct Lines<'a> {
+    asked: &'a Asked,
+    out: &'a mut Out,
+    count: usize,
+    truncated: bool,
+    failed: Option<Problem>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(asked: &'a Asked, out: &'a mut Out) -> Self {
+        out.buffer()
+            .extend_from_slice(br#"{"status":"success","data":{"resultType":"matrix","result":["#);
+        Self {
+            asked,
+            out,
+            count: 0,
+            truncated: false,
+            failed: None,
+        }
+    }
+
+    fn add(&mut self, line: &Line) -> ControlFlow<()> {
+        if self.asked.limit.is_some_and(|limit| self.count >= limit) {
+            self.truncated = true;
+            return ControlFlow::Break(());
+        }
+        if self.count > 0 {
+            self.out.buffer().push(b',');
+        }
+        self.count += 1;
+        write_line(self.out.buffer(), line);
+        match self.out.settle() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(problem) => {
+                self.failed = Some(problem);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn finish(self, summary: Summary) -> Result<(), Problem> {
+        if let Some(problem) = self.failed {
+            return Err(problem);
+        }
+        let Summary {
+            mut warnings,
+            infos,
+            stats,
+        } = summary;
+        if self.truncated {
+            warnings.push(TRUNCATED.to_owned());
+        }
+        let out = self.out.buffer();
+        out.push(b']');
+        if self.asked.stats {
+            write_stats(out, stats);
+        }
+        out.push(b'}');
+        close(out, &warnings, &infos);
+        Ok(())
+    }
 }
 
 impl Problem {
     /// As Prometheus says it: what cannot be parsed is a bad parameter.
     fn of_query(self) -> Self {
         match self.kind() {
-            Kind::Invalid => parameter("query", self.detail()),
+            Kind::Invalid => {
+                let named = parameter("query", self.detail());
+                match self.hint_text() {
+                    Some(hint) => named.hint(hint.to_owned()),
+                    None => named,
+                }
+            }
             _ => self,
         }
     }
 }
 
-fn parsed(params: &Params) -> Result<promql_parser::parser::Expr, Problem> {
-    store::promql::parse(params.get("query").unwrap_or("")).map_err(|error| Problem::from(error).of_query())
+fn parsed(app: &App, params: &Params) -> Result<promql_parser::parser::Expr, Problem> {
+    let parsed = app.engine().parse(params.get("query").unwrap_or(""));
+    parsed.map_err(|error| Problem::from(error).of_query())
 }
 
 /// What instant and range queries are asked alike.
@@ -218,28 +293,30 @@ impl Asked {
             _ => {}
         }
         if size(&value) < before {
-            warnings.push("results truncated due to limit".to_owned());
+            warnings.push(TRUNCATED.to_owned());
         }
         let mut json = Vec::with_capacity(256);
         write_value(&mut json, &value);
         if self.stats {
             // The value is a closed object; its last brace makes room for one more member.
             json.pop();
-            json.extend_from_slice(br#","stats":"#);
-            json.extend_from_slice(stats_json(stats).to_string().as_bytes());
+            write_stats(&mut json, stats);
             json.push(b'}');
         }
         Data { json, warnings, infos }
     }
 }
 
-fn stats_json(stats: Stats) -> serde_json::Value {
-    serde_json::json!({
+/// Appends the member `stats` to an object that is not closed yet.
+fn write_stats(out: &mut Vec<u8>, stats: Stats) {
+    let stats = serde_json::json!({
         "timings": { "evalTotalTime": 0, "resultSortTime": 0, "queryPreparationTime": 0, "innerEvalTime": 0,
                      "execQueueTime": 0, "execTotalTime": 0 },
         "samples": { "totalQueryableSamples": stats.samples, "peakSamples": stats.peak_values, "series": stats.series },
         "steps": { "evaluated": stats.steps, "cache": stats.reused_steps },
-    })
+    });
+    out.extend_from_slice(br#","stats":"#);
+    out.extend_from_slice(stats.to_string().as_bytes());
 }
 
 fn size(value: &Value) -> usize {
@@ -331,30 +408,33 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
         }
         Value::Matrix(lines) => {
             out.extend_from_slice(br#"{"resultType":"matrix","result":"#);
-            list(out, lines, |out, line| {
-                out.extend_from_slice(br#"{"metric":"#);
-                labels(out, &line.labels);
-                if !line.points.is_empty() || line.histograms.is_empty() {
-                    out.extend_from_slice(br#","values":"#);
-                    list(out, &line.points, |out, &(t, v)| {
-                        out.push(b'[');
-                        number::seconds(out, t);
-                        out.push(b',');
-                        quoted(out, v);
-                        out.push(b']');
-                    });
-                }
-                if !line.histograms.is_empty() {
-                    out.extend_from_slice(br#","histograms":"#);
-                    list(out, &line.histograms, |out, (t, histogram)| {
-                        write_histogram(out, *t, histogram)
-                    });
-                }
-                out.push(b'}');
-            });
+            list(out, lines, write_line);
             out.push(b'}');
         }
     }
+}
+
+/// Appends one series of a matrix.
+fn write_line(out: &mut Vec<u8>, line: &Line) {
+    out.extend_from_slice(br#"{"metric":"#);
+    labels(out, &line.labels);
+    if !line.points.is_empty() || line.histograms.is_empty() {
+        out.extend_from_slice(br#","values":"#);
+        list(out, &line.points, |out, &(t, v)| {
+            out.push(b'[');
+            number::seconds(out, t);
+            out.extend_from_slice(b",\"");
+            number::sample(out, v);
+            out.extend_from_slice(b"\"]");
+        });
+    }
+    if !line.histograms.is_empty() {
+        out.extend_from_slice(br#","histograms":"#);
+        list(out, &line.histograms, |out, (t, histogram)| {
+            write_histogram(out, *t, histogram)
+        });
+    }
+    out.push(b'}');
 }
 
 #[cfg(test)]

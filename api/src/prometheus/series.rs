@@ -110,7 +110,7 @@ pub(crate) async fn metadata(State(app): State<App>, request: Request) -> Respon
     )
 }
 
-const TRUNCATED: &str = "results truncated due to limit";
+pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
 pub(super) struct Asked {
     pub(super) sets: Vec<Vec<Matcher>>,

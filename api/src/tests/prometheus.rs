@@ -74,6 +74,50 @@ async fn range_queries_answer_on_the_grid() {
 }
 
 #[tokio::test]
+async fn a_long_answer_is_streamed_whole_and_in_order() {
+    let server = Server::empty();
+    let store = server.tenants.get_or_create("default").expect("a store");
+    for i in 0..40 {
+        write(
+            &store,
+            &[("__name__", "many"), ("host_name", &format!("h{i:02}"))],
+            |v| f64::from(v) + 0.5,
+        );
+    }
+    let path = |more: &str| format!("/api/v1/query_range?query=-many&start=1767225060&end=1767225600&step=1{more}");
+    let answer = server.get(&path("")).await;
+    assert!(answer.body.len() > crate::stream::WHOLE_BYTES, "{}", answer.body.len());
+    let result = answer.json()["data"]["result"].clone();
+    let lines = result.as_array().expect("a matrix");
+    assert_eq!(lines.len(), 40);
+    for (i, line) in lines.iter().enumerate() {
+        assert_eq!(line["metric"], serde_json::json!({ "host_name": format!("h{i:02}") }));
+        let values = line["values"].as_array().expect("values");
+        assert_eq!(values.len(), 541);
+        assert_eq!(values[540], serde_json::json!([1_767_225_600, "-9.5"]));
+    }
+    let cut = server.get(&path("&limit=39&stats=all")).await.json();
+    assert_eq!(cut["data"]["result"].as_array().map(Vec::len), Some(39));
+    assert_eq!(cut["warnings"], serde_json::json!(["results truncated due to limit"]));
+    assert_eq!(cut["data"]["stats"]["samples"]["series"], 40);
+    let whole = server.get(&path("&limit=40")).await.json();
+    assert_eq!((&whole["data"]["result"], &whole["warnings"]), (&result, &Value::Null));
+
+    let request = Request::get(path("")).header("accept-encoding", "gzip");
+    let response = server
+        .router
+        .clone()
+        .oneshot(request.body(Body::empty()).expect("a request"))
+        .await;
+    let (parts, body) = response.expect("infallible").into_parts();
+    assert_eq!(parts.headers["content-encoding"], "gzip");
+    let packed = to_bytes(body, 16 << 20).await.expect("a body");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text).expect("gzip");
+    assert_eq!(text, answer.body);
+}
+
+#[tokio::test]
 async fn errors_have_their_type_and_status() {
     let server = Server::new();
     let check = async |path: &str, status: u16, kind: &str, text: &str| {
