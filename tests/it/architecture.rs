@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("foreshock-ingest", &["foreshock-store", "foreshock-wire"]),
     ("foreshock-sql", &["foreshock-store"]),
     ("foreshock-predict", &["foreshock-store"]),
+    ("foreshock-bench", &["foreshock-store", "foreshock-wire"]),
     (
         "foreshock-api",
         &[

@@ -69,18 +69,24 @@ fn unpacked(headers: &HeaderMap, packed: &[u8], bound: usize) -> Result<Vec<u8>,
         )
         .hint("send Content-Encoding: snappy, and snappy's block format"));
     }
-    let garbage = |error: snap::Error| {
+    let garbage = |error: &dyn std::fmt::Display| {
         Problem::invalid(format!("the body is no snappy data: {error}"))
             .hint("compress the body with snappy's block format (not the framed one)")
     };
-    let length = snap::raw::decompress_len(packed).map_err(garbage)?;
-    if length > bound.saturating_mul(EXPANSION_MAX) || length > packed.len().saturating_mul(32) {
+    let length = snap::raw::decompress_len(packed).map_err(|error| garbage(&error))?;
+    // Snappy's shortest element that copies makes 64 bytes out of 3.
+    if length > packed.len().saturating_mul(32) {
+        return Err(garbage(&"its length is more than its bytes can hold"));
+    }
+    if length > bound.saturating_mul(EXPANSION_MAX) {
         return Err(Problem::new(
             Kind::TooLarge,
             format!("the body says that it has {length} bytes after decompression"),
         ));
     }
-    snap::raw::Decoder::new().decompress_vec(packed).map_err(garbage)
+    snap::raw::Decoder::new()
+        .decompress_vec(packed)
+        .map_err(|error| garbage(&error))
 }
 
 /// A query, as the store is asked.
