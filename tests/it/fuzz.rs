@@ -116,17 +116,20 @@ fn fuzz<E: Debug>(target: &str, feed: impl Fn(&[u8]) -> Result<(), E>) {
     let mut n = 0;
     while until.map_or(n < INPUTS, |until| Instant::now() < until) {
         let input = bend(&seeds, &mut Random(n));
-        let began = Instant::now();
-        let fed = catch_unwind(AssertUnwindSafe(|| feed(&input)));
-        let fine = fed.is_ok() && began.elapsed() < SLOW;
-        if !fine {
+        let timed = || {
+            let began = Instant::now();
+            let fed = catch_unwind(AssertUnwindSafe(|| feed(&input)));
+            (fed, began.elapsed())
+        };
+        let (mut fed, mut took) = timed();
+        if fed.is_ok() && took >= SLOW {
+            // What is slow is slow again; what had to wait for a busy machine is not.
+            (fed, took) = timed();
+        }
+        if fed.is_err() || took >= SLOW {
             let path = std::env::temp_dir().join(format!("fuzz-{target}-{n}"));
             std::fs::write(&path, &input).expect("the input can be kept");
-            panic!(
-                "{target}, seed {n}: took {:?}; the input is in {}",
-                began.elapsed(),
-                path.display()
-            );
+            panic!("{target}, seed {n}: took {took:?}; the input is in {}", path.display());
         }
         refused += u64::from(matches!(fed, Ok(Err(_))));
         n += 1;
@@ -370,14 +373,20 @@ fn fuzz_endpoints() {
                 frame.append(&mut body);
                 body = frame;
             }
-            let mut request = Request::post(path);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
+            let timed = || {
+                let mut request = Request::post(path);
+                for (name, value) in headers {
+                    request = request.header(*name, *value);
+                }
+                let request = request.body(Body::from(body.clone())).expect("a request");
+                let began = Instant::now();
+                let answer = runtime.block_on(app.clone().oneshot(request)).expect("answers");
+                (answer, began.elapsed())
+            };
+            let (mut answer, mut took) = timed();
+            if took >= SLOW {
+                (answer, took) = timed();
             }
-            let request = request.body(Body::from(body)).expect("a request");
-            let began = Instant::now();
-            let answer = runtime.block_on(app.clone().oneshot(request)).expect("answers");
-            let took = began.elapsed();
             assert!(took < SLOW, "{path}, seed {n} of {target}: took {took:?}");
             let fine = answer.status() != StatusCode::INTERNAL_SERVER_ERROR
                 && answer.headers().get("grpc-status").is_none_or(|status| status != "13");
