@@ -80,6 +80,12 @@ fn inspect(data: &std::path::Path, parts: bool) -> Result<()> {
                 level.level, level.parts, level.chunks, level.samples, level.bytes
             );
         }
+        for table in &found.tables {
+            println!(
+                "  table {:<10} {:>6} files, {} rows, {} bytes",
+                table.table, table.files, table.rows, table.bytes
+            );
+        }
         println!(
             "  WAL: {} bytes in {} segments; state: {} bytes; files that nothing names: {}",
             found.wal_bytes(),
@@ -110,11 +116,14 @@ fn verify(data: &std::path::Path) -> Result<()> {
     for (tenant, dir) in tenants(data)? {
         let found = store::verify(&dir)?;
         println!(
-            "tenant {tenant}: {} samples in {} parts and {} in {} WAL segments, {} problems",
+            "tenant {tenant}: {} samples in {} parts and {} in {} WAL segments, {} rows in {} files of tables and {} in the WAL, {} problems",
             found.samples,
             found.parts,
             found.wal_samples,
             found.segments,
+            found.rows,
+            found.table_files,
+            found.wal_rows,
             found.problems.len()
         );
         for problem in &found.problems {
@@ -152,6 +161,17 @@ fn repair(data: &std::path::Path) -> Result<()> {
                     .collect::<Vec<_>>()
                     .join(", ")
             );
+        }
+        for table in &done.tables {
+            match &table.file {
+                Some(file) => println!(
+                    "  {}; its {} rows are lost, moved aside: {}",
+                    table.what,
+                    table.rows,
+                    file.display()
+                ),
+                None => println!("  {}; its {} rows are lost", table.what, table.rows),
+            }
         }
         if let Some((path, at)) = &done.torn_tail {
             println!(

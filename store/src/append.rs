@@ -18,6 +18,7 @@ use crate::part::Part;
 use crate::series::{LabelsBuf, Samples, SeriesId, TimeRange};
 use crate::series_table::Entry;
 use crate::store::Shared;
+use crate::table::Pending;
 use crate::telemetry::Telemetry;
 use crate::wal::record::Columns;
 
@@ -179,6 +180,7 @@ pub(crate) struct Queue {
 struct Waiting {
     ticket: u64,
     samples: Buffers,
+    rows: Option<Pending>,
 }
 
 /// Where appending threads wait for each other.
@@ -211,7 +213,7 @@ impl Shared {
     }
 
     /// Waits until the samples are durable and visible.
-    pub(crate) fn append(&self, samples: Buffers) -> Result<Appended, StoreError> {
+    pub(crate) fn append(&self, samples: Buffers, rows: Option<Pending>) -> Result<Appended, StoreError> {
         let commit = &self.commit;
         let mut queue = commit.queue.lock();
         if queue.closed {
@@ -219,7 +221,7 @@ impl Shared {
         }
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
-        queue.waiting.push(Waiting { ticket, samples });
+        queue.waiting.push(Waiting { ticket, samples, rows });
         loop {
             if let Some(result) = queue.done.remove(&ticket) {
                 return result;
@@ -252,6 +254,10 @@ impl Shared {
                 self.judge_histograms(&mut waiting.samples.histograms, now, &mut refused);
                 let columns = waiting.samples.columns();
                 wal.samples(columns, |id| self.table.canonical(id));
+                waiting.rows = waiting.rows.take().filter(|rows| self.tables.admit(rows));
+                if let Some(rows) = &waiting.rows {
+                    wal.rows(rows.record());
+                }
                 let histograms = &waiting.samples.histograms;
                 wal.histograms(histograms, |id| self.table.canonical(id));
                 let appended = Appended {
@@ -275,6 +281,9 @@ impl Shared {
         }
         if let Err(error) = committed {
             self.metadata.lock().put_back(described);
+            for rows in group.iter().filter_map(|(waiting, _)| waiting.rows.as_ref()) {
+                self.tables.withdraw(rows);
+            }
             drop(wal);
             for (waiting, _) in group {
                 lead.done(waiting.ticket, Err(error.again()));
@@ -286,9 +295,12 @@ impl Shared {
         let applying = self.commit.applying.lock();
         drop(wal);
         lead.hand_on();
-        for (waiting, _) in &group {
+        for (waiting, _) in &mut group {
             self.apply(waiting.samples.columns());
             self.apply_histograms(&waiting.samples.histograms);
+            if let Some(rows) = waiting.rows.take() {
+                self.tables.apply(rows);
+            }
         }
         drop(applying);
         for (waiting, appended) in group.drain(..) {

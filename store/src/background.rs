@@ -109,8 +109,9 @@ pub(crate) fn work(shared: &Shared) -> Result<(), StoreError> {
     let view = shared.view();
     let stats = shared.stats();
     Telemetry::get().sizes(&shared.tenant_label, &stats);
-    let old = now_ms.saturating_sub(view.active_since_ms) >= HEAD_AGE_MAX_MS && view.active.samples() > 0;
-    let large = stats.head_bytes > shared.options.flush_head_bytes || stats.wal_bytes > WAL_BYTES_MAX;
+    let holds = view.active.samples() > 0 || shared.tables.has_rows();
+    let old = now_ms.saturating_sub(view.active_since_ms) >= HEAD_AGE_MAX_MS && holds;
+    let large = shared.head_bytes() > shared.options.flush_head_bytes || stats.wal_bytes > WAL_BYTES_MAX;
     // Nothing of the old view is needed while parts are written: it would keep memory.
     let unfinished = view.frozen.is_some();
     drop(view);

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! <backup>/backup.json                         every file below with its length and CRC32C; written last
-//! <backup>/tenants/<tenant>/manifest.json      parts/  wal/  state.sqlite: a data directory like any other
+//! <backup>/tenants/<tenant>/manifest.json      parts/  tables/  wal/  state.sqlite: a data directory like any other
 //! ```
-//! All samples that were acknowledged before the backup began are in it: parts by the manifest, the others by WAL segments, of which
+//! All samples and rows that were acknowledged before the backup began are in it: parts and files of tables by the manifest, the others by WAL segments, of which
 //! the present one is ended first. Neither changes any more, so they are linked where the file system can, and a backup beside the
 //! data costs no space until merges replace the parts. Merging and flushing wait while links are made, writers do not.
 
@@ -23,6 +23,7 @@ use crate::error::StoreError;
 use crate::lock::DirLock;
 use crate::part::{chunks_path, series_path};
 use crate::store::Shared;
+use crate::table;
 use crate::tenants::{Tenants, is_tenant_name};
 
 const LISTING: &str = "backup.json";
@@ -163,7 +164,7 @@ impl Drop for Unfinished {
 impl Shared {
     /// Copies all that a start of this tenant needs into the new directory `to`, as of now.
     fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
-        for dir in ["parts", "wal"] {
+        for dir in ["parts", "tables", "wal"] {
             let dir = to.join(dir);
             fs::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
         }
@@ -179,7 +180,8 @@ impl Shared {
                 .iter()
                 .flat_map(|part| [chunks_path(&self.dir, part.id), series_path(&self.dir, part.id)]);
             let segments = crate::wal::segment_paths(&self.dir.join("wal"), manifest.wal_from_segment, end)?;
-            for path in parts.chain(segments) {
+            let tables = manifest.tables.iter().map(|meta| table::file::path(&self.dir, meta));
+            for path in parts.chain(tables).chain(segments) {
                 let target = to.join(path.strip_prefix(&self.dir).unwrap_or(&path));
                 link_or_copy(&path, &target)?;
             }
@@ -190,7 +192,7 @@ impl Shared {
         File::open(&state)
             .and_then(|file| file.sync_all())
             .map_err(|e| StoreError::io("sync", &state, e))?;
-        for dir in [&to.join("parts"), &to.join("wal"), to] {
+        for dir in [&to.join("parts"), &to.join("tables"), &to.join("wal"), to] {
             sync_dir(dir)?;
         }
         Ok(())

@@ -69,6 +69,26 @@ pub enum StoreError {
     /// Labels that cannot name a series.
     #[error("invalid labels")]
     Label(#[from] LabelError),
+    /// Rows that a table does not take.
+    #[error("rows of table {table} are refused: {reason}")]
+    Rows {
+        /// The table.
+        table: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A file of a table cannot be written or read.
+    #[error("cannot {action} {}", path.display())]
+    TableFile {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What a caller does about it.
+        kind: ErrorKind,
+        /// What the Parquet library says.
+        source: parquet::errors::ParquetError,
+    },
     /// A series number that this store never gave out.
     #[error("series {} does not exist in this store", .0.0)]
     UnknownSeries(SeriesId),
@@ -183,11 +203,13 @@ impl StoreError {
             }
             Self::Locked { .. } | Self::TenantExists { .. } | Self::BackupExists { .. } => ErrorKind::Conflict,
             Self::BackupDamaged { .. } => ErrorKind::Corrupt,
-            Self::TooManyDeleted { .. } | Self::Label(_) | Self::TenantName { .. } | Self::NoTenant { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::TooManyDeleted { .. }
+            | Self::Label(_)
+            | Self::TenantName { .. }
+            | Self::NoTenant { .. }
+            | Self::Rows { .. } => ErrorKind::Invalid,
             Self::State(error) => error.kind(),
-            Self::Parts { kind, .. } => *kind,
+            Self::Parts { kind, .. } | Self::TableFile { kind, .. } => *kind,
             Self::Io { .. }
             | Self::UnknownSeries(_)
             | Self::ForeignBatch
@@ -228,6 +250,10 @@ impl StoreError {
             }
             Self::State(error) => error.hint(),
             Self::Parts { hint, .. } => *hint,
+            Self::TableFile {
+                kind: ErrorKind::Corrupt,
+                ..
+            } => Some("`foreshock store verify --repair` moves damaged files aside; restore them from a backup"),
             _ => None,
         }
     }

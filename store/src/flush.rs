@@ -9,11 +9,12 @@ use crate::error::StoreError;
 use crate::head::Memtable;
 use crate::histogram::Histograms;
 use crate::identity::host_of;
-use crate::manifest::{Manifest, remove_part_files};
+use crate::manifest::{Found, Manifest, remove_part_files};
 use crate::metadata;
 use crate::part::{Level, Part, PartId, PartMeta, PartWriter};
 use crate::series::{Labels, Samples, SeriesId, TimeRange};
 use crate::store::{Frozen, Shared, View};
+use crate::table::{self, Segments, TableChange};
 use crate::telemetry::Telemetry;
 
 /// Time that a part from the head covers, aligned to UTC.
@@ -53,9 +54,10 @@ impl Shared {
         // With both held, every record that was written is visible and none is being written.
         let mut wal = self.wal.lock();
         let _applying = self.commit.applying.lock();
-        if self.view().active.samples() == 0 {
+        if self.view().active.samples() == 0 && !self.tables.has_rows() {
             return None;
         }
+        self.tables.freeze();
         let active = Arc::new(Memtable::new(self.options.max_series));
         let active_since_ms = self.options.clock.now_ms();
         let wal_from_segment = wal.cut();
@@ -81,16 +83,21 @@ impl Shared {
             metadata::save(&self.state, &described)?;
             self.metadata.lock().saved(&described);
         }
-        let mut metas = Vec::new();
-        let written = self.write_parts(&frozen.memtable, &mut metas);
+        let (mut metas, mut tables) = (Vec::new(), TableChange::default());
+        let wal_from = frozen.wal_from_segment;
+        let written = self
+            .write_parts(&frozen.memtable, &mut metas)
+            .and_then(|()| self.write_tables(wal_from, &mut tables));
         let parts = match written.and_then(|()| self.open_all(&metas)) {
             Ok(parts) => parts,
             Err(error) => {
                 self.discard(&metas);
+                table::file::remove(&self.dir, &tables.new);
                 return Err(error);
             }
         };
-        self.commit_manifest(&[], &metas, Some(frozen.wal_from_segment))?;
+        self.commit_change(&[], &metas, &tables, Some(wal_from))?;
+        self.tables.publish(&self.dir, &tables, true);
         self.publish(&[], parts, true);
         let released = self.wal.lock().release_before(frozen.wal_from_segment);
         for path in released {
@@ -100,6 +107,24 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Writes the rows of tables that were set apart. Files that are whole are in `change`, also after an error.
+    fn write_tables(&self, wal_from_segment: u64, change: &mut TableChange) -> Result<(), StoreError> {
+        let segments = Segments::range(self.manifest.lock().rows_from(), wal_from_segment);
+        let take_id = || self.manifest.lock().take_id().0;
+        let written = self
+            .tables
+            .write_frozen(&self.dir, &self.state, &segments, take_id, change);
+        self.count_table_files(change);
+        written
+    }
+
+    fn count_table_files(&self, change: &TableChange) {
+        for meta in &change.new {
+            self.counters.part_written(meta.bytes);
+            Telemetry::get().part_written(&self.tenant_label, meta.bytes);
+        }
     }
 
     /// Writes one part for each window that has samples; those that are whole are in `metas`, also after an error.
@@ -203,7 +228,7 @@ impl Shared {
             let plan = compaction::plan_settled(&self.manifest.lock(), self.options.clock.now_ms());
             match plan {
                 Some(plan) => self.merge(&plan)?,
-                None => return Ok(()),
+                None => return self.merge_tables(self.options.clock.now_ms()),
             }
         }
     }
@@ -222,7 +247,22 @@ impl Shared {
             }
         }
         self.clean_deleted_due(now_ms)?;
-        self.apply_rules(now_ms)
+        self.apply_rules(now_ms)?;
+        self.merge_tables(now_ms)
+    }
+
+    /// Merges the files of tables that are due.
+    fn merge_tables(&self, now_ms: i64) -> Result<(), StoreError> {
+        while !self.commit.queue.lock().closed {
+            let take_id = || self.manifest.lock().take_id().0;
+            let Some(change) = self.tables.merge(&self.dir, now_ms, take_id)? else {
+                break;
+            };
+            self.count_table_files(&change);
+            self.commit_change(&[], &[], &change, None)?;
+            self.tables.publish(&self.dir, &change, false);
+        }
+        Ok(())
     }
 
     pub(crate) fn merge(&self, plan: &Plan) -> Result<(), StoreError> {
@@ -280,14 +320,34 @@ impl Shared {
         new: &[PartMeta],
         wal_from_segment: Option<u64>,
     ) -> Result<(), StoreError> {
+        self.commit_change(gone, new, &TableChange::default(), wal_from_segment)
+    }
+
+    /// As [`Shared::commit_manifest`], and files of tables with it.
+    pub(crate) fn commit_change(
+        &self,
+        gone: &[PartId],
+        new: &[PartMeta],
+        tables: &TableChange,
+        wal_from_segment: Option<u64>,
+    ) -> Result<(), StoreError> {
         let mut manifest = self.manifest.lock();
         let mut next: Manifest = manifest.clone();
         next.replace(gone, new.iter().cloned());
+        next.tables.retain(|file| !tables.gone.contains(&file.id));
+        next.tables.extend(tables.new.iter().cloned());
         next.wal_from_segment = wal_from_segment.unwrap_or(next.wal_from_segment);
         if let Err(error) = next.commit(&self.dir) {
             // It may have failed after the rename. Then a start goes by the new manifest, and its parts must be there.
-            if Manifest::load(&self.dir).is_ok_and(|found| found.parts == manifest.parts) {
+            let is_old = match Manifest::find(&self.dir) {
+                Ok(Found::Whole(found)) => found.parts == manifest.parts && found.tables == manifest.tables,
+                // There never was one.
+                Ok(Found::Missing) => true,
+                Ok(Found::Damaged) | Err(_) => false,
+            };
+            if is_old {
                 self.discard(new);
+                table::file::remove(&self.dir, &tables.new);
             }
             return Err(error.into());
         }

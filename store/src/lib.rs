@@ -77,6 +77,7 @@ mod series_table;
 mod state;
 mod store;
 mod stream;
+pub mod table;
 mod telemetry;
 mod tenants;
 #[cfg(test)]
@@ -95,12 +96,13 @@ pub use identity::{DEVICE_LABELS, HOST_LABELS, device_of, host_of};
 pub use metadata::{Metadata, MetricKind};
 pub use options::{Clock, StoreOptions};
 pub use reader::Snapshot;
-pub use repair::{Repair, RepairedPart, repair};
+pub use repair::{Repair, RepairedPart, RepairedTable, repair};
 pub use retention::RetentionRule;
 pub use series::*;
 pub use state::{State, StateError};
 pub use store::{OpenReport, Store, StoreStats};
 pub use tenants::{Tenants, is_tenant_name};
 pub use verify::{
-    Inspection, LevelSummary, PartSummary, Problem, SegmentSummary, Verification, inspect, tenant_dirs, verify,
+    Inspection, LevelSummary, PartSummary, Problem, SegmentSummary, TableSummary, Verification, inspect, tenant_dirs,
+    verify,
 };

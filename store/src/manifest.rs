@@ -4,6 +4,8 @@
 //! {"crc32c":"8a9136aa","manifest":
 //! {"version":1,"next_part":8,"wal_from_segment":3,"parts":[
 //! {"id":7,"rank":7,"level":"2h",...}
+//! ],"tables":[
+//! {"id":8,"table":"logs",...}
 //! ]}
 //! }
 //! ```
@@ -24,9 +26,12 @@ use crate::ErrorKind;
 use crate::deletion::Deletion;
 use crate::disk;
 use crate::part::{Part, PartError, PartId, PartMeta, id_of_file, parts_dir};
+use crate::table::{self, file::TableFileMeta};
+use crate::wal;
 
-/// Newest version of the file's format. Without deletions version 1 is written, which says all there is to say.
-pub(crate) const MANIFEST_VERSION: u32 = 2;
+/// Newest version of the file's format. Without tables version 2 is written, and without deletions version 1, which says all there is
+/// to say.
+pub(crate) const MANIFEST_VERSION: u32 = 3;
 
 const FILE: &str = "manifest.json";
 const TEMPORARY: &str = "manifest.json.new";
@@ -50,6 +55,12 @@ pub(crate) struct Manifest {
     /// What was deleted and may lie in parts still.
     #[serde(default)]
     pub(crate) deletions: Vec<Deletion>,
+    /// Live files of append-only tables.
+    #[serde(default)]
+    pub(crate) tables: Vec<TableFileMeta>,
+    /// Greater than `wal_from_segment` where the manifest was made again: rows in WAL segments before this one are in files of tables.
+    #[serde(default)]
+    pub(crate) rows_from_segment: u64,
 }
 
 /// Why the manifest could not be read or replaced.
@@ -117,6 +128,8 @@ impl Default for Manifest {
             wal_from_segment: 0,
             parts: Vec::new(),
             deletions: Vec::new(),
+            tables: Vec::new(),
+            rows_from_segment: 0,
         }
     }
 }
@@ -215,6 +228,14 @@ impl Manifest {
             let parts = parts_dir(dir);
             disk::sync_dir(&parts).map_err(|source| ManifestError::io("sync", &parts, source))?;
         }
+        let error = |source| ManifestError::io("read the tables of", dir, source);
+        let found = table::file::find(dir, wal::first_segment(&dir.join("wal")).map_err(error)?).map_err(error)?;
+        if let Some((path, version)) = found.newer {
+            return Err(ManifestError::Newer { path, version });
+        }
+        manifest.next_part = manifest.next_part.max(found.next_id);
+        manifest.tables = found.files;
+        manifest.rows_from_segment = found.rows_from_segment;
         Ok(manifest)
     }
 
@@ -233,6 +254,11 @@ impl Manifest {
         write(&temporary).map_err(|source| ManifestError::io("write", &temporary, source))?;
         disk::rename(&temporary, &path).map_err(|source| ManifestError::io("replace", &path, source))?;
         disk::sync_dir(dir).map_err(|source| ManifestError::io("sync", dir, source))
+    }
+
+    /// The first WAL segment whose rows of tables are not all in files.
+    pub(crate) fn rows_from(&self) -> u64 {
+        self.wal_from_segment.max(self.rows_from_segment)
     }
 
     /// Hands out the number of a new part. It counts once a commit follows.
@@ -256,19 +282,35 @@ impl Manifest {
             .iter()
             .map(|part| serde_json::to_string(part).unwrap_or_default())
             .collect();
-        let (version, deletions) = if self.deletions.is_empty() {
-            (1, String::new())
-        } else {
+        let (mut version, mut deletions) = (1, String::new());
+        if !self.deletions.is_empty() {
             // A version that does not know of deletions must not show what was deleted.
-            let deletions = serde_json::to_string(&self.deletions).unwrap_or_default();
-            (2, format!("\"deletions\":{deletions},"))
-        };
-        let body = format!(
-            "{{\"version\":{version},\"next_part\":{},\"wal_from_segment\":{},{deletions}\"parts\":[\n{}\n]}}",
+            version = 2;
+            deletions = serde_json::to_string(&self.deletions).unwrap_or_default();
+            deletions = format!("\"deletions\":{deletions},");
+        }
+        if !self.tables.is_empty() || self.rows_from_segment > self.wal_from_segment {
+            // One that does not know of tables must not forget their files.
+            version = 3;
+        }
+        let mut body = format!(
+            "{{\"version\":{version},\"next_part\":{},\"wal_from_segment\":{},{deletions}\"parts\":[\n{}\n]",
             self.next_part,
             self.wal_from_segment,
             parts.join(",\n")
         );
+        if !self.tables.is_empty() {
+            let tables: Vec<String> = self
+                .tables
+                .iter()
+                .map(|file| serde_json::to_string(file).unwrap_or_default())
+                .collect();
+            body += &format!(",\"tables\":[\n{}\n]", tables.join(",\n"));
+        }
+        if self.rows_from_segment > self.wal_from_segment {
+            body += &format!(",\"rows_from_segment\":{}", self.rows_from_segment);
+        }
+        body.push('}');
         format!("{HEAD}{:08x}{MIDDLE}{body}{TAIL}", crc32c::crc32c(body.as_bytes()))
     }
 }

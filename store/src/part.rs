@@ -36,6 +36,7 @@ use crate::chunk::ChunkError;
 use crate::disk;
 use crate::{ErrorKind, Labels, host_of};
 
+pub(crate) use file::guarded;
 pub(crate) use reader::Part;
 pub(crate) use writer::PartWriter;
 

@@ -8,6 +8,7 @@
 mod tests;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::deletion::Deleted;
@@ -17,6 +18,7 @@ use crate::lock::DirLock;
 use crate::manifest::{Found, Manifest, sweep};
 use crate::part::{Part, PartError, PartMeta, PartWriter, quarantine};
 use crate::series::{Samples, TimeRange};
+use crate::table;
 use crate::verify::Count;
 use crate::wal;
 
@@ -27,6 +29,8 @@ pub struct Repair {
     pub manifest_made_again: bool,
     /// Parts that were moved aside.
     pub parts: Vec<RepairedPart>,
+    /// Files of append-only tables that were moved aside.
+    pub tables: Vec<RepairedTable>,
     /// Where the last WAL segment was cut: what followed was never acknowledged.
     pub torn_tail: Option<(PathBuf, u64)>,
     /// Places in the WAL from which on a segment cannot be read; what follows there is lost.
@@ -44,6 +48,17 @@ pub struct RepairedPart {
     pub samples: u64,
     /// Samples that are in a new part now.
     pub saved: u64,
+}
+
+/// A file of an append-only table that was moved aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepairedTable {
+    /// The file under its new name; `None` where it was missing.
+    pub file: Option<PathBuf>,
+    /// What is wrong with it.
+    pub what: String,
+    /// Rows that it had.
+    pub rows: u64,
 }
 
 impl Repair {
@@ -98,6 +113,7 @@ pub fn repair(dir: &Path) -> Result<Repair, StoreError> {
             saved: saved_samples,
         });
     }
+    repair_tables(dir, &mut manifest, &mut done)?;
     let wal_dir = dir.join("wal");
     if fs::exists(&wal_dir).map_err(|e| StoreError::io("read", &wal_dir, e))? {
         let replayed = wal::replay(&wal_dir, manifest.wal_from_segment, &mut Count::default())?;
@@ -105,6 +121,32 @@ pub fn repair(dir: &Path) -> Result<Repair, StoreError> {
         done.damaged_segments = replayed.damaged;
     }
     Ok(done)
+}
+
+/// Moves files of tables aside whose bytes are not those that were written.
+fn repair_tables(dir: &Path, manifest: &mut Manifest, done: &mut Repair) -> Result<(), StoreError> {
+    for meta in manifest.tables.clone() {
+        let path = table::file::path(dir, &meta);
+        let what = match table::file::verify(&path, &meta) {
+            Ok(None) => continue,
+            Ok(Some(what)) => what,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "it is missing".to_owned(),
+            Err(error) => return Err(StoreError::io("read", &path, error)),
+        };
+        manifest.tables.retain(|file| file.id != meta.id);
+        manifest.commit(dir)?;
+        let file = match table::file::quarantine(&path) {
+            Ok(aside) => Some(aside),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(StoreError::io("move aside", &path, error)),
+        };
+        done.tables.push(RepairedTable {
+            file,
+            what: format!("{}: {what}", path.display()),
+            rows: meta.rows,
+        });
+    }
+    Ok(())
 }
 
 /// Writes what can be read of a part into a new one in its place; `None` where that is nothing.

@@ -17,6 +17,7 @@ use crate::manifest::Manifest;
 use crate::part::{Part, PartId};
 use crate::series::{Matcher, SeriesKey, TimeRange};
 use crate::store::Shared;
+use crate::table::TableChange;
 use crate::telemetry::Telemetry;
 
 /// Looking which series rules are about takes a moment: it is done so often, by the clock.
@@ -31,35 +32,59 @@ pub struct RetentionRule {
     pub keep_ms: i64,
 }
 
-/// Parts whose newest sample is older than `keep_ms` at `now`: take them out of the manifest, commit, then remove their files.
-pub(crate) fn expired(manifest: &Manifest, now: i64, keep_ms: i64) -> Vec<PartId> {
-    let horizon = now.saturating_sub(keep_ms);
-    manifest
-        .parts
-        .iter()
-        .filter(|part| part.t_max < horizon)
-        .map(|part| part.id)
-        .collect()
+/// What is to go: parts and files of tables, by their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) parts: Vec<PartId>,
+    pub(crate) tables: Vec<u64>,
 }
 
-/// The parts that end first, until the others take no more than `bytes_max`. The last one stays: it is being added to.
-pub(crate) fn oversized(manifest: &Manifest, bytes_max: u64) -> Vec<PartId> {
-    let mut parts: Vec<_> = manifest.parts.iter().collect();
-    parts.sort_by_key(|part| (part.t_max, part.id));
-    let mut bytes: u64 = parts.iter().map(|part| part.bytes).sum();
-    let mut gone = Vec::new();
-    for part in parts.iter().take(parts.len().saturating_sub(1)) {
+impl Gone {
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.tables.is_empty()
+    }
+}
+
+/// Parts and files whose newest sample or row is older than `keep_ms` at `now`: take them out of the manifest, commit, then remove their
+/// files.
+pub(crate) fn expired(manifest: &Manifest, now: i64, keep_ms: i64) -> Gone {
+    let horizon = now.saturating_sub(keep_ms);
+    let parts = manifest.parts.iter().filter(|part| part.t_max < horizon);
+    let tables = manifest.tables.iter().filter(|file| file.t_max_ms() < horizon);
+    Gone {
+        parts: parts.map(|part| part.id).collect(),
+        tables: tables.map(|file| file.id).collect(),
+    }
+}
+
+/// The parts and files that end first, until the others take no more than `bytes_max`. The last one stays: it is being added to.
+pub(crate) fn oversized(manifest: &Manifest, bytes_max: u64) -> Gone {
+    let parts = manifest
+        .parts
+        .iter()
+        .map(|part| (part.t_max, part.id.0, part.bytes, true));
+    let tables = manifest.tables.iter();
+    let tables = tables.map(|file| (file.t_max_ms(), file.id, file.bytes, false));
+    let mut all: Vec<_> = parts.chain(tables).collect();
+    all.sort_unstable();
+    let mut bytes: u64 = all.iter().map(|(_, _, bytes, _)| bytes).sum();
+    let mut gone = Gone::default();
+    for (_, id, its, is_part) in all.iter().take(all.len().saturating_sub(1)) {
         if bytes <= bytes_max {
             break;
         }
-        bytes -= part.bytes;
-        gone.push(part.id);
+        bytes -= its;
+        if *is_part {
+            gone.parts.push(PartId(*id));
+        } else {
+            gone.tables.push(*id);
+        }
     }
     gone
 }
 
 impl Shared {
-    /// Drops whole parts that are too old or too much. Called with `compacting` held.
+    /// Drops whole parts and files of tables that are too old or too much. Called with `compacting` held.
     pub(crate) fn drop_parts_due(&self, now_ms: i64) -> Result<(), StoreError> {
         if let Some(keep_ms) = self.options.retention_ms {
             let gone = expired(&self.manifest.lock(), now_ms, keep_ms);
@@ -76,23 +101,34 @@ impl Shared {
         self.commit.queue.lock().closed
     }
 
-    fn drop_parts(&self, gone: &[PartId], reason: &'static str) -> Result<(), StoreError> {
+    fn drop_parts(&self, gone: &Gone, reason: &'static str) -> Result<(), StoreError> {
         if gone.is_empty() {
             return Ok(());
         }
-        let samples = {
+        let (samples, rows) = {
             let manifest = self.manifest.lock();
-            let dropped = manifest.parts.iter().filter(|part| gone.contains(&part.id));
-            dropped.map(|part| part.samples).sum()
+            let parts = manifest.parts.iter().filter(|part| gone.parts.contains(&part.id));
+            let tables = manifest.tables.iter().filter(|file| gone.tables.contains(&file.id));
+            (
+                parts.map(|part| part.samples).sum(),
+                tables.map(|file| file.rows).sum::<u64>(),
+            )
         };
-        self.commit_manifest(gone, &[], None)?;
-        self.publish(gone, Vec::new(), false);
-        self.remove_parts(gone);
+        let tables = TableChange {
+            gone: gone.tables.clone(),
+            new: Vec::new(),
+        };
+        self.commit_change(&gone.parts, &[], &tables, None)?;
+        self.publish(&gone.parts, Vec::new(), false);
+        self.tables.publish(&self.dir, &tables, false);
+        self.remove_parts(&gone.parts);
         self.count_dropped(samples, reason);
         tracing::info!(
             tenant = self.tenant,
-            parts = gone.len(),
+            parts = gone.parts.len(),
             samples,
+            table_files = gone.tables.len(),
+            rows,
             reason,
             "retention dropped parts"
         );

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use arrow::array::RecordBatch;
 use opentelemetry::KeyValue;
 use parking_lot::Mutex;
 
@@ -27,6 +28,9 @@ use crate::reader::Snapshot;
 use crate::series::{Matcher, SeriesId, TimeRange};
 use crate::series_table::SeriesTable;
 use crate::state::State;
+use crate::table::file::Opened;
+use crate::table::{self, Pending, Replayed, RowsAppended, Table, TableSnapshot, Tables};
+use crate::telemetry::Telemetry;
 use crate::wal::{self, Wal};
 
 #[cfg(test)]
@@ -63,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) living: Mutex<BTreeMap<u64, u32>>,
     pub(crate) metadata: Mutex<MetadataBook>,
     pub(crate) exemplars: Exemplars,
+    /// Rows of append-only tables; its lock comes last.
+    pub(crate) tables: Tables,
     pub(crate) pool: Mutex<Vec<Buffers>>,
     pub(crate) counters: Counters,
     /// When retention's rules were applied last, by the clock.
@@ -148,11 +154,13 @@ impl Counters {
 pub struct OpenReport {
     /// Samples read back from the WAL.
     pub replayed_samples: u64,
+    /// Rows of append-only tables read back from the WAL.
+    pub replayed_rows: u64,
     /// Where the last segment ended in the middle of a record: nothing acknowledged was lost, the tail was cut.
     pub torn_tail: Option<(PathBuf, u64)>,
     /// Places in the WAL whose bytes are damaged: what follows them in their segment is lost.
     pub damaged_segments: Vec<(PathBuf, u64)>,
-    /// Files of parts that could not be opened and were moved aside.
+    /// Files of parts and of tables that could not be opened and were moved aside.
     pub damaged_parts: Vec<PathBuf>,
 }
 
@@ -165,7 +173,7 @@ pub struct StoreStats {
     pub head_series: u64,
     /// Samples in the head.
     pub head_samples: u64,
-    /// Bytes of samples in the head.
+    /// Bytes of samples in the head, and of rows that are in no file yet.
     pub head_bytes: u64,
     /// Approximate bytes of the index of label values.
     pub index_bytes: u64,
@@ -187,6 +195,10 @@ pub struct StoreStats {
     pub refused_samples: u64,
     /// Bytes written to the WAL since the store was opened.
     pub wal_written_bytes: u64,
+    /// Rows of append-only tables.
+    pub rows: u64,
+    /// Bytes of the files of append-only tables.
+    pub table_bytes: u64,
     /// Bytes written into parts since the store was opened, by flushes and by merges.
     pub part_written_bytes: u64,
     /// Samples that retention dropped and deleted ones that left the disk since the store was opened.
@@ -212,7 +224,9 @@ impl Store {
         let state = State::open(&dir.join("state.sqlite"))?;
         let mut metadata = MetadataBook::new(metadata::load(&state)?);
         let mut report = OpenReport::default();
-        let (manifest, parts) = open_parts(dir, &mut report)?;
+        let (mut manifest, parts) = open_parts(dir, &mut report)?;
+        let opened = open_tables(dir, &mut manifest, &mut report)?;
+        let tables = Tables::open(&state, opened.files)?;
 
         let table = SeriesTable::new(options.max_series);
         for part in &parts {
@@ -224,12 +238,16 @@ impl Store {
             table: &table,
             memtable: &active,
             metadata: &mut metadata,
+            tables: &tables,
+            rows_from: manifest.rows_from(),
+            segment: 0,
+            batches: Replayed::default(),
             samples: Buffers::default(),
             replayed: 0,
+            replayed_rows: 0,
             dropped: 0,
         };
-        let from = manifest.wal_from_segment;
-        let replayed = wal::replay(&wal_dir, from, &mut replay)?;
+        let replayed = wal::replay(&wal_dir, manifest.wal_from_segment, &mut replay)?;
         if replay.dropped > 0 {
             tracing::error!(
                 series = replay.dropped,
@@ -238,6 +256,7 @@ impl Store {
             );
         }
         report.replayed_samples = replay.replayed;
+        report.replayed_rows = replay.replayed_rows;
         report.torn_tail = replayed.torn_tail;
         report.damaged_segments = replayed.damaged;
 
@@ -260,7 +279,13 @@ impl Store {
             commit: GroupCommit::default(),
             compacting: Mutex::new(()),
             flushing: Mutex::new(()),
-            wal: Mutex::new(Wal::new(&wal_dir, options.wal_segment_bytes, replayed.segments, from)),
+            wal: Mutex::new(Wal::new(
+                &wal_dir,
+                options.wal_segment_bytes,
+                replayed.segments,
+                // Beyond all that files of tables hold, or new rows would be taken for theirs.
+                manifest.rows_from(),
+            )),
             manifest: Mutex::new(manifest),
             gate: Mutex::new(Gate {
                 epoch: 1,
@@ -271,6 +296,7 @@ impl Store {
             living: Mutex::default(),
             metadata: Mutex::new(metadata),
             exemplars: Exemplars::new(options.max_exemplars),
+            tables,
             pool: Mutex::default(),
             counters: Counters::default(),
             rules_applied_ms: AtomicI64::new(i64::MIN),
@@ -337,13 +363,60 @@ impl Store {
         if let Some(unknown) = highest.filter(|id| id.0 >= self.shared.table.len()) {
             return Err(StoreError::UnknownSeries(unknown));
         }
+        self.with_room(|shared| shared.append(batch.samples, None))
+    }
+
+    /// Makes rows of a table durable, then visible. Blocks as [`Store::append`] does. `rows` has the columns of
+    /// [`Table::schema`](crate::table::Table::schema). A batch with an `id` that was appended before is not appended again, and
+    /// rows too far ahead of the clock are not taken: the answer says so.
+    ///
+    /// # Errors
+    /// [`StoreError::Rows`] when the batch is too large or not of that schema; else as [`Store::append`].
+    pub fn append_rows(&self, table: Table, id: Option<&str>, rows: RecordBatch) -> Result<RowsAppended, StoreError> {
+        let sent = rows.num_rows() as u64;
+        let options = &self.shared.options;
+        let latest_ms = options.clock.now_ms().saturating_add(options.max_future_ms);
+        let rows = table::until(rows, latest_ms).map_err(|error| StoreError::Rows {
+            table: table.name(),
+            reason: error.to_string(),
+        })?;
+        let accepted = rows.num_rows() as u64;
+        let mut appended = RowsAppended {
+            accepted,
+            too_far_ahead: sent - accepted,
+            duplicate: false,
+        };
+        if accepted > 0 {
+            let pending = Pending::new(table, id, rows)?;
+            let duplicate = pending.is_duplicate();
+            if self.shared.tables.is_unsure(&pending) {
+                // It is there, but nobody knows for how long: in a file it is safe.
+                self.flush()?;
+            }
+            self.with_room(|shared| shared.append(shared.scratch(), Some(pending)))?;
+            appended.duplicate = duplicate.load(Ordering::Acquire);
+            if !appended.duplicate {
+                Telemetry::get().appended_rows(&self.shared.tenant_label, table.name(), accepted);
+            }
+        }
+        Ok(appended)
+    }
+
+    /// The rows of a table as they are now.
+    #[must_use]
+    pub fn table(&self, table: Table) -> TableSnapshot {
+        self.shared.tables.snapshot(table)
+    }
+
+    /// Appends while there is room in memory, and has parts written when there is little left.
+    fn with_room<T>(&self, append: impl FnOnce(&Shared) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let bytes = self.shared.head_bytes();
         let limit = self.shared.options.head_bytes_max;
         if bytes > limit {
             self.background.wake();
             return Err(StoreError::HeadFull { bytes, limit });
         }
-        let appended = self.shared.append(batch.samples)?;
+        let appended = append(&self.shared)?;
         if bytes > self.shared.options.flush_head_bytes {
             self.background.wake();
         }
@@ -426,6 +499,12 @@ impl Store {
         self.shared.clean_deleted()
     }
 
+    /// Drops what is too old and merges what is due, as the store's thread does by itself.
+    #[cfg(test)]
+    pub(crate) fn maintain_now(&self) -> Result<(), StoreError> {
+        self.shared.maintain(self.shared.options.clock.now_ms())
+    }
+
     /// Stops the store's thread and refuses appends from then on. What was acknowledged is durable already, so nothing is
     /// written.
     ///
@@ -475,10 +554,11 @@ impl Shared {
         Arc::clone(&self.gate.lock().view)
     }
 
-    /// Bytes of samples that are not in parts.
+    /// Bytes of samples that are not in parts, and of rows that are not in files.
     pub(crate) fn head_bytes(&self) -> u64 {
         let view = self.view();
-        view.active.bytes() + view.frozen.as_ref().map_or(0, |frozen| frozen.memtable.bytes())
+        let frozen = view.frozen.as_ref().map_or(0, |frozen| frozen.memtable.bytes());
+        view.active.bytes() + frozen + self.tables.bytes()
     }
 
     pub(crate) fn stats(&self) -> StoreStats {
@@ -489,11 +569,12 @@ impl Shared {
             let (segments, bytes) = wal.size();
             (segments, bytes, wal.written_bytes())
         };
+        let (rows, table_bytes) = self.tables.sizes();
         StoreStats {
             series: u64::from(self.table.len()),
             head_series: memtables().map(|m| m.series()).max().unwrap_or(0),
             head_samples: memtables().map(|m| m.samples()).sum(),
-            head_bytes: memtables().map(|m| m.bytes()).sum(),
+            head_bytes: self.head_bytes(),
             index_bytes: self.table.index_bytes(),
             parts: view.parts.len() as u64,
             part_samples: view.parts.iter().map(|p| p.meta().samples).sum(),
@@ -504,6 +585,8 @@ impl Shared {
             appended_samples: self.counters.appended.load(Ordering::Relaxed),
             refused_samples: self.counters.refused.load(Ordering::Relaxed),
             wal_written_bytes,
+            rows,
+            table_bytes,
             part_written_bytes: self.counters.part_bytes.load(Ordering::Relaxed),
             dropped_samples: self.counters.dropped.load(Ordering::Relaxed),
         }
@@ -542,8 +625,27 @@ fn open_parts(dir: &Path, report: &mut OpenReport) -> Result<(Manifest, Vec<Arc<
     Ok((manifest, parts))
 }
 
+/// Opens the files of tables that the manifest lists; what cannot be opened is taken out of it.
+fn open_tables(dir: &Path, manifest: &mut Manifest, report: &mut OpenReport) -> Result<Opened, StoreError> {
+    let opened = table::file::open(dir, &manifest.tables);
+    let opened = opened.map_err(|error| StoreError::io("open", &table::file::tables_dir(dir), error))?;
+    if !opened.damaged.is_empty() {
+        let damaged = |id: u64| opened.damaged.iter().any(|(other, _)| *other == id);
+        manifest.tables.retain(|meta| !damaged(meta.id));
+        manifest.commit(dir)?;
+        let paths = opened.damaged.iter().map(|(_, path)| path.clone());
+        report.damaged_parts.extend(paths);
+    }
+    Ok(opened)
+}
+
 /// Takes what the WAL holds into the head.
 struct Replay<'a> {
+    tables: &'a Tables,
+    rows_from: u64,
+    segment: u64,
+    batches: Replayed,
+    replayed_rows: u64,
     table: &'a SeriesTable,
     memtable: &'a Memtable,
     metadata: &'a mut MetadataBook,
@@ -584,5 +686,22 @@ impl wal::record::Sink for Replay<'_> {
 
     fn metadata(&mut self, metric: String, metadata: Metadata) {
         self.metadata.replay(metric, metadata);
+    }
+
+    fn segment(&mut self, number: u64) {
+        self.segment = number;
+    }
+
+    fn rows(&mut self, table: &str, id: &[u8], stream: &[u8]) {
+        // In files already: rows, unlike samples, would be there twice.
+        if self.segment < self.rows_from {
+            return;
+        }
+        match self.tables.replay(&mut self.batches, table, id, stream) {
+            Ok(rows) => self.replayed_rows += rows,
+            Err(error) => {
+                tracing::error!(table, %error, segment = self.segment, "rows in the WAL cannot be read and are lost")
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use opentelemetry::{KeyValue, global};
 pub(crate) struct Telemetry {
     appended: Counter<u64>,
     refused: Counter<u64>,
+    rows: Counter<u64>,
     wal_bytes: Counter<u64>,
     wal_sync: Histogram<f64>,
     part_bytes: Counter<u64>,
@@ -18,6 +19,7 @@ pub(crate) struct Telemetry {
     head_bytes: Gauge<u64>,
     series: Gauge<u64>,
     parts: Gauge<u64>,
+    table_bytes: Gauge<u64>,
     result_cache_bytes: Gauge<u64>,
     steps: Counter<u64>,
 }
@@ -38,6 +40,10 @@ impl Telemetry {
             refused: meter
                 .u64_counter("foreshock_store_refused_samples")
                 .with_description("Samples that were not taken, by reason.")
+                .build(),
+            rows: meter
+                .u64_counter("foreshock_store_appended_rows")
+                .with_description("Rows of append-only tables that were made durable and acknowledged.")
                 .build(),
             wal_bytes: meter
                 .u64_counter("foreshock_store_wal_written_bytes")
@@ -68,7 +74,7 @@ impl Telemetry {
                 .build(),
             head_bytes: meter
                 .u64_gauge("foreshock_store_head_bytes")
-                .with_description("Memory of samples that are not in parts yet.")
+                .with_description("Memory of samples and rows that are not in parts or files of tables yet.")
                 .build(),
             series: meter
                 .u64_gauge("foreshock_store_series")
@@ -77,6 +83,10 @@ impl Telemetry {
             parts: meter
                 .u64_gauge("foreshock_store_parts")
                 .with_description("Parts that the manifest lists.")
+                .build(),
+            table_bytes: meter
+                .u64_gauge("foreshock_store_table_bytes")
+                .with_description("Bytes of the files of append-only tables.")
                 .build(),
             result_cache_bytes: meter
                 .u64_gauge("foreshock_store_result_cache_bytes")
@@ -96,6 +106,10 @@ impl Telemetry {
     pub(crate) fn refused(&self, tenant: &KeyValue, reason: &'static str, samples: u64) {
         self.refused
             .add(samples, &[tenant.clone(), KeyValue::new("reason", reason)]);
+    }
+
+    pub(crate) fn appended_rows(&self, tenant: &KeyValue, table: &'static str, rows: u64) {
+        self.rows.add(rows, &[tenant.clone(), KeyValue::new("table", table)]);
     }
 
     pub(crate) fn synced(&self, tenant: &KeyValue, seconds: f64, bytes: u64) {
@@ -118,6 +132,7 @@ impl Telemetry {
         self.head_bytes.record(stats.head_bytes, tenant);
         self.series.record(stats.series, tenant);
         self.parts.record(stats.parts, tenant);
+        self.table_bytes.record(stats.table_bytes, tenant);
         self.result_cache_bytes.record(stats.result_cache_bytes, tenant);
     }
 

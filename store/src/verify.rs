@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -17,6 +17,7 @@ use crate::manifest::{Found, Manifest, part_files};
 use crate::metadata::Metadata;
 use crate::part::{Level, Part, PartError, PartMeta, chunks_path};
 use crate::series::SeriesId;
+use crate::table::{self, file::TableFileMeta};
 use crate::tenants::is_tenant_name;
 use crate::wal::record::{Decoder, Sink, unframe};
 
@@ -47,6 +48,8 @@ pub struct Inspection {
     pub dir: PathBuf,
     /// Live parts, in the order in which later ones win.
     pub parts: Vec<PartSummary>,
+    /// Append-only tables that have files.
+    pub tables: Vec<TableSummary>,
     /// WAL segments by number.
     pub segments: Vec<SegmentSummary>,
     /// Bytes of the SQLite state.
@@ -73,6 +76,19 @@ pub struct PartSummary {
     /// Samples in it.
     pub samples: u64,
     /// Bytes of both its files.
+    pub bytes: u64,
+}
+
+/// The files of an append-only table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSummary {
+    /// Its name.
+    pub table: String,
+    /// Number of files.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Bytes of them.
     pub bytes: u64,
 }
 
@@ -179,6 +195,15 @@ impl fmt::Display for Inspection {
             self.samples(),
             self.part_bytes()
         )?;
+        for TableSummary {
+            table,
+            files,
+            rows,
+            bytes,
+        } in &self.tables
+        {
+            writeln!(f, "  table {table}: {files} files, {rows} rows, {bytes} bytes")?;
+        }
         writeln!(
             f,
             "  WAL: {} segments, {} bytes; state: {} bytes",
@@ -208,9 +233,24 @@ pub fn inspect(dir: &Path) -> Result<Inspection, StoreError> {
         .into_iter()
         .filter(|(_, id)| id.is_none_or(|id| !live.contains(&id)))
         .map(|(path, _)| path);
+    let unused_tables = table::file::unused(dir, &manifest.tables)
+        .map_err(|error| StoreError::io("list", &table::file::tables_dir(dir), error))?;
+    let mut tables: BTreeMap<&str, TableSummary> = BTreeMap::new();
+    for meta in &manifest.tables {
+        let summary = tables.entry(&meta.table).or_insert_with(|| TableSummary {
+            table: meta.table.clone(),
+            files: 0,
+            rows: 0,
+            bytes: 0,
+        });
+        summary.files += 1;
+        summary.rows += meta.rows;
+        summary.bytes += meta.bytes;
+    }
     Ok(Inspection {
         dir: dir.to_owned(),
-        unused: unused.collect(),
+        unused: unused.chain(unused_tables).collect(),
+        tables: tables.into_values().collect(),
         parts: manifest.parts.iter().map(summary).collect(),
         segments: segments(dir)?,
         state_bytes: fs::metadata(dir.join("state.sqlite")).map_or(0, |file| file.len()),
@@ -226,10 +266,16 @@ pub struct Verification {
     pub parts: u64,
     /// Samples in the whole ones.
     pub samples: u64,
+    /// Files of append-only tables that were read, whole ones and damaged ones.
+    pub table_files: u64,
+    /// Rows in the whole ones.
+    pub rows: u64,
     /// WAL segments that were read.
     pub segments: u64,
     /// Samples in their records.
     pub wal_samples: u64,
+    /// Rows in their records.
+    pub wal_rows: u64,
     /// What is wrong; empty where all is well.
     pub problems: Vec<Problem>,
 }
@@ -258,14 +304,18 @@ impl fmt::Display for Verification {
         let Self {
             parts,
             samples,
+            table_files,
+            rows,
             segments,
             wal_samples,
+            wal_rows,
             ..
         } = self;
         writeln!(f, "{}", self.dir.display())?;
         writeln!(
             f,
-            "  read {parts} parts with {samples} samples, {segments} WAL segments with {wal_samples} samples"
+            "  read {parts} parts with {samples} samples, {table_files} files of tables with {rows} rows, {segments} WAL segments with \
+             {wal_samples} samples and {wal_rows} rows"
         )?;
         if self.is_clean() {
             return writeln!(f, "  nothing is wrong");
@@ -302,6 +352,9 @@ pub fn verify(dir: &Path) -> Result<Verification, StoreError> {
     for meta in &manifest.parts {
         verify_part(dir, meta, &mut found)?;
     }
+    for meta in &manifest.tables {
+        verify_table_file(dir, meta, &mut found)?;
+    }
     for segment in segments(dir)? {
         verify_segment(&segment.path, &mut found)?;
     }
@@ -312,8 +365,8 @@ pub fn verify(dir: &Path) -> Result<Verification, StoreError> {
     {
         found.problems.push(Problem {
             path,
-            what: "this part was damaged when the store opened, which goes on without it".to_owned(),
-            hint: "restore the part from a backup, or delete the file",
+            what: "it was damaged when the store opened, which goes on without it".to_owned(),
+            hint: "restore it from a backup, or delete the file",
         });
     }
     Ok(found)
@@ -343,6 +396,35 @@ fn verify_part(dir: &Path, meta: &PartMeta, found: &mut Verification) -> Result<
                 .unwrap_or(hint),
         }
     }));
+    Ok(())
+}
+
+fn verify_table_file(dir: &Path, meta: &TableFileMeta, found: &mut Verification) -> Result<(), StoreError> {
+    let path = table::file::path(dir, meta);
+    let what = match table::file::verify(&path, meta) {
+        Ok(what) => what,
+        // A merge may have replaced it since the manifest was read.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let live = match Manifest::find(dir)? {
+                Found::Whole(manifest) => manifest.tables.iter().any(|file| file.id == meta.id),
+                Found::Missing | Found::Damaged => true,
+            };
+            if !live {
+                return Ok(());
+            }
+            Some("it is missing".to_owned())
+        }
+        Err(error) => return Err(StoreError::io("read", &path, error)),
+    };
+    found.table_files += 1;
+    match what {
+        None => found.rows += meta.rows,
+        Some(what) => found.problems.push(Problem {
+            path,
+            what,
+            hint: "restore the file from a backup; without one, `--repair` moves it aside and the others still answer",
+        }),
+    }
     Ok(())
 }
 
@@ -395,6 +477,7 @@ fn verify_segment(path: &Path, found: &mut Verification) -> Result<(), StoreErro
         }
     }
     found.wal_samples += count.samples;
+    found.wal_rows += count.rows;
     Ok(())
 }
 
@@ -407,6 +490,7 @@ const TORN: &str = "at the end of the last segment this is what a crash leaves, 
 pub(crate) struct Count {
     series: u32,
     samples: u64,
+    rows: u64,
 }
 
 impl Sink for Count {
@@ -426,6 +510,10 @@ impl Sink for Count {
     fn end_of_batch(&mut self) {}
 
     fn metadata(&mut self, _metric: String, _metadata: Metadata) {}
+
+    fn rows(&mut self, table: &str, _id: &[u8], stream: &[u8]) {
+        self.rows += table::rows_in(table, stream);
+    }
 }
 
 fn summary(part: &PartMeta) -> PartSummary {

@@ -81,6 +81,11 @@ impl Wal {
         self.encoder.metadata(metric, metadata, &mut self.buffer);
     }
 
+    /// Gathers rows of a table: its name, the id of the batch, an Arrow stream.
+    pub(crate) fn rows(&mut self, record: (&str, &[u8], &[u8])) {
+        self.encoder.rows(record, &mut self.buffer);
+    }
+
     /// Starts gathering; everything from here on is committed together.
     pub(crate) fn begin(&mut self) {
         self.buffer.clear();
@@ -225,6 +230,25 @@ pub(crate) fn segment_paths(dir: &Path, from: u64, end: u64) -> Result<Vec<PathB
     Ok(paths)
 }
 
+/// The number of the first segment in `dir`; `None` where there is none.
+///
+/// # Errors
+/// When the directory exists and cannot be listed.
+pub(crate) fn first_segment(dir: &Path) -> std::io::Result<Option<u64>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut first: Option<u64> = None;
+    for entry in entries {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".wal")?.parse().ok());
+        first = first.into_iter().chain(number).min();
+    }
+    Ok(first)
+}
+
 /// What replaying found beside the records.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replayed {
@@ -260,6 +284,7 @@ pub(crate) fn replay(dir: &Path, from: u64, sink: &mut impl Sink) -> Result<Repl
     for (i, &number) in numbers.iter().enumerate() {
         let path = segment_path(dir, number);
         let bytes = fs::read(&path).map_err(|e| StoreError::io("read", &path, e))?;
+        sink.segment(number);
         let end = read_segment(&bytes, number, sink);
         let mut size = bytes.len() as u64;
         if let End::Broken { at, more } = end {

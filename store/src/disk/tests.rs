@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::faults::{self, Random, Schedule, Watching};
+use crate::table::Table;
 use crate::testing::{NOW, contents, labels, quiet};
 use crate::{Clock, Store, StoreError, StoreOptions};
 
@@ -57,15 +58,54 @@ impl Expected {
     }
 }
 
+/// How often a row may be found, by what it says: once and only once after it was acknowledged, however often it was sent again with its
+/// batch's id; at most once where nobody can tell.
+#[derive(Debug, Default)]
+struct ExpectedRows(BTreeMap<String, std::ops::RangeInclusive<u32>>);
+
+impl ExpectedRows {
+    fn acknowledged(&mut self, texts: &[String]) {
+        self.0.extend(texts.iter().map(|text| (text.clone(), 1..=1)));
+    }
+
+    fn unknown(&mut self, texts: &[String]) {
+        for text in texts {
+            self.0.entry(text.clone()).or_insert(0..=1);
+        }
+    }
+
+    fn check(&self, store: &Store, when: &str) {
+        let mut found: BTreeMap<String, u32> = BTreeMap::new();
+        for text in crate::table::tests::bodies(store) {
+            *found.entry(text).or_default() += 1;
+        }
+        for text in found.keys() {
+            assert!(self.0.contains_key(text), "{when}: row {text} was never written");
+        }
+        for (text, allowed) in &self.0 {
+            let times = found.get(text).copied().unwrap_or(0);
+            assert!(
+                allowed.contains(&times),
+                "{when}: row {text} is there {times} times, not {allowed:?}"
+            );
+        }
+    }
+}
+
 /// A store on a disk that fails, and what is known of it.
 struct Life {
     dir: tempfile::TempDir,
     disk: Watching,
     random: Random,
     expected: Expected,
+    rows: ExpectedRows,
+    // Batches of rows that were sent with an id: the id, the time, what they say.
+    sent: Vec<(String, i64, Vec<String>)>,
+    batches: u64,
     // Minutes since `NOW`.
     minute: i64,
     acknowledged: u64,
+    acknowledged_rows: u64,
 }
 
 impl Life {
@@ -77,8 +117,12 @@ impl Life {
             disk,
             random: Random(seed),
             expected: Expected::default(),
+            rows: ExpectedRows::default(),
+            sent: Vec::new(),
+            batches: 0,
             minute: 0,
             acknowledged: 0,
+            acknowledged_rows: 0,
         }
     }
 
@@ -133,13 +177,52 @@ impl Life {
         }
     }
 
+    fn append_rows(&mut self, store: &Store) {
+        // Half of the batches have an id; of these some come again.
+        let again = !self.sent.is_empty() && self.random.chance(300);
+        let (id, at, texts) = if again {
+            let newest = self.sent.len() as u64 - 1;
+            let back = self.random.below(3).min(newest);
+            let (id, at, texts) = self.sent[(newest - back) as usize].clone();
+            (Some(id), at, texts)
+        } else {
+            self.batches += 1;
+            let texts: Vec<String> = (0..=self.random.below(6))
+                .map(|i| format!("{}/{i}", self.batches))
+                .collect();
+            // Sometimes on another day than the others.
+            let days = if self.random.chance(200) {
+                self.random.below(4)
+            } else {
+                0
+            };
+            let at = NOW + self.minute * MINUTE - days as i64 * 24 * 60 * MINUTE;
+            let id = self.random.chance(500).then(|| self.batches.to_string());
+            if let Some(id) = &id {
+                self.sent.push((id.clone(), at, texts.clone()));
+            }
+            (id, at, texts)
+        };
+        let rows: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let rows = crate::table::tests::rows(at * 1_000_000, &rows);
+        match store.append_rows(Table::Logs, id.as_deref(), rows) {
+            Ok(appended) => {
+                assert_eq!(appended.too_far_ahead, 0);
+                self.acknowledged_rows += texts.len() as u64;
+                self.rows.acknowledged(&texts);
+            }
+            Err(_) => self.rows.unknown(&texts),
+        }
+    }
+
     /// Opens the store, uses it until the process dies or has done enough, and leaves the disk as it is then.
     fn live(&mut self, schedule: Schedule) {
         self.disk.schedule(schedule);
         let Ok(store) = self.open() else { return };
         for _ in 0..10 + self.random.below(30) {
             match self.random.below(20) {
-                0..=14 => self.append(&store),
+                0..=8 => self.append(&store),
+                9..=14 => self.append_rows(&store),
                 15 | 16 => drop(store.flush()),
                 17 => drop(store.compact()),
                 _ => drop(store.work()),
@@ -149,6 +232,7 @@ impl Life {
             }
         }
         self.expected.check(&store, "while it runs");
+        self.rows.check(&store, "while it runs");
     }
 }
 
@@ -170,8 +254,8 @@ fn canonical(name: &str) -> String {
         .to_string()
 }
 
-/// Runs one schedule and answers how much was acknowledged and how often the disk failed.
-fn run(seed: u64) -> (u64, u64) {
+/// Runs one schedule and answers how many samples and rows were acknowledged and how often the disk failed.
+fn run(seed: u64) -> (u64, u64, u64) {
     let mut life = Life::new(seed);
     for _ in 0..3 {
         let gentle = life.random.chance(300);
@@ -200,6 +284,7 @@ fn run(seed: u64) -> (u64, u64) {
         let store = life.open().expect("a good disk opens, whatever is on it");
         let when = if power { "after a power cut" } else { "after a kill" };
         life.expected.check(&store, when);
+        life.rows.check(&store, when);
         let report = store.open_report();
         let tenant = life.dir.path().join("tenant");
         assert!(
@@ -211,7 +296,7 @@ fn run(seed: u64) -> (u64, u64) {
         let excused = life.disk.failed() > 0;
         assert!(excused || report.damaged_segments.is_empty(), "{when}: {report:?}");
     }
-    (life.acknowledged, life.disk.failed())
+    (life.acknowledged, life.acknowledged_rows, life.disk.failed())
 }
 
 fn run_all(seeds: std::ops::Range<u64>) {
@@ -220,14 +305,15 @@ fn run_all(seeds: std::ops::Range<u64>) {
         let done = std::panic::catch_unwind(|| run(seed));
         done.unwrap_or_else(|_| panic!("schedule {seed} failed"))
     };
-    let (acknowledged, failed) = seeds
+    let (acknowledged, rows, failed) = seeds
         .clone()
         .into_par_iter()
         .map(one)
-        .reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        .reduce(|| (0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2));
     let count = seeds.end - seeds.start;
     // Or the schedules would be testing an idle store on a good disk.
-    assert!(acknowledged > 200 * count, "{acknowledged} samples were acknowledged");
+    assert!(acknowledged > 100 * count, "{acknowledged} samples were acknowledged");
+    assert!(rows > 10 * count, "{rows} rows were acknowledged");
     assert!(failed > count, "{failed} operations failed");
 }
 

@@ -142,16 +142,51 @@ fn a_manifest_made_again_leaves_damaged_parts_aside() {
 #[test]
 fn a_newer_manifest_is_refused_with_a_way_out() {
     let dir = tempfile::tempdir().unwrap();
-    let body = r#"{"version":3,"shape":"unknown"}"#;
+    let body = r#"{"version":4,"shape":"unknown"}"#;
     let text = format!("{HEAD}{:08x}{MIDDLE}{body}{TAIL}", crc32c::crc32c(body.as_bytes()));
     fs::write(dir.path().join("manifest.json"), text).unwrap();
     let error = Manifest::load(dir.path()).unwrap_err();
     assert!(
         error
             .to_string()
-            .ends_with("manifest.json has format version 3, this foreshock reads up to 2"),
+            .ends_with("manifest.json has format version 4, this foreshock reads up to 3"),
         "{error}"
     );
     assert!(error.hint().is_some());
     assert!(dir.path().join("manifest.json").exists());
+}
+
+#[test]
+fn files_of_tables_make_a_version_that_older_readers_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = |manifest: &Manifest| {
+        manifest.commit(dir.path()).unwrap();
+        assert_eq!(Manifest::load(dir.path()).unwrap().tables, manifest.tables);
+        let text = fs::read_to_string(dir.path().join("manifest.json")).unwrap();
+        let at = text.find("\"version\":").unwrap() + "\"version\":".len();
+        text[at..=at].to_owned()
+    };
+    let mut manifest = Manifest::default();
+    assert_eq!(written(&manifest), "1");
+    manifest.tables.push(TableFileMeta {
+        id: 8,
+        table: "of a later version".to_owned(),
+        t_min_ns: 1,
+        t_max_ns: 2,
+        rows: 3,
+        bytes: 4,
+        crc32c: 5,
+        segments: table::Segments::range(1, 3),
+    });
+    assert_eq!(written(&manifest), "3");
+    manifest.rows_from_segment = 9;
+    assert_eq!(written(&manifest), "3");
+    assert_eq!(Manifest::load(dir.path()).unwrap().rows_from(), 9);
+    manifest.wal_from_segment = 10;
+    assert_eq!(written(&manifest), "3");
+    assert_eq!(
+        Manifest::load(dir.path()).unwrap().rows_from_segment,
+        0,
+        "said by the other one"
+    );
 }

@@ -13,7 +13,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 /// Runs what the Parquet library does with bytes of a file. It checks most of them, but on some damaged ones it panics (an offset
 /// before its page, a length that overflows); that must cost this file alone.
-pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+pub(crate) fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         Err(ParquetError::General(
             "the file is damaged: a number in it cannot be".to_owned(),

@@ -2,6 +2,8 @@ use std::sync::atomic::AtomicI64;
 
 use super::*;
 use crate::part::{Level, PartMeta};
+use crate::table::Segments;
+use crate::table::file::TableFileMeta;
 use crate::testing::{NOW, append, shown};
 use crate::{Clock, Store, StoreOptions};
 
@@ -25,9 +27,9 @@ fn a_part_goes_once_its_newest_sample_is_too_old() {
         parts,
         ..Manifest::default()
     };
-    assert_eq!(expired(&manifest, 1100, 1000), [PartId(1)]);
-    assert_eq!(expired(&manifest, 1101, 1000), [PartId(1), PartId(2)]);
-    assert_eq!(expired(&manifest, i64::MIN, 1000), []);
+    assert_eq!(expired(&manifest, 1100, 1000).parts, [PartId(1)]);
+    assert_eq!(expired(&manifest, 1101, 1000).parts, [PartId(1), PartId(2)]);
+    assert_eq!(expired(&manifest, i64::MIN, 1000), Gone::default());
 }
 
 #[test]
@@ -50,7 +52,11 @@ fn the_oldest_parts_go_until_the_others_fit() {
                 .collect(),
             ..Manifest::default()
         };
-        let gone: Vec<u64> = oversized(&manifest, bytes_max).into_iter().map(|id| id.0).collect();
+        let gone: Vec<u64> = oversized(&manifest, bytes_max)
+            .parts
+            .into_iter()
+            .map(|id| id.0)
+            .collect();
         assert_eq!(gone, expected, "at most {bytes_max}");
     };
     check(300, &[]);
@@ -59,6 +65,47 @@ fn the_oldest_parts_go_until_the_others_fit() {
     check(199, &[2, 3]);
     // The one that ends last stays.
     check(0, &[2, 3]);
+}
+
+#[test]
+fn files_of_tables_and_parts_go_in_one_order() {
+    let file = |id, t_max_ms: i64| TableFileMeta {
+        id,
+        table: "logs".to_owned(),
+        t_min_ns: 0,
+        t_max_ns: t_max_ms * 1_000_000,
+        rows: 1,
+        bytes: 100,
+        crc32c: 0,
+        segments: Segments::default(),
+    };
+    let part = |id, t_max| PartMeta {
+        id: PartId(id),
+        rank: id,
+        level: Level::Day,
+        t_min: 0,
+        t_max,
+        series: 1,
+        chunks: 1,
+        samples: 1,
+        bytes: 100,
+    };
+    let manifest = Manifest {
+        parts: vec![part(1, 20), part(2, 40)],
+        tables: vec![file(3, 10), file(4, 30)],
+        ..Manifest::default()
+    };
+    let check = |gone: Gone, parts: &[u64], tables: &[u64]| {
+        let ids: Vec<u64> = gone.parts.iter().map(|id| id.0).collect();
+        assert_eq!((ids.as_slice(), gone.tables.as_slice()), (parts, tables));
+    };
+    check(oversized(&manifest, 300), &[], &[3]);
+    check(oversized(&manifest, 200), &[1], &[3]);
+    check(oversized(&manifest, 0), &[1], &[3, 4]);
+    // To the millisecond a row may be newer than it looks.
+    check(expired(&manifest, 1011, 1000), &[], &[]);
+    check(expired(&manifest, 1012, 1000), &[], &[3]);
+    check(expired(&manifest, 1032, 1000), &[1], &[3, 4]);
 }
 
 /// A store of which the clock is moved.

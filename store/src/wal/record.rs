@@ -6,6 +6,7 @@
 //! samples  count | runs of series | runs of timestamps | bits of values (`stream`)
 //! metadata kind, then metric, unit and help, each with its length
 //! histograms  count, then each: series, timestamp, row (`histograms`)
+//! rows     0, then name of the table, id of the batch (16 bytes or none), an Arrow stream, each with its length
 //! ```
 //! Numbers within payloads are LEB128, signed ones zigzag coded. The n-th series that a segment defines has the number n in
 //! it. A run of series is: distance of its first number from the one after the last run, how many consecutive numbers, samples
@@ -24,6 +25,7 @@ pub(crate) const KIND_SERIES: u8 = 1;
 pub(crate) const KIND_SAMPLES: u8 = 2;
 pub(crate) const KIND_METADATA: u8 = 3;
 pub(crate) const KIND_HISTOGRAMS: u8 = 4;
+pub(crate) const KIND_ROWS: u8 = 5;
 
 /// Length and checksum before each record.
 pub(crate) const FRAME_BYTES: usize = 8;
@@ -190,6 +192,15 @@ impl Encoder {
         frame(out, KIND_SAMPLES, samples.ids.len() as u64, payload, self.bits.bytes());
     }
 
+    /// Appends a record of rows.
+    pub(crate) fn rows(&mut self, (table, id, stream): (&str, &[u8], &[u8]), out: &mut Vec<u8>) {
+        self.payload.clear();
+        put_bytes(&mut self.payload, table.as_bytes());
+        put_bytes(&mut self.payload, id);
+        put_number(&mut self.payload, stream.len() as u64);
+        frame(out, KIND_ROWS, 0, &self.payload, stream);
+    }
+
     /// Appends a record of what a metric is.
     pub(crate) fn metadata(&mut self, metric: &str, metadata: &Metadata, out: &mut Vec<u8>) {
         self.payload.clear();
@@ -239,6 +250,10 @@ pub(crate) trait Sink {
     fn end_of_batch(&mut self);
     /// What a metric is.
     fn metadata(&mut self, metric: String, metadata: Metadata);
+    /// A segment begins.
+    fn segment(&mut self, _number: u64) {}
+    /// Rows of an append-only table.
+    fn rows(&mut self, _table: &str, _id: &[u8], _stream: &[u8]) {}
 }
 
 /// Reads the records of one segment.
@@ -276,6 +291,12 @@ impl Decoder {
                     .copied()
                     .unwrap_or_default();
                 sink.metadata(metric, Metadata { kind, unit, help });
+                Some(())
+            }
+            KIND_ROWS => {
+                let table = std::str::from_utf8(take_bytes(&mut rest)?).ok()?;
+                let (id, stream) = (take_bytes(&mut rest)?, take_bytes(&mut rest)?);
+                sink.rows(table, id, stream);
                 Some(())
             }
             // A kind of a later version that this one may pass over: it defines neither series nor samples.

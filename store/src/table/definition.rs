@@ -1,0 +1,74 @@
+//! Which tables there are, and their columns.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{MapBuilder, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+/// UTC as an offset: names of time zones need a database that Arrow does not carry here.
+pub(super) const UTC: &str = "+00:00";
+
+/// A table that rows are appended to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Records of logs, as OpenTelemetry's data model has them.
+    Logs,
+}
+
+/// `timestamp` (nanoseconds, UTC), `observed`, `host`, `service`, `severity` (1 to 24: OpenTelemetry's data model), `level`,
+/// `event`, `body`, `attributes`, `resource`, `scope`, `trace_id`, `span_id` (hexadecimal).
+static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let text = |name| Field::new(name, DataType::Utf8, true);
+    Arc::new(Schema::new(vec![
+        Field::new("timestamp", time(), false),
+        Field::new("observed", time(), true),
+        text("host"),
+        text("service"),
+        Field::new("severity", DataType::Int32, true),
+        text("level"),
+        text("event"),
+        text("body"),
+        Field::new("attributes", map(), false),
+        Field::new("resource", map(), false),
+        text("scope"),
+        text("trace_id"),
+        text("span_id"),
+    ]))
+});
+
+fn time() -> DataType {
+    DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into()))
+}
+
+/// The type that [`MapBuilder`] gives its maps.
+fn map() -> DataType {
+    let mut builder = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+    arrow::array::Array::data_type(&builder.finish()).clone()
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Logs];
+
+    /// What it is called in SQL, in the WAL and in the names of files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logs => "logs",
+        }
+    }
+
+    /// The table that is called `name`.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// Its columns; the first is `timestamp`, in nanoseconds, and is never NULL.
+    #[must_use]
+    pub fn schema(self) -> SchemaRef {
+        match self {
+            Self::Logs => Arc::clone(&LOGS),
+        }
+    }
+}
