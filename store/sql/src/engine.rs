@@ -16,9 +16,11 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use store::Store;
+use store::table::Table;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
+use crate::appended::AppendedTable;
 use crate::columns::{SAMPLES, SERIES};
 use crate::error::SqlError;
 use crate::rows::{self, Answer, Bounds, Described, RowStream, Statement, read_only};
@@ -278,6 +280,7 @@ impl SqlEngine {
             ("samples".to_owned(), Arc::clone(&SAMPLES)),
             ("series".to_owned(), Arc::clone(&SERIES)),
         ];
+        tables.extend(Table::ALL.map(|table| (table.name().to_owned(), table.schema())));
         tables.extend(self.tables.iter().map(|t| (t.name.clone(), Arc::clone(&t.schema))));
         tables.extend(self.views.iter().map(|v| (v.name.clone(), Arc::clone(&v.schema))));
         tables
@@ -339,6 +342,10 @@ impl SqlEngine {
         );
         context.register_table("samples", Arc::new(SamplesTable::new(snapshot.clone())))?;
         context.register_table("series", Arc::new(SeriesTable { snapshot }))?;
+        for table in Table::ALL {
+            let snapshot = store.table(table);
+            context.register_table(table.name(), Arc::new(AppendedTable { snapshot }))?;
+        }
         for definition in &self.tables {
             let table = RowsTable {
                 definition: definition.clone(),

@@ -157,7 +157,7 @@ fn decide(condition: &dyn PhysicalExpr, rows: &RecordBatch, keep: &mut [bool]) -
 }
 
 /// The same condition with bare column names: the table may have an alias in the query.
-fn unqualified(filter: &Expr) -> Result<Expr> {
+pub(crate) fn unqualified(filter: &Expr) -> Result<Expr> {
     use datafusion::common::Column as Name;
     use datafusion::common::tree_node::{Transformed, TreeNode};
     Ok(filter
@@ -276,7 +276,7 @@ fn text(value: &Expr) -> Option<&str> {
 }
 
 /// The range of time outside of which `filter` is not true, and whether it is true everywhere within.
-fn time_bounds(filter: &Expr) -> Option<(TimeRange, bool)> {
+pub(crate) fn time_bounds(filter: &Expr) -> Option<(TimeRange, bool)> {
     match filter {
         Expr::BinaryExpr(e) if e.op == Operator::And => {
             let ((left, a), (right, b)) = (time_bounds(&e.left)?, time_bounds(&e.right)?);
@@ -307,7 +307,8 @@ fn bounds(op: Operator, nanos: i128) -> Option<TimeRange> {
     let whole = nanos.rem_euclid(MILLI) == 0;
     Some(match op {
         Operator::Eq if whole => TimeRange::millis(clamp(floor), clamp(floor)),
-        Operator::Eq => TimeRange::millis(i64::MAX, i64::MIN),
+        // Between two milliseconds: none of them, though rows with nanoseconds may be there.
+        Operator::Eq => TimeRange::millis(clamp(floor + 1), clamp(floor)),
         Operator::Lt => TimeRange::millis(EVER.start.0, clamp(if whole { floor - 1 } else { floor })),
         Operator::LtEq => TimeRange::millis(EVER.start.0, clamp(floor)),
         Operator::Gt => TimeRange::millis(clamp(floor + 1), EVER.end.0),
@@ -346,7 +347,7 @@ fn instant(value: &Expr) -> Option<i128> {
     }
 }
 
-fn intersect(a: TimeRange, b: TimeRange) -> TimeRange {
+pub(crate) fn intersect(a: TimeRange, b: TimeRange) -> TimeRange {
     TimeRange {
         start: a.start.max(b.start),
         end: a.end.min(b.end),

@@ -8,6 +8,7 @@
 //! Tables of a tenant:
 //! - `samples(timestamp, value, metric, host, device, labels, series)`, a row a sample;
 //! - `series(series, metric, host, device, labels)`, a row a series;
+//! - `logs(timestamp, host, level, body, attributes, ...)`, a row a record of a log (`store::table`);
 //! - `metrics(metric, kind, unit, help)`, what senders say of their metrics;
 //! - `wide('metric', ...)`, a column a label and a column a metric;
 //! - whatever [`SqlEngine::register`] and [`SqlEngine::register_view`] add.
@@ -37,6 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod appended;
 mod columns;
 mod engine;
 mod error;
