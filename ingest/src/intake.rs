@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
+use store::table::Table;
+use store::table::logs::{LogRecord, LogRows};
 use store::{
     Batch, ErrorKind, Exemplar, Histogram, HistogramError, Labels, LabelsBuf, METRIC_NAME, Metadata, SeriesId, Store,
     StoreError,
@@ -15,6 +17,12 @@ use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::refusal::{Reason, Refusals};
 
+/// Logs are appended in batches of about so many bytes; a batch of the store may have four times as many.
+const LOG_BATCH_BYTES: usize = 4 << 20;
+/// Most bytes of one record with the attributes of its resource.
+const LOG_RECORD_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of all records of a request: each has the attributes of its resource, which are sent once.
+const LOG_REQUEST_BYTES_MAX: usize = 64 << 20;
 /// The last millisecond of the year 9999.
 const LATEST_MS: i64 = 253_402_300_799_999;
 
@@ -76,6 +84,13 @@ pub(crate) struct Intake<'a> {
     exemplars: Vec<(SeriesId, Exemplar)>,
     exemplars_seen: u64,
     deltas: Changes<'a>,
+    logs: LogRows,
+    // Batches of logs that are large enough.
+    full: Vec<LogRows>,
+    logs_len: usize,
+    logs_bytes: usize,
+    /// What the sender calls this request, so that it counts once.
+    pub(crate) batch_id: Option<String>,
     pub(crate) refusals: Refusals,
 }
 
@@ -93,6 +108,11 @@ impl<'a> Intake<'a> {
             exemplars: Vec::new(),
             exemplars_seen: 0,
             deltas: cache.deltas.changes(limits.delta_series_max),
+            logs: LogRows::default(),
+            full: Vec::new(),
+            logs_len: 0,
+            logs_bytes: 0,
+            batch_id: None,
             refusals: Refusals::default(),
         }
     }
@@ -234,6 +254,40 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
+    /// Adds a record of a log, unless it is too large.
+    pub(crate) fn push_log(
+        &mut self,
+        record: &LogRecord<'_>,
+        attributes: &[(&str, String)],
+        resource: &[(String, String)],
+    ) -> Result<(), Stop> {
+        let bytes = LogRows::bytes_of(record, attributes, resource);
+        if bytes > LOG_RECORD_BYTES_MAX {
+            let example = || format!("{bytes} bytes, the limit is {LOG_RECORD_BYTES_MAX}");
+            self.refusals.add(Reason::RecordTooLarge, 1, example);
+            return Ok(());
+        }
+        let max = self.limits.samples_per_request_max;
+        if self.logs_len >= max {
+            return Err(Stop::Problem(Problem::too_large(format!(
+                "the request holds more than {max} records"
+            ))));
+        }
+        self.logs_len += 1;
+        self.logs_bytes += bytes;
+        if self.logs_bytes > LOG_REQUEST_BYTES_MAX {
+            return Err(Stop::Problem(Problem::too_large(format!(
+                "the records of the request, each with the attributes of its resource, take more than {LOG_REQUEST_BYTES_MAX} bytes"
+            ))));
+        }
+        let refused = |error: StoreError| Stop::Problem(error.into());
+        self.logs.push(record, attributes, resource).map_err(refused)?;
+        if self.logs.bytes() >= LOG_BATCH_BYTES {
+            self.full.push(std::mem::take(&mut self.logs));
+        }
+        Ok(())
+    }
+
     /// Whether [`Intake::describe`] was called with this key in a request that was stored.
     pub(crate) fn is_described(&self, key: Key) -> bool {
         self.cache.is_described(key)
@@ -257,6 +311,9 @@ impl<'a> Intake<'a> {
             exemplars,
             exemplars_seen,
             deltas,
+            logs,
+            mut full,
+            batch_id,
             mut refusals,
             ..
         } = self;
@@ -274,6 +331,14 @@ impl<'a> Intake<'a> {
         }
         deltas.keep();
         let exemplars = store.add_exemplars(exemplars);
+        full.push(logs);
+        for (n, rows) in full.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            // A request that is cut short by an error and comes again adds what is missing.
+            let id = batch_id.as_ref().map(|id| format!("{id}/{n}"));
+            let appended = store.append_rows(Table::Logs, id.as_deref(), rows.finish()?)?;
+            accepted += appended.accepted;
+            refusals.add(Reason::TooFarAhead, appended.too_far_ahead, String::new);
+        }
         // Only now: a series whose registration was not synced must be registered again.
         cache.learn(&new, limits.cached_series_max);
         if !metadata.is_empty() {

@@ -3,6 +3,7 @@
 //! ```text
 //! POST /v1/metrics  ─► body ─► otlp, otlp_grpc ─► normalize ─┐
 //! gRPC (gzip, zstd)             (or JSON)                     ├─► intake ─► store.append ─► 2xx
+//! POST /v1/logs ─► body ─► logs (or JSON) ─────────────────────┤
 //! POST /api/v1/write ─► body ─► remote_write (1.0, 2.0) ──────┤   (limits,   (WAL synced)
 //! (snappy, zstd)                                              │    series cache, delta sums)
 //! POST /api/v1/import ─► body ─► import (JSON lines) ─────────┤
@@ -35,6 +36,7 @@ mod histogram;
 mod import;
 mod intake;
 mod limits;
+mod logs;
 mod normalize;
 mod otlp;
 mod otlp_grpc;
@@ -60,8 +62,12 @@ pub use state::{IngestState, TENANT_HEADER};
 pub const OTLP_METRICS_PATH: &str = "/v1/metrics";
 /// Where OTLP metrics arrive over gRPC.
 pub const OTLP_GRPC_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+/// The same call for logs.
+pub const OTLP_GRPC_LOGS_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 /// Where Prometheus' text format is pushed.
 pub const TEXT_PATH: &str = "/api/v1/import/prometheus";
+/// Where OTLP logs arrive.
+pub const OTLP_LOGS_PATH: &str = "/v1/logs";
 /// Where Prometheus remote write arrives.
 pub const REMOTE_WRITE_PATH: &str = "/api/v1/write";
 
@@ -74,7 +80,9 @@ pub fn router(state: impl Into<Arc<IngestState>>) -> Router {
     Router::new()
         .route(OTLP_METRICS_PATH, otlp())
         .route("/api/v1/otlp/v1/metrics", otlp())
-        .route(OTLP_GRPC_PATH, post(otlp_grpc::export).fallback(problem::only_post))
+        .route(OTLP_GRPC_PATH, post(otlp_grpc::metrics).fallback(problem::only_post))
+        .route(OTLP_GRPC_LOGS_PATH, post(otlp_grpc::logs).fallback(problem::only_post))
+        .route(OTLP_LOGS_PATH, post(logs::logs).fallback(problem::only_post))
         .route(
             REMOTE_WRITE_PATH,
             post(remote_write::write).fallback(problem::only_post),

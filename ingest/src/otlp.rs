@@ -17,9 +17,25 @@ use crate::state::IngestState;
 use crate::telemetry::{self, Protocol};
 use crate::{normalize, otlp_json};
 
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Metrics,
+    Logs,
+}
+
+impl Signal {
+    const fn protocol(self) -> Protocol {
+        match self {
+            Self::Metrics => Protocol::Otlp,
+            Self::Logs => Protocol::OtlpLogs,
+        }
+    }
+}
+
 /// How a message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub(crate) enum Format {
     Protobuf,
     Json,
 }
@@ -27,8 +43,16 @@ enum Format {
 /// `POST /v1/metrics`
 pub(crate) async fn metrics(State(state): State<Arc<IngestState>>, headers: HeaderMap, body: Body) -> Response {
     let started = Instant::now();
-    let answer = match take(state, &headers, body).await {
-        Ok((format, outcome)) => answer(format, &outcome, &headers),
+    let options = Arc::clone(state.otlp());
+    let decode = move |format, body: &[u8], intake: &mut Intake<'_>| match format {
+        Format::Protobuf => normalize::request(body, &options, intake),
+        Format::Json => {
+            let body = otlp_json::to_protobuf(body).map_err(Stop::Problem)?;
+            normalize::request(&body, &options, intake)
+        }
+    };
+    let answer = match take(state, Signal::Metrics, &headers, body, decode).await {
+        Ok((format, outcome)) => answer(Signal::Metrics, format, &outcome, &headers),
         Err(problem) => {
             tracing::debug!(reason = problem.reason, detail = problem.detail, "OTLP request refused");
             problem.otlp_response(&headers)
@@ -38,8 +62,15 @@ pub(crate) async fn metrics(State(state): State<Arc<IngestState>>, headers: Head
     answer
 }
 
-async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Result<(Format, Outcome), Problem> {
-    let format = format(headers)?;
+/// Takes one request in; `decode` sees its bytes and how they are written, on a thread that may block.
+pub(crate) async fn take(
+    state: Arc<IngestState>,
+    signal: Signal,
+    headers: &HeaderMap,
+    body: Body,
+    decode: impl FnOnce(Format, &[u8], &mut Intake<'_>) -> Result<(), Stop> + Send + 'static,
+) -> Result<(Format, Outcome), Problem> {
+    let format = format(signal, headers)?;
     let encoding = match Encoding::of(headers) {
         Ok(Some(encoding @ (Encoding::Identity | Encoding::Gzip | Encoding::Zstd))) => encoding,
         Ok(None) => Encoding::Identity,
@@ -58,7 +89,6 @@ async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Resul
     } else {
         limits.decoded_bytes_max
     };
-    let options = Arc::clone(state.otlp());
     let coding = Coding {
         encoding,
         framed: false,
@@ -66,24 +96,21 @@ async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Resul
     };
     let outcome = state
         .take(
-            Protocol::Otlp,
+            signal.protocol(),
             headers,
             coding,
             body,
-            move |body: &[u8], intake: &mut Intake<'_>| match format {
-                Format::Protobuf => normalize::request(body, &options, intake),
-                Format::Json => {
-                    let body = otlp_json::to_protobuf(body).map_err(Stop::Problem)?;
-                    normalize::request(&body, &options, intake)
-                }
-            },
+            move |body: &[u8], intake: &mut Intake<'_>| decode(format, body, intake),
         )
         .await?;
     Ok((format, outcome))
 }
 
-fn format(headers: &HeaderMap) -> Result<Format, Problem> {
-    let hint = "send ExportMetricsServiceRequest as application/x-protobuf, or as application/json";
+fn format(signal: Signal, headers: &HeaderMap) -> Result<Format, Problem> {
+    let hint = match signal {
+        Signal::Metrics => "send ExportMetricsServiceRequest as application/x-protobuf, or as application/json",
+        Signal::Logs => "send ExportLogsServiceRequest as application/x-protobuf, or as application/json",
+    };
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Err(Problem::unsupported("the request has no Content-Type", hint));
     };
@@ -139,13 +166,18 @@ impl Told {
     }
 }
 
-fn answer(format: Format, outcome: &Outcome, headers: &HeaderMap) -> Response {
+pub(crate) fn answer(signal: Signal, format: Format, outcome: &Outcome, headers: &HeaderMap) -> Response {
+    let rejected_member = match signal {
+        Signal::Metrics => "rejectedDataPoints",
+        Signal::Logs => "rejectedLogRecords",
+    };
     let (rejected, message) = match Told::of(outcome) {
         Told::Success { rejected, message } => (rejected, message),
         Told::Failure(problem) => return problem.otlp_response(headers),
     };
     match format {
         Format::Protobuf => {
+            // The answers to metrics and to logs have the same fields.
             let body = export_response(rejected, &message);
             (StatusCode::OK, [(CONTENT_TYPE, "application/x-protobuf")], body).into_response()
         }
@@ -154,8 +186,7 @@ fn answer(format: Format, outcome: &Outcome, headers: &HeaderMap) -> Response {
                 serde_json::json!({})
             } else {
                 // 64-bit integers are text in protobuf's JSON.
-                let partial =
-                    serde_json::json!({ "rejectedDataPoints": rejected.to_string(), "errorMessage": message });
+                let partial = serde_json::json!({ rejected_member: rejected.to_string(), "errorMessage": message });
                 serde_json::json!({ "partialSuccess": partial })
             };
             (StatusCode::OK, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()

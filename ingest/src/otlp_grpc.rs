@@ -1,4 +1,4 @@
-//! OTLP metrics over gRPC, the unary call `MetricsService/Export`.
+//! OTLP over gRPC, the unary calls `MetricsService/Export` and `LogsService/Export`.
 //!
 //! A unary call is an HTTP/2 request with one frame of five bytes and a message, answered by a frame and trailers, so it takes
 //! the same way as OTLP over HTTP: the same bounds on bodies, the same decoder over borrowed bytes, the same refusals.
@@ -17,12 +17,12 @@ use http_body::{Frame, SizeHint};
 use wire::otlp::response::{export_response, status};
 
 use crate::body::{Coding, Encoding};
-use crate::intake::{Intake, Outcome};
-use crate::normalize;
-use crate::otlp::Told;
+use crate::intake::{Intake, Outcome, Stop};
+use crate::otlp::{Signal, Told};
 use crate::problem::Problem;
 use crate::state::IngestState;
 use crate::telemetry::{self, Protocol};
+use crate::{logs, normalize};
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
@@ -34,31 +34,67 @@ const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const MESSAGE_BYTES_MAX: usize = 1500;
 
 /// `POST /opentelemetry.proto.collector.metrics.v1.MetricsService/Export`
-pub(crate) async fn export(State(state): State<Arc<IngestState>>, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn metrics(State(state): State<Arc<IngestState>>, headers: HeaderMap, body: Body) -> Response {
+    let options = Arc::clone(state.otlp());
+    let decode = move |body: &[u8], intake: &mut Intake<'_>| normalize::request(body, &options, intake);
+    export(state, Signal::Metrics, &headers, body, decode).await
+}
+
+/// `POST /opentelemetry.proto.collector.logs.v1.LogsService/Export`
+pub(crate) async fn logs(State(state): State<Arc<IngestState>>, headers: HeaderMap, body: Body) -> Response {
+    let batch_id = logs::batch_id(&headers);
+    let decode = move |body: &[u8], intake: &mut Intake<'_>| {
+        intake.batch_id = batch_id.map_err(Stop::Problem)?;
+        logs::records(body, intake)
+    };
+    export(state, Signal::Logs, &headers, body, decode).await
+}
+
+async fn export(
+    state: Arc<IngestState>,
+    signal: Signal,
+    headers: &HeaderMap,
+    body: Body,
+    decode: impl FnOnce(&[u8], &mut Intake<'_>) -> Result<(), Stop> + Send + 'static,
+) -> Response {
     let started = Instant::now();
     if !headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
     {
-        let hint = "send application/grpc here, or protobuf and JSON to /v1/metrics";
+        let hint = match signal {
+            Signal::Metrics => "send application/grpc here, or protobuf and JSON to /v1/metrics",
+            Signal::Logs => "send application/grpc here, or protobuf and JSON to /v1/logs",
+        };
         return Problem::unsupported("this path speaks gRPC", hint).response(false);
     }
-    let told = match take(state, &headers, body).await {
+    let protocol = match signal {
+        Signal::Metrics => Protocol::OtlpGrpc,
+        Signal::Logs => Protocol::OtlpLogsGrpc,
+    };
+    let told = match take(state, protocol, headers, body, decode).await {
         Ok(outcome) => Told::of(&outcome),
         Err(problem) => Told::Failure(problem),
     };
     let (answered, answer) = match told {
+        // The answers to metrics and to logs have the same fields.
         Told::Success { rejected, message } => (StatusCode::OK, success(&export_response(rejected, &message))),
         Told::Failure(problem) => {
             tracing::debug!(reason = problem.reason, detail = problem.detail, "OTLP call refused");
             (problem.status, failure(&problem))
         }
     };
-    telemetry::answered(Protocol::OtlpGrpc, answered, started.elapsed());
+    telemetry::answered(protocol, answered, started.elapsed());
     answer
 }
 
-async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Result<Outcome, Problem> {
+async fn take(
+    state: Arc<IngestState>,
+    protocol: Protocol,
+    headers: &HeaderMap,
+    body: Body,
+    decode: impl FnOnce(&[u8], &mut Intake<'_>) -> Result<(), Stop> + Send + 'static,
+) -> Result<Outcome, Problem> {
     let encoding = match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Encoding::Identity,
         Some(b"gzip") => Encoding::Gzip,
@@ -72,21 +108,12 @@ async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Resul
             ));
         }
     };
-    let options = Arc::clone(state.otlp());
     let coding = Coding {
         encoding,
         framed: true,
         bytes_max: state.limits().decoded_bytes_max,
     };
-    state
-        .take(
-            Protocol::OtlpGrpc,
-            headers,
-            coding,
-            body,
-            move |body: &[u8], intake: &mut Intake<'_>| normalize::request(body, &options, intake),
-        )
-        .await
+    state.take(protocol, headers, coding, body, decode).await
 }
 
 fn success(message: &[u8]) -> Response {

@@ -169,16 +169,58 @@ const REQUEST: &[Field] = &[Field(
     ]),
 )];
 
-/// The protobuf bytes of a request in JSON. Unknown members are left out.
+const LOG_RECORD: &[Field] = &[
+    Field("timeUnixNano", 1, Type::Fixed64),
+    Field("observedTimeUnixNano", 11, Type::Fixed64),
+    Field("severityNumber", 2, Type::Uint),
+    Field("severityText", 3, Type::Text),
+    Field("body", 5, Type::AnyValue),
+    Field("attributes", 6, Type::Message(KEY_VALUE)),
+    Field("traceId", 9, Type::Hex),
+    Field("spanId", 10, Type::Hex),
+    Field("eventName", 12, Type::Text),
+];
+const LOGS_REQUEST: &[Field] = &[Field(
+    "resourceLogs",
+    1,
+    Type::Message(&[
+        Field(
+            "resource",
+            1,
+            Type::Message(&[Field("attributes", 1, Type::Message(KEY_VALUE))]),
+        ),
+        Field(
+            "scopeLogs",
+            2,
+            Type::Message(&[
+                Field("scope", 1, Type::Message(&[Field("name", 1, Type::Text)])),
+                Field("logRecords", 2, Type::Message(LOG_RECORD)),
+            ]),
+        ),
+    ]),
+)];
+
+/// The protobuf bytes of a metrics request in JSON. Unknown members are left out.
 pub(crate) fn to_protobuf(json: &[u8]) -> Result<Vec<u8>, Problem> {
+    convert(json, REQUEST, HINT)
+}
+
+/// The same of a logs request.
+pub(crate) fn logs_to_protobuf(json: &[u8]) -> Result<Vec<u8>, Problem> {
+    let hint =
+        "send ExportLogsServiceRequest by protobuf's JSON mapping: lowerCamelCase names, 64-bit integers as text";
+    convert(json, LOGS_REQUEST, hint)
+}
+
+fn convert(json: &[u8], fields: &[Field], hint: &'static str) -> Result<Vec<u8>, Problem> {
     // Nesting is bounded by serde_json: 128 levels.
     let value: Value =
-        serde_json::from_slice(json).map_err(|e| Problem::malformed(format!("the body is no JSON: {e}"), HINT))?;
+        serde_json::from_slice(json).map_err(|e| Problem::malformed(format!("the body is no JSON: {e}"), hint))?;
     let Value::Object(request) = &value else {
         return Err(wrong("the body", "an object"));
     };
     let mut out = Vec::new();
-    put_message(&mut out, request, REQUEST)?;
+    put_message(&mut out, request, fields)?;
     Ok(out)
 }
 

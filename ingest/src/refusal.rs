@@ -22,6 +22,7 @@ pub(crate) enum Reason {
     TooFarAhead,
     TooOld,
     BadLine,
+    RecordTooLarge,
 }
 
 impl Reason {
@@ -45,6 +46,7 @@ impl Reason {
             Self::TooFarAhead => RefuseReason::TooFarAhead.as_str(),
             Self::TooOld => RefuseReason::TooOld.as_str(),
             Self::BadLine => "bad_line",
+            Self::RecordTooLarge => "record_too_large",
         }
     }
 
@@ -67,6 +69,7 @@ impl Reason {
             Self::TooFarAhead => "the timestamp is too far ahead of the server's clock",
             Self::TooOld => "the timestamp is too old for its series",
             Self::BadLine => "a line is no series",
+            Self::RecordTooLarge => "the record is too large",
         }
     }
 
@@ -97,6 +100,7 @@ impl Reason {
             Self::BadLine => {
                 r#"write each line as {"metric":{"__name__":"up"},"values":[1],"timestamps":[1795305600000]}"#
             }
+            Self::RecordTooLarge => "shorten the body and the attributes at the sender",
         }
     }
 
@@ -111,6 +115,8 @@ impl Reason {
 pub(crate) struct Refusals {
     // In the order in which they were met; there are few reasons, so a vector is searched.
     entries: Vec<(Reason, u64, String)>,
+    /// Whether records of logs were sent, and no samples.
+    pub(crate) of_records: bool,
 }
 
 impl Refusals {
@@ -165,6 +171,7 @@ impl Refusals {
                 _ => format!("{count} because {} ({example})", reason.words()),
             })
             .collect();
-        format!("samples refused: {}", parts.join("; "))
+        let things = if self.of_records { "records" } else { "samples" };
+        format!("{things} refused: {}", parts.join("; "))
     }
 }

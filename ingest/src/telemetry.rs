@@ -14,6 +14,8 @@ use crate::intake::Outcome;
 pub(crate) enum Protocol {
     Otlp,
     OtlpGrpc,
+    OtlpLogs,
+    OtlpLogsGrpc,
     RemoteWrite,
     Import,
     RemoteWrite2,
@@ -26,6 +28,8 @@ impl Protocol {
         match self {
             Self::Otlp => "otlp",
             Self::OtlpGrpc => "otlp_grpc",
+            Self::OtlpLogs => "otlp_logs",
+            Self::OtlpLogsGrpc => "otlp_logs_grpc",
             Self::RemoteWrite => "remote_write",
             Self::Import => "import",
             Self::RemoteWrite2 => "remote_write_2",

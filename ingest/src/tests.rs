@@ -3,6 +3,7 @@
 mod body;
 mod grpc;
 mod import;
+mod logs;
 mod otlp;
 mod remote_write;
 mod remote_write_2;

@@ -4,6 +4,8 @@
 //! that needs all or nothing goes through the whole body before it acts. Unknown fields are skipped. Where a message that may
 //! stand once stands twice, the later one counts (protobuf would merge them; no sender writes that).
 
+pub mod logs;
+
 use std::fmt::Write as _;
 
 use crate::otlp::{FLAG_NO_RECORDED_VALUE, Temporality};
