@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use ingest::{IngestState, Limits, OTLP_GRPC_PATH, OTLP_METRICS_PATH, REMOTE_WRITE_PATH, TEXT_PATH};
+use ingest::{
+    IngestState, Limits, OTLP_GRPC_LOGS_PATH, OTLP_GRPC_PATH, OTLP_LOGS_PATH, OTLP_METRICS_PATH, REMOTE_WRITE_PATH,
+    TEXT_PATH,
+};
 use store::promql::{Engine, EngineOptions, Memory, QueryOptions};
 use store::{Clock, Labels, Samples, StoreOptions, Tenants};
 use tower::ServiceExt as _;
@@ -253,6 +256,25 @@ fn fuzz_otlp() {
 }
 
 #[test]
+fn fuzz_otlp_logs() {
+    fuzz("otlp_logs", |body| {
+        let mut scratch = String::new();
+        for resource in otlp::logs::request(body) {
+            let resource = resource?;
+            attributes(&resource.resource)?;
+            for scope in resource.scopes() {
+                for record in scope?.records() {
+                    let record = record?;
+                    record.body.text(&mut scratch)?;
+                    attributes(&record.attributes)?;
+                }
+            }
+        }
+        Ok::<(), wire::DecodeError>(())
+    });
+}
+
+#[test]
 fn fuzz_text() {
     fuzz("text", |body| {
         let text = String::from_utf8_lossy(body);
@@ -345,6 +367,21 @@ fn fuzz_endpoints() {
         ("otlp_json", OTLP_METRICS_PATH, &[("content-type", "application/json")]),
         ("text", TEXT_PATH, &[]),
         ("otlp", OTLP_GRPC_PATH, &[("content-type", "application/grpc")]),
+        (
+            "otlp_logs",
+            OTLP_LOGS_PATH,
+            &[("content-type", "application/x-protobuf")],
+        ),
+        (
+            "otlp_logs_json",
+            OTLP_LOGS_PATH,
+            &[("content-type", "application/json")],
+        ),
+        (
+            "otlp_logs",
+            OTLP_GRPC_LOGS_PATH,
+            &[("content-type", "application/grpc")],
+        ),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
         let options = StoreOptions {
@@ -367,7 +404,7 @@ fn fuzz_endpoints() {
                     // The compression itself, bent.
                     body = bend(&[body], &mut Random(n));
                 }
-            } else if path == OTLP_GRPC_PATH {
+            } else if path == OTLP_GRPC_PATH || path == OTLP_GRPC_LOGS_PATH {
                 let mut frame = vec![0];
                 frame.extend_from_slice(&(body.len() as u32).to_be_bytes());
                 frame.append(&mut body);

@@ -1,17 +1,25 @@
-"""The unmodified OpenTelemetry SDK exports over OTLP/HTTP; the values come back by PromQL and by SQL.
+"""The unmodified OpenTelemetry SDK exports metrics and logs over OTLP/HTTP; the values come back by PromQL and by SQL, and the rows of
+logs lie in files that pyarrow and DuckDB read.
 
     otel_sdk.py PATH_TO_FORESHOCK
 """
 import json
+import logging
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
+import duckdb
+import pyarrow.parquet as pq
 from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -77,20 +85,68 @@ def export(base, compression):
     return len(expected)
 
 
+def select(base, sql):
+    return get(f"{base}/api/v1/sql?" + urllib.parse.urlencode({"query": sql}))["rows"]
+
+
+def logs(base, data):
+    """Python's own logging through the SDK, searched by SQL before and after the rows are in a file."""
+    provider = LoggerProvider(resource=Resource({"service.name": "shop", "host.name": "py-1"}))
+    for compression in (Compression.NoCompression, Compression.Gzip):
+        exporter = OTLPLogExporter(endpoint=f"{base}/v1/logs", compression=compression)
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    logger = logging.getLogger("conformance")
+    logger.addHandler(LoggingHandler(logger_provider=provider))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.error("disk %s failed", "sda", extra={"hw.id": "sda", "errors": 3})
+    logger.info("all is well")
+    assert provider.force_flush(), "the exporter was refused"
+    provider.shutdown()
+
+    # Both exporters sent both records.
+    question = (
+        "SELECT host, service, severity, level, body, attributes['hw.id'] AS device, attributes['errors'] AS errors, count(*) AS n FROM logs "
+        "WHERE timestamp > now() - INTERVAL '1 hour' GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY severity"
+    )
+    common = {"host": "py-1", "service": "shop", "n": 2}
+    expected = [
+        common | {"severity": 9, "level": "INFO", "body": "all is well", "device": None, "errors": None},
+        common | {"severity": 17, "level": "ERROR", "body": "disk sda failed", "device": "sda", "errors": "3"},
+    ]
+    assert select(base, question) == expected, select(base, question)
+    flush = urllib.request.Request(f"{base}/api/v1/admin/store/flush", method="POST")
+    urllib.request.urlopen(flush, timeout=30).close()
+    assert select(base, question) == expected, select(base, question)
+
+    (path,) = Path(data, "tenants/default/tables").glob("logs-*.parquet")
+    table = pq.read_table(path)
+    assert table.num_rows == 4 and table["timestamp"].to_pylist() == sorted(table["timestamp"].to_pylist())
+    bodies = sorted(table["body"].to_pylist())
+    assert bodies == ["all is well"] * 2 + ["disk sda failed"] * 2, bodies
+    failed = [dict(pairs) for pairs, severity in zip(table["attributes"].to_pylist(), table["severity"].to_pylist()) if severity == 17]
+    assert all(pairs["hw.id"] == "sda" and pairs["errors"] == "3" for pairs in failed), failed
+    found = duckdb.sql(f"SELECT level, count(*) FROM '{path}' WHERE host = 'py-1' GROUP BY level ORDER BY level").fetchall()
+    assert found == [("ERROR", 2), ("INFO", 2)], found
+    return table.num_rows
+
+
 def main():
     with tempfile.TemporaryDirectory() as data:
         server, base = start(sys.argv[1], data)
         try:
             checked = sum(export(base, c) for c in (Compression.NoCompression, Compression.Gzip))
             sql = "SELECT DISTINCT value FROM samples WHERE host = 'py-1' AND metric = 'orders_total' ORDER BY value"
-            rows = get(f"{base}/api/v1/sql?" + urllib.parse.urlencode({"query": sql}))["rows"]
+            rows = select(base, sql)
             assert rows == [{"value": 3.0}, {"value": 4.0}], rows
+            records = logs(base, data)
         finally:
             server.terminate()
             started = time.monotonic()
             server.wait(timeout=30)
         assert server.returncode == 0, f"the server ended with {server.returncode} after {time.monotonic() - started:.1f} s"
     print(f"OpenTelemetry SDK: {checked} values written over OTLP/HTTP and read back by PromQL, and by SQL")
+    print(f"OpenTelemetry SDK: {records} log records searched by SQL, and read from their file by pyarrow and DuckDB")
 
 
 if __name__ == "__main__":
