@@ -277,7 +277,8 @@ fn history_signal(prepared: &Prepared<'_>, at: i64, contribution: f64) -> Signal
         unit: "",
         usual: f64::NAN,
         peers: None,
-        text: "history: this host has failed before, recently or at this time of day".to_owned(),
+        text: "history: this host has failed before, recently or at this time of day, or many hosts have of late"
+            .to_owned(),
         since_ms: prepared.set.grid.end_of(at),
         contribution,
         advice: crate::features::catalogue::Area::History.advice(),

@@ -184,7 +184,7 @@ impl FeatureSet {
             signals,
             columns,
             typical,
-            history: History::Long,
+            history: History::Fleet,
         }
     }
 
@@ -355,13 +355,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// One row at block `at`; NaN where nothing is known.
-    pub(crate) fn row(
-        &self,
-        at: i64,
-        incidents: Option<&crate::incident::HostIncidents>,
-        horizon: Horizon,
-        out: &mut Vec<f32>,
-    ) {
+    pub(crate) fn row(&self, at: i64, incidents: &Incidents, host: &str, horizon: Horizon, out: &mut Vec<f32>) {
         out.clear();
         let index = usize::try_from(at - self.columns.first).unwrap_or(0);
         let (mut z_all, mut z1_all) = (Vec::new(), Vec::new());
@@ -418,7 +412,7 @@ impl<'a> Prepared<'a> {
         out.extend(structure.iter().map(|v| *v as f32));
         self.set
             .history
-            .features(incidents, self.set.grid.end_of(at), horizon.millis(), out);
+            .features(incidents, host, self.set.grid.end_of(at), horizon.millis(), out);
     }
 }
 
@@ -495,7 +489,7 @@ pub fn features_at(
     };
     let columns = build(telemetry, set, series, set.first_block(at), at)?;
     let mut row = Vec::with_capacity(set.len());
-    Prepared::new(set, &columns).row(at, incidents.of(host), horizon, &mut row);
+    Prepared::new(set, &columns).row(at, incidents, host, horizon, &mut row);
     Ok(Some(row))
 }
 
@@ -541,7 +535,7 @@ pub fn features_over(
             let prepared = Prepared::new(set, &columns);
             let (mut values, mut row) = (Vec::with_capacity(times.len() * set.len()), Vec::new());
             for at in times {
-                prepared.row(set.grid.last_complete(*at), incidents.of(host), horizon, &mut row);
+                prepared.row(set.grid.last_complete(*at), incidents, host, horizon, &mut row);
                 values.extend_from_slice(&row);
             }
             Ok(Some((times.clone(), values)))

@@ -192,6 +192,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Incidents {
     hosts: BTreeMap<String, HostIncidents>,
+    /// All starts, ascending.
+    starts: Vec<i64>,
     /// Kinds that occur.
     pub kinds: Vec<String>,
 }
@@ -223,7 +225,16 @@ impl Incidents {
                 latest_end = latest_end.max(span.end);
             }
         }
-        Self { hosts, kinds }
+        let mut starts: Vec<i64> = hosts.values().flat_map(|h| &h.spans).map(|s| s.start).collect();
+        starts.sort_unstable();
+        Self { hosts, starts, kinds }
+    }
+
+    /// How many started within `(after, until]` on any host.
+    pub(crate) fn starts_between(&self, after: i64, until: i64) -> usize {
+        let from = self.starts.partition_point(|s| *s <= after);
+        let to = self.starts.partition_point(|s| *s <= until);
+        to.saturating_sub(from)
     }
 
     /// Those of one host.

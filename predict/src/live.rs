@@ -282,7 +282,7 @@ impl Scorer {
     fn score(&self, host: &str, prepared: &Prepared<'_>, at: i64, peers: &[f64]) -> HostScore {
         let set = prepared.set;
         let mut row = Vec::with_capacity(set.len());
-        prepared.row(at, self.incidents.of(host), self.horizon, &mut row);
+        prepared.row(at, &self.incidents, host, self.horizon, &mut row);
         let anomaly = f64::from(row[set.anomaly_index()]);
         let findings = findings(prepared, at);
         let mut score = HostScore {

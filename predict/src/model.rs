@@ -24,7 +24,7 @@ use crate::features::FeatureSet;
 use crate::window::Horizon;
 
 /// The newest format of model files that this program writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Which family of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 //! On real servers history says which host is a lemon, and daily repeats are the best sign there is on some fleets (facts:
 //! prediction, 2.3). Only what had started by then is counted, and an end only once it had come.
 
-use crate::incident::HostIncidents;
+use crate::incident::{HostIncidents, Incidents};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -21,10 +21,12 @@ pub enum History {
     Short,
     /// Counts from a day to ever, starts and ends apart, repeats that fade, also with half an hour around.
     Long,
+    /// The same, and what has begun on other hosts within the hour, and on any host within a day or, if longer, the horizon.
+    Fleet,
 }
 
 const SHORT: [&str; 4] = ["incidents_7d", "incidents_30d", "since_last", "recurrence"];
-const LONG: [&str; 10] = [
+const FLEET: [&str; 12] = [
     "incidents_1d",
     "incidents_7d",
     "incidents_30d",
@@ -35,22 +37,28 @@ const LONG: [&str; 10] = [
     "quiet",
     "recurrence",
     "recurrence_near",
+    "others_1h",
+    "fleet",
 ];
+/// How many of them models had that knew the host alone.
+const LONG: usize = 10;
 
 impl History {
     /// Names, in the order of [`Self::features`].
     pub(crate) const fn names(self) -> &'static [&'static str] {
+        let fleet: &'static [&'static str] = &FLEET;
         match self {
             Self::Short => &SHORT,
-            Self::Long => &LONG,
+            Self::Long => fleet.split_at(LONG).0,
+            Self::Fleet => fleet,
         }
     }
 
     /// Counts as `ln(1 + n)`, closeness of the last start and end (1 just now, 0 long ago or never), days of quiet as a
     /// logarithm, and on how many of the last days one started in the same clock window `(t, t + horizon]`.
-    pub(crate) fn features(self, incidents: Option<&HostIncidents>, at: i64, horizon: i64, out: &mut Vec<f32>) {
+    pub(crate) fn features(self, fleet: &Incidents, host: &str, at: i64, horizon: i64, out: &mut Vec<f32>) {
         let none = HostIncidents::default();
-        let incidents = incidents.unwrap_or(&none);
+        let incidents = fleet.of(host).unwrap_or(&none);
         let count = |days: i64| (incidents.starts_between(at - days * DAY, at) as f64).ln_1p() as f32;
         let days = |then: i64| (at - then) as f64 / DAY as f64;
         let closeness = |then: Option<i64>| then.map_or(0.0, |then| 1.0 / (1.0 + days(then))) as f32;
@@ -60,7 +68,7 @@ impl History {
                 let share = repeats(incidents, at, horizon, 0, 1.0);
                 out.extend([count(7), count(30), closeness(start), share]);
             }
-            Self::Long => {
+            Self::Long | Self::Fleet => {
                 // Longer than anybody remembers counts as 400 days.
                 let quiet = start.map_or(400.0, |s| days(s).min(400.0)).ln_1p() as f32;
                 let ever = (incidents.starts_between(i64::MIN, at) as f64).ln_1p() as f32;
@@ -69,6 +77,12 @@ impl History {
                 out.push(repeats(incidents, at, horizon, 0, FADE));
                 out.push(repeats(incidents, at, horizon, HOUR / 2, FADE));
             }
+        }
+        if self == Self::Fleet {
+            let began = |span: i64| fleet.starts_between(at - span, at);
+            let others = began(HOUR) - incidents.starts_between(at - HOUR, at);
+            // Over no longer than the question asks for: a count that a young history still fills would tell its age.
+            out.extend([others, began(horizon.max(DAY))].map(|n| (n as f64).ln_1p() as f32));
         }
     }
 }

@@ -153,9 +153,9 @@ fn damaged_and_future_models_are_refused_in_words() {
     let fleet = fleet(4, 4, 5);
     let model = run(&input(&fleet)).expect("training").model;
     let json = model.to_json().expect("json");
-    let future = json.replacen("\"format\":2", "\"format\":99", 1);
+    let future = json.replacen("\"format\":3", "\"format\":99", 1);
     let error = Model::from_json(&future).expect_err("future");
-    assert_eq!(error.to_string(), "the model has format 99, this program reads up to 2");
+    assert_eq!(error.to_string(), "the model has format 99, this program reads up to 3");
     assert!(matches!(
         Model::from_json(&json[..json.len() / 2]),
         Err(crate::model::ModelError::Corrupt { .. })

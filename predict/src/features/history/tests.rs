@@ -1,15 +1,16 @@
 use super::*;
 use crate::incident::{Incident, Incidents, Source, Verdict};
 
-/// Incidents as `start-end` in hours; the values of the named feature at each hour of `at`.
+/// Incidents of host `a` as `start-end` in hours, those of `b` with the name in front, as `b:10-11`; the values of the named feature at each hour of `at`.
 fn check(incidents: &str, feature: &str, at: &str, expected: &str) {
     let list: Vec<Incident> = incidents
         .split_whitespace()
         .map(|span| {
+            let (host, span) = span.split_once(':').unwrap_or(("a", span));
             let (start, end) = span.split_once('-').expect("start-end");
             Incident {
                 id: span.to_owned(),
-                host: "a".to_owned(),
+                host: host.to_owned(),
                 device: None,
                 start: start.parse::<i64>().expect("hours") * HOUR,
                 end: end.parse::<i64>().ok().map(|h| h * HOUR),
@@ -21,13 +22,17 @@ fn check(incidents: &str, feature: &str, at: &str, expected: &str) {
         })
         .collect();
     let incidents = Incidents::new(&list);
-    let position = History::Long.names().iter().position(|n| *n == feature).expect(feature);
+    let position = History::Fleet
+        .names()
+        .iter()
+        .position(|n| *n == feature)
+        .expect(feature);
     let values: Vec<String> = at
         .split_whitespace()
         .map(|hour| {
             let mut row = Vec::new();
             let at = hour.parse::<i64>().expect("hours") * HOUR;
-            History::Long.features(incidents.of("a"), at, HOUR, &mut row);
+            History::Fleet.features(&incidents, "a", at, HOUR, &mut row);
             format!("{:.2}", row[position])
         })
         .collect();
@@ -65,12 +70,39 @@ fn repeats_at_the_same_hour_fade_with_the_days() {
 }
 
 #[test]
+fn what_began_on_other_hosts_counts_from_its_start() {
+    check(
+        "10-11 b:20-21 c:20-22",
+        "others_1h",
+        "9 10 19 20 21",
+        "0.00 0.00 0.00 1.10 0.00",
+    );
+    check(
+        "10-11 b:20-21",
+        "fleet",
+        "9 10 20 33 34 44",
+        "0.00 0.69 1.10 1.10 0.69 0.00",
+    );
+}
+
+#[test]
+fn a_set_of_the_host_alone_is_the_first_part_of_the_one_of_the_fleet() {
+    assert_eq!(History::Long.names(), &History::Fleet.names()[..10]);
+    let (mut long, mut fleet) = (Vec::new(), Vec::new());
+    let none = Incidents::default();
+    History::Long.features(&none, "a", HOUR, HOUR, &mut long);
+    History::Fleet.features(&none, "a", HOUR, HOUR, &mut fleet);
+    assert_eq!(long, fleet[..10]);
+    assert_eq!(fleet.len(), 12);
+}
+
+#[test]
 fn a_set_from_before_keeps_its_four_features() {
     let set = crate::features::FeatureSet::new(crate::window::Grid::MINUTE, Vec::new());
     let mut json = serde_json::to_value(&set).expect("json");
     json.as_object_mut().expect("an object").remove("history");
     let old: crate::features::FeatureSet = serde_json::from_value(json).expect("a set");
     assert_eq!(old.history, History::Short);
-    assert_eq!(old.len() + 6, set.len());
+    assert_eq!(old.len() + 8, set.len());
     assert_eq!(old.names()[old.len() - 4..], SHORT.map(|n| format!("history:{n}")));
 }
