@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use predict::incident::IncidentBook;
-use predict::registry::{ModelId, Registry};
+use predict::registry::{ModelId, Registry, RegistryError};
 use predict::train::INCIDENTS_MIN;
 use predict::{Horizon, Progress, TrainInput, Trained, train};
 use store::{Store, TimeRange};
@@ -34,6 +34,16 @@ pub(crate) struct Plan {
 /// Trains on what the store holds up to `plan.until_ms`, without keeping the result.
 pub(crate) fn train_on(store: &Store, plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<Trained> {
     let incidents = IncidentBook::open(store.state())?.list(i64::MIN, plan.until_ms)?;
+    let champion = Registry::open(store.state())?.champion(plan.horizon);
+    let incumbent = match champion {
+        Ok(champion) => champion.map(|(_, model)| model.family()),
+        // A champion that cannot be read defends nothing; a new one is what it takes.
+        Err(RegistryError::Model { id, source }) => {
+            tracing::warn!(model = id.0, error = %source, "the model in charge cannot be read");
+            None
+        }
+        Err(other) => return Err(other.into()),
+    };
     let snapshot = store.snapshot();
     let oldest = snapshot
         .time_range()
@@ -43,6 +53,7 @@ pub(crate) fn train_on(store: &Store, plan: Plan, progress: &mut dyn FnMut(Progr
         horizon: plan.horizon,
         budget: plan.budget,
         seed: plan.seed,
+        incumbent,
         ..TrainInput::new(&snapshot, &incidents, range)
     };
     Ok(train(&input, progress)?)

@@ -166,6 +166,7 @@ fn evaluation_json(evaluation: &Evaluation) -> Value {
         "budget_per_host_day": evaluation.budget,
         "by_kind": kinds,
         "reliability": bins,
+        "led_before": evaluation.led_before,
     })
 }
 

@@ -18,7 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use store::TimeRange;
 
-use crate::evaluate::{Evaluation, Protocol, Track, evaluate};
+use crate::evaluate::{Evaluation, Ledger, Protocol, Track, evaluate};
 use crate::incident::Incidents;
 use crate::telemetry::TelemetryError;
 use crate::tidy::{Tidy, TidyError};
@@ -57,6 +57,8 @@ pub struct Backtest {
     pub scored: Option<Predictions>,
     /// What they did, at the threshold chosen on the walk-forward predictions.
     pub evaluation: Option<Evaluation>,
+    /// The same alarm by alarm and incident by incident; of the newest quarter where no folder was scored.
+    pub ledger: Ledger,
 }
 
 /// A backtest could not be done.
@@ -130,10 +132,12 @@ pub fn backtest(input: &BacktestInput, progress: &mut dyn FnMut(Progress)) -> Re
         train(&train_input, progress)?
     };
     let Some(later) = later else {
+        let ledger = trained.ledger.clone();
         return Ok(Backtest {
             trained,
             scored: None,
             evaluation: None,
+            ledger,
         });
     };
 
@@ -181,6 +185,7 @@ pub fn backtest(input: &BacktestInput, progress: &mut dyn FnMut(Progress)) -> Re
         gap_ms: input.gap_ms,
         stride_ms: input.stride_ms,
     };
+    let ledger = Ledger::new(&tracks, trained.model.threshold, protocol, &incidents.kinds);
     let evaluation = evaluate(
         &tracks,
         None,
@@ -199,6 +204,7 @@ pub fn backtest(input: &BacktestInput, progress: &mut dyn FnMut(Progress)) -> Re
         trained,
         scored: Some(scored),
         evaluation: Some(evaluation),
+        ledger,
     })
 }
 

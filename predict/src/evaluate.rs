@@ -3,6 +3,7 @@
 //! Events are counted and not windows, and recall never stands without the level that chance would reach: the same alerts,
 //! shifted in time (facts: prediction, 2.1).
 
+mod ledger;
 mod windows;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
+pub use ledger::{AlarmEntry, HostEntry, IncidentEntry, Ledger};
 pub use windows::{Protocol, Track};
 
 pub(crate) use windows::{Windows, quantile};
@@ -76,6 +78,10 @@ pub struct Evaluation {
     pub by_kind: Vec<KindEvaluation>,
     /// Mean score and observed share of each bin.
     pub reliability: Vec<ReliabilityBin>,
+    /// The family that would lead by the history before this stretch, where it is another one: then the choice of the
+    /// judged family knew these outcomes, and the same on new history may be a little worse.
+    #[serde(default)]
+    pub led_before: Option<String>,
 }
 
 /// Incidents of one kind.
@@ -135,8 +141,8 @@ impl Evaluation {
     }
 }
 
-/// Judges `tracks` at a threshold: a given one, or the one that keeps `budget` on `validation`, or else on the tracks
-/// themselves.
+/// Judges `tracks` at a threshold: a given one, or the one whose upper bound of false alarms keeps `budget` on `validation`,
+/// or else the one that just keeps it on the tracks themselves.
 ///
 /// `kinds` are the names that the incidents' kinds point to. `seed` drives the shifts that chance is measured with.
 #[must_use]
@@ -151,7 +157,10 @@ pub fn evaluate(
 ) -> Evaluation {
     let judged = Windows::new(tracks, protocol);
     let validated = validation.map(|v| Windows::new(v, protocol));
-    let threshold = threshold.unwrap_or_else(|| validated.as_ref().unwrap_or(&judged).threshold_for(budget));
+    let threshold = threshold.unwrap_or_else(|| match &validated {
+        Some(validated) => validated.threshold_within(budget),
+        None => judged.threshold_for(budget),
+    });
     let alert: Vec<bool> = judged.p.iter().map(|p| *p >= threshold).collect();
     let alarms = judged.alarms(&alert);
     let met = judged.met(&alert, None);
@@ -237,7 +246,20 @@ pub fn evaluate(
         budget,
         by_kind,
         reliability,
+        led_before: None,
     }
+}
+
+/// A rate with two digits more than its budget has zeros in front: 0.47 beside 0.5, 0.0031 beside 0.003.
+pub(crate) fn rate(rate: f64, budget: f64) -> String {
+    let digits = if budget < 0.01 {
+        4
+    } else if budget < 0.1 {
+        3
+    } else {
+        2
+    };
+    format!("{rate:.digits$}")
 }
 
 fn minutes(millis: i64) -> f64 {
@@ -372,15 +394,21 @@ impl fmt::Display for Evaluation {
             Horizon::from_millis(self.horizon_ms).map_or_else(|| spoken_duration(self.horizon_ms), |h| h.to_string());
         write!(
             f,
-            "\nPR-AUC {:.3} where guessing gives {:.3}; Brier skill {:.2}; calibration error {:.3}; horizon {horizon}; alert at {:.1} % for a budget of {} false alarms a host-day, actually {:.2}",
+            "\nPR-AUC {:.3} where guessing gives {:.3}; Brier skill {:.2}; calibration error {:.3}; horizon {horizon}; alert at {:.1} % for a budget of {} false alarms a host-day, actually {}",
             self.pr_auc,
             self.base_rate,
             self.brier_skill,
             self.ece,
             self.threshold * 100.0,
             self.budget,
-            self.false_alarm_rate()
+            rate(self.false_alarm_rate(), self.budget)
         )?;
+        if let Some(family) = &self.led_before {
+            write!(
+                f,
+                "\nits family was chosen with this stretch in sight, {family} would lead without: on new history it may do a little worse"
+            )?;
+        }
         if self.incidents > 0 && !self.warns() {
             write!(
                 f,

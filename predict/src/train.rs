@@ -5,7 +5,7 @@
 //! fold 1     learns         predicts
 //! fold 2     learns ......................predicts
 //! fold 3     learns ....................................predicts
-//! judged                    calibration, threshold ──► evaluation
+//! judged                    calibration, threshold ──► evaluation of the family that goes into service
 //! final      learns ................................................   calibration, threshold from blocks 1 to 3
 //! ```
 //! Rows whose horizon reaches into the block that is predicted are left out of learning (purge).
@@ -19,11 +19,11 @@ use store::TimeRange;
 pub use choose::Compared;
 
 use crate::dataset::{Examples, Labelled};
-use crate::evaluate::{Evaluation, Protocol};
+use crate::evaluate::{Evaluation, Ledger, Protocol};
 use crate::features::{FeatureSet, Rows, features_over, learn_typical};
 use crate::incident::{Incident, Incidents};
 use crate::instruments;
-use crate::model::Model;
+use crate::model::{Family, Model};
 use crate::telemetry::{Telemetry, TelemetryError, sample_distance};
 use crate::window::{Grid, Horizon};
 use choose::choose;
@@ -61,6 +61,8 @@ pub struct TrainInput<'a> {
     pub alpha: f64,
     /// Whether smartcore's trees are trained as well, which takes longer than all other families together.
     pub challenger: bool,
+    /// The family in charge so far, which stays unless another is clearly better; none lets the simplest stay.
+    pub incumbent: Option<Family>,
     /// Times in which outcomes are known, where they differ from host to host; empty: all of the range after warm-up.
     pub labelled: Vec<Labelled>,
     /// Drives every random choice.
@@ -99,6 +101,7 @@ impl<'a> TrainInput<'a> {
             rows_max: 8_000,
             alpha: ALPHA,
             challenger: true,
+            incumbent: None,
             labelled: Vec::new(),
             seed: 1,
         }
@@ -138,6 +141,8 @@ pub struct Trained {
     pub challenger: Option<(Model, Evaluation)>,
     /// Scores of the judged and validated blocks, for a closer look.
     pub predictions: Predictions,
+    /// Every alarm and incident of the newest block.
+    pub ledger: Ledger,
     /// All families on the same rows, simplest first.
     pub compared: Vec<Compared>,
 }
@@ -237,29 +242,32 @@ fn train_all(input: &TrainInput<'_>, progress: &mut dyn FnMut(Progress)) -> Resu
     let walked = walk(input, &prepared, progress)?;
     let judge = Judge::new(input, &incidents, &prepared);
 
-    // Which family leads is decided twice by the same rule: on the blocks before the newest one, so that the newest one judges
-    // a choice that it had no part in, and on all of them, for the model that goes into service.
+    // What is judged is the model that goes into service, on the newest block, with everything fitted before it. Its family
+    // was chosen on all blocks: where the blocks before the newest one would have chosen another, that is said.
     let newest = (SHARES.len() - 1) as u8;
-    let before = choose(&walked, &judge, newest);
-    let all = choose(&walked, &judge, newest + 1);
-    let done = |head: usize, under_way: Option<usize>| judge.finish(&walked, head, under_way);
-    let (model, predictions) = done(all.champion, all.under_way);
-    let evaluation = judge.evaluation(&walked, before.champion, before.under_way);
+    let all = choose(&walked, &judge, newest + 1, input.incumbent);
+    let before = choose(&walked, &judge, newest, None);
+    let judged = |head: usize| {
+        let (model, predictions) = judge.finish(&walked, head, all.under_way);
+        let (evaluation, ledger) = judge.evaluation(&walked, head, all.under_way);
+        (Model { evaluation, ..model }, predictions, ledger)
+    };
+    let (mut model, predictions, ledger) = judged(all.champion);
+    if before.champion != all.champion {
+        model.evaluation.led_before = Some(walked.soon[before.champion].family.name().to_owned());
+    }
+    let evaluation = model.evaluation.clone();
     let challenger = all.challenger.map(|head| {
-        let (mut model, _) = done(head, all.under_way);
-        model.evaluation = judge.evaluation(&walked, head, before.under_way);
+        let (model, ..) = judged(head);
         let evaluation = model.evaluation.clone();
         (model, evaluation)
     });
-    let model = Model {
-        evaluation: evaluation.clone(),
-        ..model
-    };
     Ok(Trained {
         model,
         evaluation,
         challenger,
         predictions,
+        ledger,
         compared: all.compared,
     })
 }

@@ -1,3 +1,6 @@
+use rand::{Rng as _, SeedableRng as _};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
 use super::*;
 use crate::incident::{HostIncidents, Incident, Incidents, Source, Verdict};
 
@@ -128,4 +131,95 @@ fn the_sentences_name_misses_and_chance() {
         ),
         "{text}"
     );
+}
+
+/// Scores each half hour without any incident: some hosts are restless, and so are some days of the whole fleet, each by a
+/// seed. From day `restless_from` on they are all higher by `more`.
+fn quiet_fleet(hosts: u64, days: u64, restless_from: i64, more: f64) -> Windows {
+    // An exponential distribution: few are high.
+    let few = |random: &mut Xoshiro256PlusPlus| -0.06 * (1.0 - random.random::<f64>()).ln();
+    let (mut of_hosts, mut random) = (
+        Xoshiro256PlusPlus::seed_from_u64(hosts),
+        Xoshiro256PlusPlus::seed_from_u64(1_000 + days),
+    );
+    let (days, rows) = (20_i64, 48);
+    let of_day: Vec<f64> = (0..days).map(|_| few(&mut random)).collect();
+    let scores: Vec<Vec<f64>> = (0..12)
+        .map(|_| {
+            let of_host = few(&mut of_hosts);
+            (0..days * rows)
+                .map(|i| {
+                    let shift = if i >= restless_from * rows { more } else { 0.0 };
+                    of_host + of_day[(i / rows) as usize] + few(&mut random) + shift
+                })
+                .collect()
+        })
+        .collect();
+    let at: Vec<i64> = (0..days * rows).map(|i| i * 30 * MIN).collect();
+    let tracks: Vec<Track<'_>> = scores
+        .iter()
+        .map(|probability| Track {
+            host: "a",
+            from: 0,
+            to: days * 1_440 * MIN,
+            incidents: None,
+            at: &at,
+            probability,
+        })
+        .collect();
+    let protocol = Protocol {
+        horizon_ms: 60 * MIN,
+        gap_ms: 0,
+        stride_ms: 30 * MIN,
+    };
+    Windows::new(&tracks, protocol)
+}
+
+fn false_alarms_a_day(windows: &Windows, threshold: f64) -> f64 {
+    let alert: Vec<bool> = windows.p.iter().map(|p| *p >= threshold).collect();
+    windows.alarms(&alert).iter().filter(|a| !a.good).count() as f64 / windows.host_days
+}
+
+#[test]
+fn a_threshold_keeps_the_budget_on_later_days_although_alarms_come_in_clusters() {
+    let (mut within, mut just, mut sum) = (0, 0, 0.0);
+    for seed in 0..40 {
+        let (seen, later) = (quiet_fleet(seed, seed, 20, 0.0), quiet_fleet(seed, 100 + seed, 20, 0.0));
+        let actual = false_alarms_a_day(&later, seen.threshold_within(0.5));
+        within += u32::from(actual <= 0.6);
+        just += u32::from(false_alarms_a_day(&later, seen.threshold_for(0.5)) <= 0.6);
+        sum += actual;
+    }
+    assert!(within >= 30, "{within} of 40");
+    assert!(
+        just < within,
+        "without the bound {just} of 40 keep it as well: the fleet is too calm to show anything"
+    );
+    assert!(sum / 40.0 > 0.1, "it keeps the budget by silence: {}", sum / 40.0);
+}
+
+#[test]
+fn alarms_that_have_become_more_count_by_themselves() {
+    let windows = quiet_fleet(1, 1, 10, 0.1);
+    let (calm, now) = (windows.threshold_for(0.5), windows.threshold_within(0.5));
+    let newer = quiet_fleet(1, 1, 0, 0.1);
+    assert!(
+        false_alarms_a_day(&newer, calm) > 0.6,
+        "the mean over both halves hides it"
+    );
+    assert!(now > calm);
+    assert!(
+        false_alarms_a_day(&windows, now) < 0.4,
+        "half the time, and the newer half within 0.5"
+    );
+}
+
+#[test]
+fn a_threshold_over_everything_seen_is_the_most_that_a_short_history_supports() {
+    // 240 host-days at a budget of one in 1,000: no false alarm can be allowed.
+    let windows = quiet_fleet(2, 2, 20, 0.0);
+    let threshold = windows.threshold_within(0.001);
+    let alert: Vec<bool> = windows.p.iter().map(|p| *p >= threshold).collect();
+    assert!(windows.alarms(&alert).is_empty());
+    assert!(threshold <= windows.p.iter().copied().fold(0.0, f64::max).next_up());
 }

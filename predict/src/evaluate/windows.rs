@@ -1,6 +1,16 @@
 //! The canonical grid of a scored stretch, its alarms, and which incidents they met.
 
+use std::collections::BTreeMap;
+
 use crate::incident::HostIncidents;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A host and a day, counted from the epoch.
+type Cell = (u32, i64);
+
+/// One-sided 90 % of the normal distribution.
+const UPPER_Z: f64 = 1.2816;
 
 /// Scores of one host over a stretch of time in which outcomes are known.
 #[derive(Clone, Debug)]
@@ -64,6 +74,8 @@ pub(crate) struct Met {
 #[derive(Clone, Debug)]
 pub(crate) struct Windows {
     protocol: Protocol,
+    /// Name of each host; one that is judged over several stretches has a name for each.
+    pub(crate) hosts: Vec<String>,
     /// Start of each host's rows, and the end of all.
     bounds: Vec<usize>,
     host: Vec<u32>,
@@ -89,6 +101,7 @@ impl Windows {
     pub(crate) fn new(tracks: &[Track<'_>], protocol: Protocol) -> Self {
         let mut w = Self {
             protocol,
+            hosts: Vec::new(),
             bounds: vec![0],
             host: Vec::new(),
             t: Vec::new(),
@@ -150,8 +163,23 @@ impl Windows {
             self.censored.push(g + horizon_ms > track.to);
         }
         let outside = inside.iter().filter(|i| !**i).count();
-        self.host_days += outside as f64 * stride_ms as f64 / 86_400_000.0;
+        self.host_days += outside as f64 * stride_ms as f64 / DAY_MS as f64;
+        self.hosts.push(track.host.to_owned());
         self.bounds.push(self.p.len());
+    }
+
+    /// Days of host `id` outside incidents.
+    pub(crate) fn days_of(&self, id: usize) -> f64 {
+        let rows = self.bounds[id]..self.bounds[id + 1];
+        let outside = self.inside[rows].iter().filter(|i| !**i).count();
+        outside as f64 * self.protocol.stride_ms as f64 / DAY_MS as f64
+    }
+
+    /// The score of host `id` on the row at `at`; NaN where there is no such row.
+    pub(crate) fn score_at(&self, id: u32, at: i64) -> f64 {
+        let (from, to) = (self.bounds[id as usize], self.bounds[id as usize + 1]);
+        let row = self.t[from..to].binary_search(&at);
+        row.map_or(f64::NAN, |i| self.p[from + i])
     }
 
     /// Rows that ask a question whose answer is known: their outcomes and scores.
@@ -190,12 +218,6 @@ impl Windows {
         alarms
     }
 
-    /// False alarms per host-day outside incidents.
-    pub(crate) fn false_alarm_rate(&self, alert: &[bool]) -> f64 {
-        let wrong = self.alarms(alert).iter().filter(|a| !a.good).count();
-        wrong as f64 / self.host_days.max(1e-9)
-    }
-
     /// What alerts, optionally turned around in time by a number of rows for each host, made of each incident.
     pub(crate) fn met(&self, alert: &[bool], shifts: Option<&[usize]>) -> Vec<Met> {
         let Protocol { horizon_ms, gap_ms, .. } = self.protocol;
@@ -230,8 +252,87 @@ impl Windows {
         self.bounds.windows(2).map(|w| w[1] - w[0]).collect()
     }
 
-    /// The lowest threshold whose false-alarm rate, and that of every higher one, keeps the budget.
+    /// The lowest threshold whose false-alarm rate, and that of every higher one, keeps the budget on these rows.
     pub(crate) fn threshold_for(&self, budget: f64) -> f64 {
+        let candidates = self.candidates();
+        let silent = candidates.first().map_or(1.0, |highest| highest.next_up());
+        self.lowest(silent, candidates, |alarms| {
+            let wrong = alarms.iter().filter(|a| !a.good).count();
+            wrong as f64 / self.host_days.max(1e-9) <= budget
+        })
+    }
+
+    /// The lowest threshold that can be expected to keep the budget on other rows: the upper bound of the false-alarm rate
+    /// keeps it here ([`Self::false_alarms_at_most`]), and so does the rate of the newer half of the time by itself, which
+    /// notices when alarms have become more. The same holds for every higher threshold; where it holds for none, the threshold
+    /// lies above all scores outside incidents.
+    pub(crate) fn threshold_within(&self, budget: f64) -> f64 {
+        let outside = self.p.iter().zip(&self.inside).filter(|(_, i)| !**i).map(|(p, _)| *p);
+        let silent = outside.reduce(f64::max).map_or(1.0, f64::next_up);
+        let exposure = self.exposure();
+        let (newer_from, newer_days) = self.newer_half();
+        self.lowest(silent, self.candidates(), |alarms| {
+            let newer = |a: &&Alarm| !a.good && a.at >= newer_from[a.host as usize];
+            let newer = alarms.iter().filter(newer).count();
+            self.false_alarms_at_most(alarms, &exposure) <= budget * self.host_days
+                && newer as f64 <= budget * newer_days
+        })
+    }
+
+    /// The upper bound of the number of false alarms: what nine of ten histories of this kind would stay under.
+    ///
+    /// False alarms come in clusters: one host raises many, and one event of the fleet many hosts'. So the variance is that of
+    /// sums over hosts and over days together (Cameron, Gelbach, Miller 2011), and at least that of independent alarms.
+    /// No false alarm at all is the most that history can show, and bounds nothing.
+    fn false_alarms_at_most(&self, alarms: &[Alarm], exposure: &BTreeMap<Cell, f64>) -> f64 {
+        let mut alarms_of: BTreeMap<Cell, f64> = BTreeMap::new();
+        let mut wrong = 0.0;
+        for alarm in alarms.iter().filter(|a| !a.good) {
+            *alarms_of.entry((alarm.host, alarm.at.div_euclid(DAY_MS))).or_default() += 1.0;
+            wrong += 1.0;
+        }
+        if wrong == 0.0 {
+            return 0.0;
+        }
+        let rate = wrong / self.host_days.max(1e-9);
+        let (mut hosts, mut days) = (BTreeMap::<u32, f64>::new(), BTreeMap::<i64, f64>::new());
+        let mut both = 0.0;
+        // An alarm outside incidents lies in a cell with exposure, since its own row counts there.
+        for (cell, time) in exposure {
+            let (host, day) = cell;
+            let excess = alarms_of.get(cell).copied().unwrap_or(0.0) - rate * time;
+            *hosts.entry(*host).or_default() += excess;
+            *days.entry(*day).or_default() += excess;
+            both += excess * excess;
+        }
+        let squares: f64 = hosts.values().chain(days.values()).map(|sum| sum * sum).sum();
+        wrong + UPPER_Z * (squares - both).max(wrong).sqrt()
+    }
+
+    /// Days outside incidents in each cell.
+    fn exposure(&self) -> BTreeMap<Cell, f64> {
+        let mut cells = BTreeMap::new();
+        for i in (0..self.t.len()).filter(|i| !self.inside[*i]) {
+            *cells.entry((self.host[i], self.t[i].div_euclid(DAY_MS))).or_default() +=
+                self.protocol.stride_ms as f64 / DAY_MS as f64;
+        }
+        cells
+    }
+
+    /// For each host the time from which on its rows are of the newer half, and the host-days outside incidents there.
+    fn newer_half(&self) -> (Vec<i64>, f64) {
+        let mut from = Vec::new();
+        let mut rows = 0_usize;
+        for host in self.bounds.windows(2) {
+            let half = host[0] + (host[1] - host[0]) / 2;
+            from.push(self.t.get(half).copied().unwrap_or(i64::MAX));
+            rows += self.inside[half..host[1]].iter().filter(|i| !**i).count();
+        }
+        (from, rows as f64 * self.protocol.stride_ms as f64 / DAY_MS as f64)
+    }
+
+    /// Upper quantiles of the scores outside incidents, from high to low: the thresholds to choose from.
+    fn candidates(&self) -> Vec<f64> {
         let mut outside: Vec<f64> = self
             .p
             .iter()
@@ -240,7 +341,7 @@ impl Windows {
             .map(|(p, _)| *p)
             .collect();
         if outside.is_empty() {
-            return 1.0;
+            return Vec::new();
         }
         outside.sort_by(f64::total_cmp);
         let (low, high) = (1e-5_f64.ln(), 0.6_f64.ln());
@@ -249,10 +350,16 @@ impl Windows {
             .collect();
         candidates.sort_by(|a, b| b.total_cmp(a));
         candidates.dedup();
-        let mut best = candidates[0].next_up();
+        candidates
+    }
+
+    /// The lowest of the descending candidates at which `keeps` holds for its alarms, and at every higher one; `silent` where
+    /// it holds at none.
+    fn lowest(&self, silent: f64, candidates: Vec<f64>, keeps: impl Fn(&[Alarm]) -> bool) -> f64 {
+        let mut best = silent;
         for threshold in candidates.into_iter().take_while(|t| *t > 0.0) {
             let alert: Vec<bool> = self.p.iter().map(|p| *p >= threshold).collect();
-            if self.false_alarm_rate(&alert) > budget {
+            if !keeps(&self.alarms(&alert)) {
                 break;
             }
             best = threshold;

@@ -87,7 +87,7 @@ fn a_round_reads_nothing_later() {
 
 #[test]
 fn a_leak_is_explained_by_memory_in_words_and_numbers() {
-    let fleet = fleet(8, 5, 23);
+    let fleet = fleet(8, 6, 23);
     let model = trained(&fleet);
     let leaks: Vec<_> = fleet
         .incidents

@@ -4,7 +4,7 @@ use super::walk::{Output, Walked};
 use super::{Predictions, Prepared, SHARES, TrainInput};
 use crate::calibration::{Calibration, Combination};
 use crate::dataset::Task;
-use crate::evaluate::{Evaluation, Track, evaluate};
+use crate::evaluate::{Evaluation, Ledger, Track, Windows, evaluate};
 use crate::incident::{Incidents, Outcome};
 use crate::model::{FORMAT, Head, Model};
 
@@ -97,12 +97,36 @@ impl<'a> Judge<'a> {
         )
     }
 
-    /// What these heads did on the newest block, with everything fitted on those before it.
-    pub(super) fn evaluation(&self, walked: &Walked, head: usize, under_way: Option<usize>) -> Evaluation {
+    /// When incidents began on the blocks `from..to`, and whether scores warned of each at the threshold that just keeps the
+    /// budget there.
+    pub(super) fn warned(&self, scores: &[f64], blocks: (usize, usize)) -> Vec<(i64, bool)> {
+        let stretches = self.stretches(scores, blocks.0, blocks.1);
+        let windows = Windows::new(&tracks(&stretches, self.incidents), self.input.protocol());
+        let threshold = windows.threshold_for(self.input.budget);
+        let alert: Vec<bool> = windows.p.iter().map(|p| *p >= threshold).collect();
+        let met = windows.met(&alert, None);
+        windows
+            .targets
+            .iter()
+            .zip(met)
+            .map(|(target, met)| (target.start, met.lead_ms.is_some()))
+            .collect()
+    }
+
+    /// What these heads did on the newest block, with everything fitted on those before it; in sums and one by one.
+    pub(super) fn evaluation(&self, walked: &Walked, head: usize, under_way: Option<usize>) -> (Evaluation, Ledger) {
         let newest = SHARES.len() - 1;
         let under_way = under_way.map(|u| &walked.under_way[u]);
         let (_, scores) = self.calibrate(&walked.soon[head], under_way, newest as u8);
-        self.judge(&scores, (newest, newest + 1), (1, newest))
+        let evaluation = self.judge(&scores, (newest, newest + 1), (1, newest));
+        let judged = self.stretches(&scores, newest, newest + 1);
+        let ledger = Ledger::new(
+            &tracks(&judged, self.incidents),
+            evaluation.threshold,
+            self.input.protocol(),
+            &self.incidents.kinds,
+        );
+        (evaluation, ledger)
     }
 
     /// The model of these heads, calibrated on all blocks, without its evaluation; and what it said while walking forward.

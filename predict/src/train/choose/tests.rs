@@ -30,29 +30,38 @@ fn the_curve_with_whole_weights_is_average_precision() {
     assert_eq!(Curve::new(vec![(1.0, None)]).area(&[1.0]), 0.0);
 }
 
+/// A family that wins so many draws of ranking, and so many of warning, against one that has 1.0 in each.
+fn winner(ranks: usize, warns: usize) -> Drawn {
+    let of = |wins: usize| (0..DRAWS).map(|i| if i < wins { 2.0 } else { 0.0 }).collect();
+    Drawn {
+        areas: of(ranks),
+        warned: of(warns),
+    }
+}
+
 #[test]
-fn noise_and_fewer_warnings_do_not_take_the_lead() {
-    let one = |wins: usize, warned: usize| {
-        let areas = (0..DRAWS).map(|i| if i < wins { 2.0 } else { 0.0 }).collect();
-        let compared = Compared {
-            family: Family::Blend,
-            pr_auc: 0.0,
-            interval: (0.0, 0.0),
-            warned,
-            leads: false,
-        };
-        (areas, compared)
+fn the_lead_is_taken_by_one_measure_and_not_at_the_cost_of_the_other() {
+    let leads = Drawn {
+        areas: vec![1.0; DRAWS],
+        warned: vec![1.0; DRAWS],
     };
-    let simple = {
-        let mut simple = one(0, 20);
-        simple.0 = vec![1.0; DRAWS];
-        simple
+    assert!(beats(&winner(180, 100), &leads), "ranks better, warns as well");
+    assert!(beats(&winner(100, 180), &leads), "warns better, ranks as well");
+    assert!(!beats(&winner(150, 150), &leads), "three of four draws are noise");
+    assert!(!beats(&winner(200, 60), &leads), "better rows, fewer incidents");
+    assert!(!beats(&winner(60, 200), &leads), "more incidents, worse rows");
+    let tied = Drawn {
+        areas: winner(180, 0).areas,
+        warned: vec![1.0; DRAWS],
     };
-    assert!(beats(&one(180, 20), &simple));
-    assert!(!beats(&one(150, 20), &simple), "three of four draws are noise");
-    assert!(
-        beats(&one(180, 18), &simple),
-        "one incident and a twentieth less are nothing"
-    );
-    assert!(!beats(&one(180, 17), &simple), "better rows, fewer incidents");
+    assert!(beats(&tied, &leads), "the same incidents are no fewer");
+}
+
+#[test]
+fn onsets_close_to_each_other_are_one_event() {
+    let clusters = Clusters::new(vec![500, 0, 50, 130, 50, 400], 100);
+    let of: Vec<Option<u32>> = [0, 50, 130, 400, 500, 60].into_iter().map(|t| clusters.of(t)).collect();
+    assert_eq!(of, [Some(0), Some(0), Some(0), Some(1), Some(1), None]);
+    assert_eq!(clusters.count, 2);
+    assert_eq!(Clusters::new(Vec::new(), 100).count, 1);
 }
