@@ -35,6 +35,7 @@ pub mod model;
 pub mod performance;
 pub mod rate;
 pub mod registry;
+pub mod report;
 pub mod series;
 pub mod telemetry;
 pub mod tidy;

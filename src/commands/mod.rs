@@ -6,6 +6,7 @@ pub(crate) mod backtest;
 pub(crate) mod client;
 pub(crate) mod demo;
 pub(crate) mod fault;
+mod history;
 pub(crate) mod query;
 pub(crate) mod rules;
 pub(crate) mod simulate;
