@@ -148,7 +148,7 @@ fn channels(config: &ReceiverConfig) -> Result<Vec<(&'static str, Channel)>> {
 fn external_url(config: &Config) -> String {
     let chosen = config.external_url.as_deref();
     chosen.map_or_else(
-        || format!("http://{}", config.listen),
+        || format!("{}://{}", config.scheme(), config.listen),
         |url| url.trim_end_matches('/').to_owned(),
     )
 }

@@ -11,10 +11,14 @@ use store::RetentionRule;
 use store::promql::{EngineOptions, parse_selector};
 use wire::prometheus::Translation;
 
+use crate::security;
+
 /// Everything that `foreshock serve` can be told.
 ///
 /// ```toml
 /// data = "/var/lib/foreshock"
+/// tls_cert = "/etc/foreshock/server.pem"   # with tls_key; or tls_self_signed = true, with tls_names
+/// tls_key = "/etc/foreshock/server.key"
 /// listen = "127.0.0.1:9750"
 /// otlp_http = "127.0.0.1:4318"        # or "off"
 /// otlp_grpc = "127.0.0.1:4317"        # or "off"
@@ -22,6 +26,7 @@ use wire::prometheus::Translation;
 /// flight_sql = "127.0.0.1:9751"       # or "off"
 /// rules = ["/etc/foreshock/rules/*.yml"]
 /// scrape_config = "/etc/foreshock/prometheus.yml"
+/// agent_dir = "/usr/lib/foreshock"    # foreshock-agent-x86_64 and -aarch64, for /install.sh
 ///
 /// [store]
 /// max_series = 5000000
@@ -69,8 +74,17 @@ pub(crate) struct Config {
     pub(crate) cors_origins: Vec<String>,
     /// Arrow Flight SQL, or `off`.
     pub(crate) flight_sql: Listen,
-    /// Listen beyond loopback although no tokens are configured.
+    /// Listen beyond loopback although there are no tokens.
     pub(crate) insecure: bool,
+    /// Chain of certificates (PEM), and its key: every port then speaks TLS.
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Make certificates by an authority of the server's own, kept in the data directory.
+    pub(crate) tls_self_signed: bool,
+    /// Names and addresses that such a certificate is good for, besides those of this host.
+    pub(crate) tls_names: Vec<String>,
+    /// Folder of the agents that `/install.sh` installs; that of this program unless told.
+    pub(crate) agent_dir: Option<PathBuf>,
     /// A Prometheus configuration whose `scrape_configs` are scraped.
     pub(crate) scrape_config: Option<PathBuf>,
     /// Where people find this server, for links in messages; by default the address that it listens on.
@@ -325,6 +339,11 @@ impl Default for Config {
             cors_origins: Vec::new(),
             flight_sql: Listen::On(SocketAddr::from(([127, 0, 0, 1], 9751))),
             insecure: false,
+            tls_cert: None,
+            tls_key: None,
+            tls_self_signed: false,
+            tls_names: Vec::new(),
+            agent_dir: None,
             scrape_config: None,
             external_url: None,
             alertmanager_config: None,
@@ -409,27 +428,26 @@ impl Config {
         toml::from_str(&text).with_context(|| format!("configuration {} is not valid", path.display()))
     }
 
+    /// Everything that is listened on.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let others = [self.otlp_http, self.otlp_grpc, self.flight_sql];
+        std::iter::once(self.listen).chain(others.into_iter().filter_map(Listen::address))
+    }
+
+    /// What the addresses of the ports begin with.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() || self.tls_self_signed {
+            "https"
+        } else {
+            "http"
+        }
+    }
+
     /// What no single key can say.
     pub(crate) fn check(&self) -> Result<()> {
         self.promql.check()?;
         self.otlp.options()?;
-        let outside = [
-            Some(self.listen),
-            self.otlp_http.address(),
-            self.otlp_grpc.address(),
-            self.flight_sql.address(),
-        ]
-        .into_iter()
-        .flatten()
-        .find(|a| !a.ip().is_loopback());
-        if let Some(address) = outside
-            && !self.insecure
-        {
-            bail!(
-                "{address} can be reached from other machines and access tokens are not available yet; \
-                 listen on loopback behind a proxy that checks access, or say --insecure"
-            );
-        }
+        security::check(self)?;
         if !(self.predict.budget_per_host_day > 0.0 && self.predict.budget_per_host_day <= 24.0) {
             bail!(
                 "predict.budget_per_host_day must be over 0 and at most 24, not {}",

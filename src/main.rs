@@ -7,6 +7,7 @@ mod config;
 mod own_metrics;
 mod runtime;
 mod scoring;
+mod security;
 mod serve;
 mod targets;
 mod training;
@@ -14,10 +15,12 @@ mod training;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use api::access::TokenError;
+use api::tls::TlsError;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{admin, alert, backtest, demo, fault, query, rules, simulate, store, train};
+use crate::commands::{admin, alert, backtest, demo, fault, query, rules, simulate, store, token, train};
 
 #[derive(Debug, Parser)]
 #[command(name = "foreshock", version, about, propagate_version = true)]
@@ -55,6 +58,9 @@ enum Command {
     /// Manage tenants of a running server.
     #[command(subcommand)]
     Admin(admin::Command),
+    /// Manage who may use a server.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Cause a real, bounded fault on this host.
     Fault(fault::Arguments),
 }
@@ -75,6 +81,7 @@ fn main() -> ExitCode {
         Command::Alert(command) => alert::run(&command),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Admin(command) => admin::run(&command),
+        Command::Token(command) => token::run(&command),
         Command::Fault(arguments) => fault::run(&arguments),
     };
     match done {
@@ -116,7 +123,13 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 .downcast_ref::<::store::exchange::ExchangeError>()
                 .and_then(::store::exchange::ExchangeError::hint)
         };
-        store.or_else(exchange).map(ToString::to_string)
+        let token = || cause.downcast_ref::<TokenError>().and_then(TokenError::hint);
+        let tls = || cause.downcast_ref::<TlsError>().and_then(TlsError::hint);
+        store
+            .or_else(exchange)
+            .or_else(token)
+            .or_else(tls)
+            .map(ToString::to_string)
     })
 }
 

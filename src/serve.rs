@@ -7,8 +7,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use api::access::{Access, guarded};
+use api::install::AgentBinaries;
 use api::notify::Notifier;
 use api::serve::{Connections, Port};
+use api::tls::Tls;
 use api::{App, AppParts, Board, Build};
 use ingest::scrape::{ScrapeConfig, Scraper};
 use predict::live::ForecastOptions;
@@ -22,7 +25,7 @@ use crate::clock::now_ms;
 use crate::config::{Config, Listen};
 use crate::own_metrics::OwnMetrics;
 use crate::runtime::{Runtimes, Settings};
-use crate::targets;
+use crate::{security, targets};
 
 /// How long requests in flight may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -48,6 +51,10 @@ pub(crate) struct Arguments {
     /// Arrow Flight SQL, for ADBC, JDBC and Grafana's Flight SQL plug-in.
     #[arg(long, value_name = "HOST:PORT|off")]
     flight_sql: Option<Listen>,
+    /// Folder of the agents that /install.sh installs: foreshock-agent-x86_64, foreshock-agent-aarch64; that of this program
+    /// unless told.
+    #[arg(long, value_name = "DIR")]
+    agent_dir: Option<PathBuf>,
     /// A Prometheus configuration whose `scrape_configs` are scraped: static targets and files of targets.
     #[arg(long, value_name = "FILE")]
     scrape_config: Option<PathBuf>,
@@ -57,9 +64,21 @@ pub(crate) struct Arguments {
     /// Routes and receivers as Alertmanager's configuration says them.
     #[arg(long, value_name = "FILE")]
     alertmanager_config: Option<PathBuf>,
-    /// Listen beyond loopback although no access tokens are configured.
+    /// Listen beyond loopback although there are no tokens.
     #[arg(long)]
     insecure: bool,
+    /// Chain of certificates (PEM); every port then speaks TLS. Taken anew when the file changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Key of --tls-cert (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Make certificates by an authority of the server's own, kept in the data directory; agents are given its fingerprint.
+    #[arg(long, conflicts_with = "tls_cert")]
+    tls_self_signed: bool,
+    /// Name or address that such a certificate is good for, besides those of this host. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    tls_name: Vec<String>,
     /// Drop parts wholly older than this; 0 keeps everything.
     #[arg(long, value_name = "DAYS")]
     retention_days: Option<u32>,
@@ -77,12 +96,21 @@ impl Arguments {
         config.listen = self.listen.unwrap_or(config.listen);
         config.otlp_http = self.otlp_http.unwrap_or(config.otlp_http);
         config.otlp_grpc = self.otlp_grpc.unwrap_or(config.otlp_grpc);
+        if let Some(dir) = &self.agent_dir {
+            config.agent_dir = Some(dir.clone());
+        }
         if let Some(path) = &self.scrape_config {
             config.scrape_config = Some(path.clone());
         }
         config.flight_sql = self.flight_sql.unwrap_or(config.flight_sql);
         config.rules.extend(self.rules.iter().cloned());
         config.insecure |= self.insecure;
+        if self.tls_cert.is_some() {
+            config.tls_cert.clone_from(&self.tls_cert);
+            config.tls_key.clone_from(&self.tls_key);
+        }
+        config.tls_self_signed |= self.tls_self_signed;
+        config.tls_names.extend(self.tls_name.iter().cloned());
         config.store.retention_days = self.retention_days.unwrap_or(config.store.retention_days);
         config.store.retention_bytes = self.retention_bytes.unwrap_or(config.store.retention_bytes);
         if let Some(file) = &self.alertmanager_config {
@@ -97,10 +125,15 @@ impl Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let config = arguments.config()?;
     let server = Server::start(&config)?;
+    let pin = server
+        .pin
+        .as_ref()
+        .map(|pin| format!("\nagents believe this server with --pin {pin}"));
     println!(
-        "listening on http://{} (data in {})",
-        server.address,
-        config.data.display()
+        "listening on {} (data in {}){}",
+        server.url(),
+        config.data.display(),
+        pin.unwrap_or_default()
     );
     wait_for_stop(&server)?;
     server.stop()
@@ -113,6 +146,9 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) runtimes: Arc<Runtimes>,
+    /// Fingerprint of the server's own authority, where it has one.
+    pub(crate) pin: Option<String>,
+    scheme: &'static str,
     stop: watch::Sender<bool>,
     rounds: JoinHandle<()>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -139,6 +175,9 @@ impl Server {
             Tenants::open(&config.data, store_options(config)?)
                 .with_context(|| format!("cannot open data directory {}", config.data.display()))?,
         );
+        let access = Access::open(&config.data)?;
+        let tls = security::tls(config)?;
+        security::warn_of_open_ports(config, &access, tls.as_ref());
         let engine = Arc::new(Engine::new(config.promql.options()));
         let board = Arc::new(Board::default());
         let notifier =
@@ -189,26 +228,38 @@ impl Server {
                 Arc::new(move || scraper.as_deref().map(targets::scraped).unwrap_or_default())
             },
         });
+        let authority = tls.as_ref().map(Tls::router).unwrap_or_default();
         let flight = api::flight_router(&app);
-        let router = api::router(app).merge(write.clone());
+        let router = api::router(app)
+            .merge(write.clone())
+            .merge(authority.clone())
+            .merge(agent_binaries(config)?.router());
+        let write = write.merge(authority);
         let mut tasks = Vec::new();
-        let port = tokio.block_on(bind(config.listen))?;
-        let address = port.address();
-        tasks.push(tokio.spawn(port.serve(router, Connections::default(), stopping.clone())));
+        let mut serve = |address, router| {
+            let port = tokio.block_on(bind(address))?.with_tls(tls.clone());
+            let address = port.address();
+            let router = guarded(router, access.clone(), |denied, path, headers| {
+                ingest::denied(path, headers, denied.status(), denied.detail(), denied.hint())
+            });
+            tasks.push(tokio.spawn(port.serve(router, Connections::default(), stopping.clone())));
+            Ok::<_, anyhow::Error>(address)
+        };
+        let address = serve(config.listen, router)?;
         for otlp in [config.otlp_http, config.otlp_grpc]
             .into_iter()
             .filter_map(Listen::address)
         {
-            let port = tokio.block_on(bind(otlp))?;
-            tasks.push(tokio.spawn(port.serve(write.clone(), Connections::default(), stopping.clone())));
+            serve(otlp, write.clone())?;
+        }
+        if let Some(address) = config.flight_sql.address() {
+            serve(address, flight)?;
         }
         if let Some(scraper) = scraper {
             tasks.push(tokio.spawn(scraper.run(stopping.clone())));
         }
-        if let Some(address) = config.flight_sql.address() {
-            let port = tokio.block_on(bind(address))?;
-            tasks.push(tokio.spawn(port.serve(flight, Connections::default(), stopping.clone())));
-        }
+        let pin = tls.as_ref().and_then(Tls::pin);
+        tasks.push(tokio.spawn(security::renew(access, tls, stopping.clone())));
         tasks.push(tokio.spawn(Arc::clone(&runtimes).deliver(stopping.clone())));
         let rounds = {
             let (runtimes, stopping) = (Arc::clone(&runtimes), stopping);
@@ -221,6 +272,8 @@ impl Server {
             address,
             tenants,
             runtimes,
+            pin,
+            scheme: config.scheme(),
             stop,
             rounds,
             tasks,
@@ -230,7 +283,7 @@ impl Server {
 
     /// Base URL of page and API.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Stops listening, finishes what is in flight, then closes the store.
@@ -299,6 +352,23 @@ pub(crate) fn wait_for_stop(server: &Server) -> Result<()> {
             Ok::<(), std::io::Error>(())
         })
         .context("cannot wait for signals")
+}
+
+/// Where `/install.sh` finds what it installs.
+fn agent_binaries(config: &Config) -> Result<AgentBinaries> {
+    let beside = || {
+        let program = std::env::current_exe().context("cannot tell where this program is; say --agent-dir")?;
+        let dir = program
+            .parent()
+            .context("this program lies in no folder; say --agent-dir")?;
+        Ok::<_, anyhow::Error>(dir.to_owned())
+    };
+    Ok(AgentBinaries {
+        dir: config.agent_dir.clone().map_or_else(beside, Ok)?,
+        own: std::env::consts::ARCH,
+        scheme: config.scheme(),
+        url: config.external_url.clone(),
+    })
 }
 
 async fn bind(address: SocketAddr) -> Result<Port> {

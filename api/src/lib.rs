@@ -1,7 +1,7 @@
 //! What people and programs call: queries, scores, alerts, pages.
 //!
 //! ```text
-//! socket ► serve ► guard ► router ┬► prometheus  PromQL, series, rules      (Prometheus' envelope)
+//! socket ► serve (tls) ► access ► guard ► router ┬► prometheus  PromQL, series, rules      (Prometheus' envelope)
 //!                                 ├► hosts, scores, incidents, models, sql  (JSON; errors as problem+json)
 //!                                 ├► alertmanager  alerts, silences, receivers   (Alertmanager's API v2)
 //!                                 └► page                                   (HTML; charts ask the routes above)
@@ -18,6 +18,7 @@
 //! assert_eq!(problem.kind(), Kind::NotFound);
 //! ```
 
+pub mod access;
 mod admin;
 mod alertmanager;
 pub mod app;
@@ -27,6 +28,7 @@ mod deliveries;
 mod guard;
 mod hosts;
 mod incidents;
+pub mod install;
 mod models;
 pub mod notify;
 mod number;
@@ -43,6 +45,7 @@ pub mod sink;
 mod sql;
 mod stream;
 pub mod tables;
+pub mod tls;
 mod work;
 
 pub use app::{App, AppParts, Build, Limits, Scraped, ScrapedTarget};

@@ -16,6 +16,8 @@ use store::{ErrorKind, StateError, StoreError};
 pub enum Kind {
     /// The request cannot be understood or asks for something that cannot be: fix it.
     Invalid,
+    /// Nobody knows who asks.
+    Unauthorized,
     /// The request is understood and refused.
     Forbidden,
     /// There is no such thing.
@@ -50,6 +52,7 @@ impl Kind {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -79,7 +82,7 @@ impl Kind {
             Self::Execution => "execution",
             Self::Canceled => "canceled",
             Self::Timeout => "timeout",
-            Self::Forbidden | Self::Unavailable | Self::Full => "unavailable",
+            Self::Unauthorized | Self::Forbidden | Self::Unavailable | Self::Full => "unavailable",
             Self::Corrupt | Self::Internal => "internal",
         }
     }
@@ -87,6 +90,7 @@ impl Kind {
     const fn title(self) -> &'static str {
         match self {
             Self::Invalid => "The request is not valid",
+            Self::Unauthorized => "A token is wanted",
             Self::Forbidden => "The request is refused",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This route does not answer this method",

@@ -1,4 +1,4 @@
-//! A router on a socket: bounded in connections, patient with nobody, drained before it goes.
+//! A router on a socket, with TLS or without: bounded in connections, patient with nobody, drained before it goes.
 //!
 //! `axum::serve` sets no time limit on headers and no bound on connections, so that a few hundred clients that send
 //! nothing hold a server for good. Here a connection that has not sent a whole request in time is closed.
@@ -14,9 +14,13 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
+
+use crate::tls::Tls;
 
 /// Bounds of the connections to one port.
 #[derive(Clone, Debug)]
@@ -44,6 +48,7 @@ impl Default for Connections {
 pub struct Port {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Port {
@@ -54,7 +59,18 @@ impl Port {
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self {
+            listener,
+            address,
+            tls: None,
+        })
+    }
+
+    /// The same port, speaking TLS alone.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// The address with the number that was taken.
@@ -73,13 +89,24 @@ impl Port {
             };
             match accepted {
                 Ok((stream, permit)) => {
-                    tokio::spawn(answer(
-                        stream,
-                        router.clone(),
-                        connections.clone(),
-                        shutdown.clone(),
-                        permit,
-                    ));
+                    let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
+                    let (router, connections, shutdown) = (router.clone(), connections.clone(), shutdown.clone());
+                    tokio::spawn(async move {
+                        match tls {
+                            None => answer(stream, router, connections, shutdown).await,
+                            Some(tls) => {
+                                let mut stopping = shutdown.clone();
+                                let shaken = tokio::select! {
+                                    _ = stopping.wait_for(|stop| *stop) => None,
+                                    shaken = shake_hands(&tls, stream, connections.header_timeout) => shaken,
+                                };
+                                if let Some(stream) = shaken {
+                                    answer(stream, router, connections, shutdown).await;
+                                }
+                            }
+                        }
+                        drop(permit);
+                    });
                 }
                 // Out of file descriptors, most likely: the listener is sound, so wait for others to close theirs.
                 Err(error) => {
@@ -107,12 +134,50 @@ impl Port {
     }
 }
 
+/// What a client is told that speaks HTTP where TLS is spoken; anything shorter would leave people guessing.
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 48\r\n\
+    Connection: close\r\n\r\nthis port speaks TLS: use https:// in its place\n";
+
+/// Bytes of a request without TLS that are read over.
+const UNREAD_BYTES_MAX: u64 = 1 << 20;
+
+/// `None` when the client speaks no TLS, does not believe us, or takes longer than it may.
+async fn shake_hands(
+    tls: &TlsAcceptor,
+    mut stream: TcpStream,
+    time: Duration,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    let hands = async {
+        let mut first = [0];
+        stream.peek(&mut first).await?;
+        // A method's first letter; TLS begins with the byte 22 (RFC 8446, section 5.1).
+        if first[0].is_ascii_uppercase() {
+            stream.write_all(NO_TLS).await?;
+            stream.shutdown().await?;
+            // What is left unread would reset the connection, and the answer with it.
+            tokio::io::copy(&mut (&mut stream).take(UNREAD_BYTES_MAX), &mut tokio::io::sink()).await?;
+            return Err(io::Error::other("the client speaks HTTP without TLS"));
+        }
+        tls.accept(stream).await
+    };
+    match tokio::time::timeout(time, hands).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS handshake");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("connection closed: no TLS handshake in time");
+            None
+        }
+    }
+}
+
 async fn answer(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     connections: Connections,
     mut shutdown: watch::Receiver<bool>,
-    permit: OwnedSemaphorePermit,
 ) {
     let asked = Arc::new(AtomicBool::new(false));
     let saw_request = Arc::clone(&asked);
@@ -159,7 +224,6 @@ async fn answer(
             }
         }
     }
-    drop(permit);
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use store::table::Table;
 use store::table::logs::{LogRecord, LogRows};
 use store::{
     Batch, ErrorKind, Exemplar, Histogram, HistogramError, Labels, LabelsBuf, METRIC_NAME, Metadata, SeriesId, Store,
-    StoreError,
+    StoreError, host_of,
 };
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use crate::cache::{Key, Known, SeriesCache};
 use crate::delta::{Added, Changes};
@@ -91,16 +91,27 @@ pub(crate) struct Intake<'a> {
     logs_bytes: usize,
     /// What the sender calls this request, so that it counts once.
     pub(crate) batch_id: Option<String>,
+    /// The only host that this request may write for.
+    host: Option<String>,
     pub(crate) refusals: Refusals,
 }
 
 impl<'a> Intake<'a> {
-    pub(crate) fn new(store: &'a Arc<Store>, limits: &'a Limits, cache: &'a SeriesCache, seed: u64) -> Self {
+    /// A request that may write for `host` alone, where one is given.
+    pub(crate) fn new(
+        store: &'a Arc<Store>,
+        limits: &'a Limits,
+        cache: &'a SeriesCache,
+        seed: u64,
+        host: Option<String>,
+    ) -> Self {
         Self {
             store,
             limits,
             cache,
-            seed,
+            // Series that others met are strangers to a bound writer, so that each is checked when it first sends it.
+            seed: host.as_ref().map_or(seed, |host| seed ^ xxh3_64(host.as_bytes())),
+            host,
             known: cache.known(),
             new: Known::default(),
             batch: store.batch(),
@@ -147,6 +158,12 @@ impl<'a> Intake<'a> {
     pub(crate) fn resolve(&mut self, key: Key, labels: &mut LabelsBuf, samples: u64) -> Result<Option<SeriesId>, Stop> {
         if let Some(reason) = check_labels(labels, self.limits) {
             self.refusals.add(reason, samples, || describe(labels));
+            return Ok(None);
+        }
+        if let Some(host) = &self.host
+            && host_of(&Labels::from_pairs(labels.iter())) != Some(host.as_str())
+        {
+            self.refusals.add(Reason::OtherHost, samples, || describe(labels));
             return Ok(None);
         }
         match self.batch.series(labels) {

@@ -56,7 +56,8 @@ use axum::routing::post;
 
 pub use limits::Limits;
 pub use normalize::OtlpOptions;
-pub use state::{IngestState, TENANT_HEADER};
+pub use problem::denied;
+pub use state::{BOUND_HOST_HEADER, IngestState, TENANT_HEADER};
 
 /// Where OTLP metrics arrive.
 pub const OTLP_METRICS_PATH: &str = "/v1/metrics";

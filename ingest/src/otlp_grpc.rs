@@ -136,7 +136,7 @@ fn success(message: &[u8]) -> Response {
 }
 
 /// An error is trailers alone: HTTP's status is 200 whatever gRPC's is.
-fn failure(problem: &Problem) -> Response {
+pub(crate) fn failure(problem: &Problem) -> Response {
     let message = problem.message();
     let code = problem.grpc_code();
     let mut response = Response::new(Body::empty());

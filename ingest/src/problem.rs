@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use store::{ErrorKind, StoreError};
 use wire::DecodeError;
 
+use crate::otlp_grpc;
+
 /// A request that was not taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -134,6 +136,8 @@ impl Problem {
             StatusCode::REQUEST_TIMEOUT => 4,
             StatusCode::INTERNAL_SERVER_ERROR => 13,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => 12,
+            StatusCode::UNAUTHORIZED => 16,
+            StatusCode::FORBIDDEN => 7,
             _ => 3,
         }
     }
@@ -180,6 +184,24 @@ impl From<DecodeError> for Problem {
         };
         Self::malformed(error.to_string(), hint)
     }
+}
+
+/// How a request that may not pass is answered by an endpoint with a form of its own for errors: any call of gRPC, and OTLP.
+/// `None` where another form will do. `status` is 401 or 403; `path` and `headers` are the request's.
+pub fn denied(
+    path: &str,
+    headers: &HeaderMap,
+    status: StatusCode,
+    detail: &str,
+    hint: &'static str,
+) -> Option<Response> {
+    let problem = || Problem::new(status, "denied", detail, hint);
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if content_type.starts_with(b"application/grpc") {
+        return Some(otlp_grpc::failure(&problem()));
+    }
+    let is_otlp = path.starts_with("/v1/") || path.starts_with("/api/v1/otlp/");
+    is_otlp.then(|| problem().otlp_response(headers))
 }
 
 /// What every method but POST gets.

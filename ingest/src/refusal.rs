@@ -19,6 +19,7 @@ pub(crate) enum Reason {
     BadNativeHistogram,
     UnknownKind,
     SeriesLimit,
+    OtherHost,
     TooFarAhead,
     TooOld,
     BadLine,
@@ -43,6 +44,7 @@ impl Reason {
             Self::BadNativeHistogram => "bad_native_histogram",
             Self::UnknownKind => "unknown_kind",
             Self::SeriesLimit => "series_limit",
+            Self::OtherHost => "other_host",
             Self::TooFarAhead => RefuseReason::TooFarAhead.as_str(),
             Self::TooOld => RefuseReason::TooOld.as_str(),
             Self::BadLine => "bad_line",
@@ -66,6 +68,7 @@ impl Reason {
             Self::BadNativeHistogram => "the exponential or native histogram contradicts itself",
             Self::UnknownKind => "the metric has no data of a known kind",
             Self::SeriesLimit => "the tenant has as many series as it may",
+            Self::OtherHost => "the token is bound to another host",
             Self::TooFarAhead => "the timestamp is too far ahead of the server's clock",
             Self::TooOld => "the timestamp is too old for its series",
             Self::BadLine => "a line is no series",
@@ -95,6 +98,7 @@ impl Reason {
             }
             Self::UnknownKind => "send a gauge, a sum, a histogram or a summary",
             Self::SeriesLimit => "drop labels with many values at the sender, or raise the tenant's limit of series",
+            Self::OtherHost => "send with a token of this host, or with one that is bound to none",
             Self::TooFarAhead => "set the sender's clock (NTP); timestamps are milliseconds in remote write",
             Self::TooOld => "send older samples first, or raise the out-of-order window",
             Self::BadLine => {

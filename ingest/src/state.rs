@@ -20,11 +20,33 @@ use crate::telemetry::{self, Protocol};
 
 /// The header that names the tenant; without it the tenant is `default`.
 pub const TENANT_HEADER: &str = "x-scope-orgid";
+/// The header that binds a request to one host; whoever checks tokens in front of these endpoints sets it, and takes away
+/// what a client sends under this name.
+pub const BOUND_HOST_HEADER: &str = "x-foreshock-bound-host";
 /// The tenant of requests that name none.
-pub(crate) const DEFAULT_TENANT: &str = "default";
+const DEFAULT_TENANT: &str = "default";
 
 /// A store and what is remembered of its series.
 type OneTenant = (Weak<Store>, Arc<SeriesCache>);
+
+/// Who writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// Whose samples they become.
+    pub(crate) tenant: String,
+    /// The only host that they may be about.
+    pub(crate) host: Option<String>,
+}
+
+impl Writer {
+    /// This server itself.
+    pub(crate) fn own() -> Self {
+        Self {
+            tenant: DEFAULT_TENANT.to_owned(),
+            host: None,
+        }
+    }
+}
 
 /// What the write endpoints share.
 #[derive(Debug)]
@@ -80,7 +102,12 @@ impl IngestState {
         body: Body,
         decode: impl FnOnce(&[u8], &mut Intake<'_>) -> Result<(), Stop> + Send + 'static,
     ) -> Result<Outcome, Problem> {
-        let tenant = tenant(headers)?;
+        let writer = Writer {
+            tenant: tenant(headers)?,
+            host: headers
+                .get(BOUND_HOST_HEADER)
+                .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()),
+        };
         let _request = match self.requests.try_acquire() {
             Ok(permit) => permit,
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
@@ -97,7 +124,7 @@ impl IngestState {
         tokio::task::spawn_blocking(move || {
             // Given back by this thread, also when the sender has gone away meanwhile.
             let _append = append;
-            state.append(protocol, &tenant, coding, raw, reservation, decode)
+            state.append(protocol, writer, coding, raw, reservation, decode)
         })
         .await
         // The panic has been reported by its hook; it ends this request alone.
@@ -107,7 +134,7 @@ impl IngestState {
     fn append(
         &self,
         protocol: Protocol,
-        tenant: &str,
+        writer: Writer,
         coding: Coding,
         raw: Vec<u8>,
         mut reservation: Reservation,
@@ -116,7 +143,7 @@ impl IngestState {
         let arrived = raw.len();
         let body = body::decode(coding, raw, &mut reservation)?;
         telemetry::arrived(protocol, arrived, body.len());
-        self.intake(protocol, tenant, |_, intake| decode(&body, intake))
+        self.intake(protocol, writer, |_, intake| decode(&body, intake))
             .map(|((), outcome)| outcome)
     }
 
@@ -124,12 +151,12 @@ impl IngestState {
     pub(crate) fn intake<T>(
         &self,
         protocol: Protocol,
-        tenant: &str,
+        writer: Writer,
         fill: impl FnOnce(&Arc<Store>, &mut Intake<'_>) -> Result<T, Stop>,
     ) -> Result<(T, Outcome), Problem> {
-        let store = self.store(tenant)?;
+        let store = self.store(&writer.tenant)?;
         let cache = self.cache(&store);
-        let mut intake = Intake::new(&store, &self.limits, &cache, self.seed);
+        let mut intake = Intake::new(&store, &self.limits, &cache, self.seed, writer.host);
         let filled = fill(&store, &mut intake)?;
         let outcome = intake.finish()?;
         telemetry::stored(protocol, &outcome);

@@ -1,16 +1,31 @@
 //! Blocking HTTP to a running server, with its problem answers turned into errors that say what to do.
 
+use std::fmt;
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// A server, and the tenant that is meant.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
     tenant: String,
+    /// The value of `Authorization`.
+    credential: Option<String>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is a secret.
+        f.debug_struct("Client")
+            .field("base", &self.base)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What became of a body.
@@ -31,31 +46,89 @@ pub(crate) struct ServerArguments {
     /// The tenant that is meant.
     #[arg(long, default_value = "default")]
     pub(crate) tenant: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArguments,
+}
+
+/// As whom commands speak to a server, and whom they believe to be it.
+#[derive(Clone, Default, clap::Args)]
+pub(crate) struct AccessArguments {
+    /// A token, for a server that wants one; in the environment `ps` does not show it.
+    #[arg(long, env = "FORESHOCK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
+    /// File of certificates (PEM) that alone may vouch for the server, such as `tls/ca.pem` in its data directory.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for AccessArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is a secret.
+        f.debug_struct("AccessArguments")
+            .field("ca_file", &self.ca_file)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ServerArguments {
-    pub(crate) fn client(&self) -> Client {
-        Client::new(&self.server, &self.tenant)
+    pub(crate) fn client(&self) -> Result<Client> {
+        Client::with(&self.server, &self.tenant, &self.access)
     }
 }
 
 impl Client {
+    /// A client of a server that asks nobody for a token, without TLS.
     pub(crate) fn new(base: &str, tenant: &str) -> Self {
+        Self::over(base, tenant, None, TlsConfig::default())
+    }
+
+    /// A client with a token, and certificates to believe.
+    pub(crate) fn with(base: &str, tenant: &str, access: &AccessArguments) -> Result<Self> {
+        let mut tls = TlsConfig::builder();
+        if let Some(path) = &access.ca_file {
+            let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let roots: Vec<_> = parse_pem(&pem)
+                .filter_map(|item| match item {
+                    Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                    _ => None,
+                })
+                .collect();
+            if roots.is_empty() {
+                bail!("{} holds no certificate in PEM", path.display());
+            }
+            tls = tls.root_certs(RootCerts::new_with_certs(&roots));
+        }
+        let credential = access.token.as_ref().map(|token| format!("Bearer {}", token.trim()));
+        Ok(Self::over(base, tenant, credential, tls.build()))
+    }
+
+    fn over(base: &str, tenant: &str, credential: Option<String>, tls: TlsConfig) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(5)))
             .timeout_global(Some(Duration::from_secs(300)))
             .http_status_as_error(false)
+            .tls_config(tls)
             .build();
         Self {
             agent: config.into(),
             base: base.trim_end_matches('/').to_owned(),
             tenant: tenant.to_owned(),
+            credential,
+        }
+    }
+
+    /// The request with the tenant's name and, where there is one, the token.
+    fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        let request = request.header("X-Scope-OrgID", &self.tenant);
+        match &self.credential {
+            Some(credential) => request.header("Authorization", credential),
+            None => request,
         }
     }
 
     /// The JSON answer to a GET.
     pub(crate) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<serde_json::Value> {
-        let mut request = self.agent.get(self.url(path)).header("X-Scope-OrgID", &self.tenant);
+        let mut request = self.signed(self.agent.get(self.url(path)));
         for (name, value) in query {
             request = request.query(name, value);
         }
@@ -66,9 +139,7 @@ impl Client {
     /// The JSON answer to a POST of JSON; `null` where the answer has no body.
     pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value> {
         let answer = self
-            .agent
-            .post(self.url(path))
-            .header("X-Scope-OrgID", &self.tenant)
+            .signed(self.agent.post(self.url(path)))
             .header("Content-Type", "application/json")
             .send(body.to_string())
             .with_context(|| self.unreachable(path))?;
@@ -100,9 +171,7 @@ impl Client {
     }
 
     fn send_form<V: AsRef<str>>(&self, path: &str, form: &[(&str, V)]) -> Result<ureq::http::Response<ureq::Body>> {
-        self.agent
-            .post(self.url(path))
-            .header("X-Scope-OrgID", &self.tenant)
+        self.signed(self.agent.post(self.url(path)))
             .send_form(form.iter().map(|(name, value)| (*name, value.as_ref())))
             .with_context(|| self.unreachable(path))
     }
@@ -110,9 +179,7 @@ impl Client {
     /// Asks for something to be deleted.
     pub(crate) fn delete(&self, path: &str) -> Result<()> {
         let answer = self
-            .agent
-            .delete(self.url(path))
-            .header("X-Scope-OrgID", &self.tenant)
+            .signed(self.agent.delete(self.url(path)))
             .call()
             .with_context(|| self.unreachable(path))?;
         json(path, answer).map(drop)
@@ -122,9 +189,7 @@ impl Client {
     pub(crate) fn export(&self, request: &[u8]) -> Result<()> {
         let path = "/v1/metrics";
         let answer = self
-            .agent
-            .post(self.url(path))
-            .header("X-Scope-OrgID", &self.tenant)
+            .signed(self.agent.post(self.url(path)))
             .header("Content-Type", "application/x-protobuf")
             .header("Accept", "application/x-protobuf, application/json")
             .send(request)
@@ -139,9 +204,7 @@ impl Client {
     /// Sends a body that the server may be too busy for.
     pub(crate) fn send(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Sent> {
         let answer = self
-            .agent
-            .post(self.url(path))
-            .header("X-Scope-OrgID", &self.tenant)
+            .signed(self.agent.post(self.url(path)))
             .header("Content-Type", content_type)
             .send(body)
             .with_context(|| self.unreachable(path))?;
@@ -160,7 +223,7 @@ impl Client {
 
     /// A body of any length, as it comes.
     pub(crate) fn stream(&self, path: &str, query: &[(&str, String)]) -> Result<impl std::io::Read + use<>> {
-        let mut request = self.agent.get(self.url(path)).header("X-Scope-OrgID", &self.tenant);
+        let mut request = self.signed(self.agent.get(self.url(path)));
         for (name, value) in query {
             request = request.query(name, value);
         }

@@ -11,4 +11,5 @@ pub(crate) mod query;
 pub(crate) mod rules;
 pub(crate) mod simulate;
 pub(crate) mod store;
+pub(crate) mod token;
 pub(crate) mod train;

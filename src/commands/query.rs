@@ -39,7 +39,7 @@ enum Format {
 const TABLE_ROWS: usize = 1000;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let client = arguments.server.client();
+    let client = arguments.server.client()?;
     let mut out = io::stdout().lock();
     if arguments.sql {
         sql(arguments, &client, &mut out)

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         ..FleetOptions::default()
     };
     let fleet = Fleet::new(options)?;
-    let client = arguments.server.client();
+    let client = arguments.server.client()?;
     let mut replay = Replay::new(&fleet, client.clone());
     let bar = progress(fleet.points_estimate(), "points");
     replay.until(now, |points| bar.inc(points))?;

@@ -9,5 +9,6 @@ mod crash_recovery;
 mod dashboards;
 mod docs;
 mod fuzz;
+mod security;
 mod server;
 mod store_tools;

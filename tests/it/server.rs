@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
+    /// Fingerprint of the server's own authority, where it has one.
+    pub(crate) pin: Option<String>,
 }
 
 impl Server {
@@ -20,37 +22,36 @@ impl Server {
 
     /// As [`Server::start`], with more arguments.
     pub(crate) fn start_with(data: &Path, more: &[&str]) -> Self {
+        let one_port = ["--otlp-grpc", "off", "--otlp-http", "off", "--flight-sql", "off"];
+        Self::start_with_ports(data, &[&one_port, more].concat())
+    }
+
+    /// Starts the server with arguments that say of every other port where it is.
+    pub(crate) fn start_with_ports(data: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_foreshock"))
-            .args([
-                "--log",
-                "warn",
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--otlp-grpc",
-                "off",
-                "--otlp-http",
-                "off",
-                "--flight-sql",
-                "off",
-                "--data",
-            ])
+            .args(["--log", "warn", "serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
-            .args(more)
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary under test runs");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("the server says where it listens");
-        let url = line
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).expect("the server says where it listens");
+            line
+        };
+        let first = line();
+        let url = first
             .split_whitespace()
-            .find(|w| w.starts_with("http://"))
-            .unwrap_or_else(|| panic!("got {line:?}"));
+            .find(|w| w.starts_with("http://") || w.starts_with("https://"))
+            .unwrap_or_else(|| panic!("got {first:?}"));
+        let pin = arguments
+            .contains(&"--tls-self-signed")
+            .then(|| line().split_whitespace().last().expect("a pin").to_owned());
         Self {
             url: url.to_owned(),
+            pin,
             child,
         }
     }

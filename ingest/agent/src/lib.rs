@@ -55,7 +55,7 @@ pub use recording::RecordingError;
 pub use spool::{SpoolError, SpoolOptions};
 pub use stats::Stats;
 pub use transport::{Server, ServerError};
-pub use trust::{Trust, TrustError};
+pub use trust::{Pin, Trust, TrustError};
 
 use probe::Probe;
 use probe::cgroup::CgroupMemory;
@@ -174,7 +174,7 @@ impl AgentError {
             Self::Interval { .. } => Some("use 100 ms or more; 10s is usual, 1s where minutes matter"),
             Self::Server(ServerError::Address { .. }) => Some("give --server as http://host:9750"),
             Self::Server(ServerError::NoTls { .. }) => {
-                Some("give --server as https://host:9750, or leave out --ca-file")
+                Some("give --server as https://host:9750, or leave out --ca-file and --pin")
             }
             Self::Server(ServerError::Trust(_)) => {
                 Some("--ca-file takes certificates in PEM, such as the server's ca.pem")

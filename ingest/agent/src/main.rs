@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foreshock_agent::install::{self, Install, InstallError};
-use foreshock_agent::{Agent, AgentError, Config, Server, SpoolOptions, Target, Trust, check};
+use foreshock_agent::{Agent, AgentError, Config, Pin, Server, SpoolOptions, Target, Trust, check};
 use tracing::Level;
 
 /// Telemetry of this host, to Foreshock or any OTLP receiver.
@@ -97,6 +97,9 @@ struct Options {
     /// File of certificates (PEM) that alone may vouch for the server, instead of the web's authorities.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// Fingerprint of the authority that the server made for itself, as it prints it at its start: sha256:...
+    #[arg(long, value_name = "PIN", conflicts_with = "ca_file")]
+    pin: Option<Pin>,
     /// Proxy, instead of the one that HTTPS_PROXY and the like name.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
@@ -224,6 +227,9 @@ fn arguments(options: &Options) -> Vec<String> {
     }
     add("--spool-limit", options.spool_limit.to_string());
     add("--spool-hours", options.spool_hours.to_string());
+    if let Some(pin) = options.pin {
+        add("--pin", pin.to_string());
+    }
     for (flag, value) in [
         ("--host-name", &options.host_name),
         ("--tenant", &options.tenant),
@@ -254,13 +260,15 @@ fn config(options: Options) -> anyhow::Result<Config> {
         Some(path) => {
             let text =
                 std::fs::read_to_string(path).with_context(|| format!("cannot read token file {}", path.display()))?;
-            Some(text.trim().to_owned())
+            // Packages make an empty file, for whoever has a token to put it in.
+            Some(text.trim().to_owned()).filter(|token| !token.is_empty())
         }
         None => None,
     };
     let (tenant, proxy) = (options.tenant, options.proxy);
     let trust = Trust {
         ca_file: options.ca_file,
+        pin: options.pin,
     };
     Ok(Config {
         server: options.server.map(|url| Server {

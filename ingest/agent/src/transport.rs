@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use wire::otlp::response::read_export_response;
 
 use crate::retry::{self, Verdict};
 use crate::spool::BATCH_BYTES_MAX;
-use crate::trust::{Trust, TrustError};
+use crate::trust::{AUTHORITY_PATH, Pin, Trust, TrustError, pinned};
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -44,6 +45,9 @@ pub enum ServerError {
         /// The server's address.
         given: String,
     },
+    /// Two ways of telling the server's own authority.
+    #[error("--ca-file and --pin both say whom to believe: give one of them")]
+    TwoTrusts,
     /// Not the address of a proxy.
     #[error("{given:?} is no proxy: write http://host:port")]
     Proxy {
@@ -115,7 +119,11 @@ impl Outcome {
 /// A client with one kept-open connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    agent: ureq::Agent,
+    /// Set once it is known whom to believe: at once, or when the server whose authority is pinned has shown it.
+    agent: OnceLock<ureq::Agent>,
+    pin: Option<Pin>,
+    timeout: Duration,
+    proxy: Option<Proxy>,
     url: String,
     token: Option<String>,
     tenant: Option<String>,
@@ -143,8 +151,20 @@ impl Client {
             .as_ref()
             .map(|given| Proxy::new(given).map_err(|_| ServerError::Proxy { given: given.clone() }))
             .transpose()?;
+        let roots = server.trust.roots()?;
+        let pin = server.trust.pin;
+        if pin.is_some() && roots.is_some() {
+            return Err(ServerError::TwoTrusts);
+        }
+        let agent = match pin {
+            Some(_) => OnceLock::new(),
+            None => OnceLock::from(agent(&url, timeout, trusting(roots), proxy.clone())),
+        };
         Ok(Self {
-            agent: agent(&url, timeout, server.trust.roots()?, proxy),
+            agent,
+            pin,
+            timeout,
+            proxy,
             url,
             token: server.token.clone(),
             tenant: server.tenant.clone(),
@@ -154,6 +174,39 @@ impl Client {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The agent for what is sent; with a pin, the server's authority is fetched and compared first.
+    fn agent(&self) -> Result<&ureq::Agent, String> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent);
+        }
+        let Some(pin) = self.pin else {
+            return Err("there is nobody to believe".to_owned());
+        };
+        // Whoever answers here is not believed: neither token nor telemetry go this way, only a certificate comes, and the
+        // pin says whether it is the right one.
+        let anybody = TlsConfig::builder().disable_verification(true).build();
+        let stranger = agent(&self.url, self.timeout, anybody, self.proxy.clone());
+        let url = format!("{}{AUTHORITY_PATH}", origin(&self.url));
+        let mut answer = stranger.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
+        if answer.status() != 200 {
+            return Err(format!(
+                "{url} answered {}: --pin needs a server with --tls-self-signed; for another one say --ca-file",
+                answer.status()
+            ));
+        }
+        let mut pem = Vec::new();
+        answer
+            .body_mut()
+            .as_reader()
+            .take(ANSWER_BYTES_MAX)
+            .read_to_end(&mut pem)
+            .map_err(|error| format!("{url}: {error}"))?;
+        let roots = pinned(&pem, pin).map_err(|error| error.to_string())?;
+        Ok(self
+            .agent
+            .get_or_init(|| agent(&self.url, self.timeout, trusting(Some(roots)), self.proxy.clone())))
     }
 
     /// Sends a request compressed with zstd; a server that reads none of it gets gzip from then on.
@@ -174,8 +227,11 @@ impl Client {
         } else {
             ("zstd", Cow::Borrowed(zstd))
         };
-        let mut request = self
-            .agent
+        let agent = match self.agent() {
+            Ok(agent) => agent,
+            Err(problem) => return Outcome::unsent(problem),
+        };
+        let mut request = agent
             .post(&self.url)
             .header("content-type", "application/x-protobuf")
             // Refusals then come as text that the log can show.
@@ -251,12 +307,24 @@ pub(crate) fn endpoint(given: &str) -> Result<String, ServerError> {
     })
 }
 
-/// What keeps the connection: it believes `roots`, or those that the web believes.
-fn agent(url: &str, timeout: Duration, roots: Option<RootCerts>, proxy: Option<Proxy>) -> ureq::Agent {
-    let mut tls = TlsConfig::builder();
-    if let Some(roots) = roots {
-        tls = tls.root_certs(roots);
+/// Believes `roots`, or those that the web believes.
+fn trusting(roots: Option<RootCerts>) -> TlsConfig {
+    let tls = TlsConfig::builder();
+    match roots {
+        Some(roots) => tls.root_certs(roots).build(),
+        None => tls.build(),
     }
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find('/').map_or(url.len(), |at| host + at);
+    &url[..end]
+}
+
+/// What keeps the connection.
+fn agent(url: &str, timeout: Duration, tls: TlsConfig, proxy: Option<Proxy>) -> ureq::Agent {
     let mut config = ureq::Agent::config_builder()
         .timeout_global(Some(timeout))
         .timeout_connect(Some(Duration::from_secs(5)))
@@ -265,7 +333,7 @@ fn agent(url: &str, timeout: Duration, roots: Option<RootCerts>, proxy: Option<P
         .max_idle_connections(1)
         .max_idle_connections_per_host(1)
         .max_idle_age(Duration::from_secs(90))
-        .tls_config(tls.build())
+        .tls_config(tls)
         .user_agent(concat!("foreshock-agent/", env!("CARGO_PKG_VERSION")));
     if proxy.is_some() {
         config = config.proxy(proxy);
@@ -328,6 +396,12 @@ mod tests {
         assert!(!text.contains("secret") && !text.contains("hidden"), "{text}");
         let refused = Client::new(&server, Duration::from_secs(1)).map(|client| client.url);
         assert_eq!(refused, Err(ServerError::Header { what: "token" }));
+    }
+
+    #[test]
+    fn the_origin_of_a_url_is_what_stands_before_its_path() {
+        assert_eq!(origin("https://h:4318/otlp/v1/metrics"), "https://h:4318");
+        assert_eq!(origin("https://[::1]:1"), "https://[::1]:1");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::cache::{Build, Key};
 use crate::intake::{Intake, Stop};
 use crate::problem::Problem;
 use crate::refusal::Reason;
-use crate::state::{DEFAULT_TENANT, IngestState};
+use crate::state::{IngestState, Writer};
 use crate::telemetry::Protocol;
 use crate::text::{Families, as_text, unreadable};
 
@@ -268,7 +268,7 @@ impl Target {
         fetched: Option<&Fetched>,
         duration: Duration,
     ) -> Result<i64, String> {
-        let taken = state.intake(Protocol::Scrape, DEFAULT_TENANT, |store, intake| {
+        let taken = state.intake(Protocol::Scrape, Writer::own(), |store, intake| {
             if memory.store.as_ptr() != Arc::as_ptr(store) {
                 *memory = Memory {
                     store: Arc::downgrade(store),
@@ -451,7 +451,7 @@ impl Target {
     fn end(&self, state: &IngestState) -> Result<(), Problem> {
         let mut memory = self.memory.lock();
         state
-            .intake(Protocol::Scrape, DEFAULT_TENANT, |store, intake| {
+            .intake(Protocol::Scrape, Writer::own(), |store, intake| {
                 if memory.store.as_ptr() != Arc::as_ptr(store) {
                     return Ok(());
                 }

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use store::{Backup, Clock, StoreError, StoreOptions, Tenants};
 
 use crate::clock::{now_ms, utc};
-use crate::commands::client::Client;
+use crate::commands::client::{AccessArguments, Client};
 
 /// Make a consistent copy of all tenants; a server may run and be written to meanwhile.
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,8 @@ pub(crate) struct BackupArguments {
     /// A running server's address, instead of a data directory: the server makes the backup in the folder `backups` of its data.
     #[arg(long, value_name = "URL", conflicts_with_all = ["data", "out", "tenants"])]
     server: Option<String>,
+    #[command(flatten)]
+    access: AccessArguments,
     /// The directory to make; it must not exist.
     #[arg(long, value_name = "DIR", required_unless_present = "server")]
     out: Option<PathBuf>,
@@ -43,7 +45,8 @@ pub(crate) struct RestoreArguments {
 #[expect(clippy::print_stdout, reason = "the answer is what was asked for")]
 pub(super) fn backup(arguments: &BackupArguments) -> Result<()> {
     if let Some(url) = &arguments.server {
-        let made = Client::new(url, "default").post("/api/v1/admin/store/backup", &serde_json::Value::Null)?;
+        let client = Client::with(url, "default", &arguments.access)?;
+        let made = client.post("/api/v1/admin/store/backup", &serde_json::Value::Null)?;
         println!(
             "{}: {} files, {} bytes",
             made["path"].as_str().unwrap_or("?"),

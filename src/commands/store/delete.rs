@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if range.start > range.end {
         bail!("--from is later than --to");
     }
-    if let Some(client) = arguments.place.client() {
+    if let Some(client) = arguments.place.client()? {
         let selectors = arguments.selectors.iter().map(|selector| ("match[]", selector.clone()));
         let mut form: Vec<(&str, String)> = selectors.collect();
         for (name, at) in [("start", arguments.from), ("end", arguments.to)] {

@@ -72,7 +72,7 @@ fn write(
     out: impl Write + Send,
 ) -> Result<()> {
     let out = BufWriter::with_capacity(1 << 20, out);
-    match arguments.place.client() {
+    match arguments.place.client()? {
         Some(client) => from_server(arguments, &client, format, out),
         None => from_directory(&arguments.place, format, Selection { sets, range }, out),
     }

@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         .iter()
         .map(|path| Ok((path.as_path(), format_of(path, arguments.format)?)))
         .collect::<Result<_>>()?;
-    match arguments.place.client() {
+    match arguments.place.client()? {
         Some(client) => {
             let mut sink = Server::new(client)?;
             let total = files_into(&files, &mut sink)?;

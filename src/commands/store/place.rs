@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use store::{Clock, Store, StoreError, StoreOptions, Tenants};
 
 use crate::clock::now_ms;
-use crate::commands::client::Client;
+use crate::commands::client::{AccessArguments, Client};
 
 /// Where the samples are.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,6 +21,8 @@ pub(super) struct Place {
     /// The tenant that is meant.
     #[arg(long, default_value = "default")]
     tenant: String,
+    #[command(flatten)]
+    access: AccessArguments,
 }
 
 /// One tenant's store in a data directory, held until dropped.
@@ -32,8 +34,9 @@ pub(super) struct Opened {
 
 impl Place {
     /// The server that is meant, if one is.
-    pub(super) fn client(&self) -> Option<Client> {
-        self.server.as_deref().map(|url| Client::new(url, &self.tenant))
+    pub(super) fn client(&self) -> Result<Option<Client>> {
+        let client = |url| Client::with(url, &self.tenant, &self.access);
+        self.server.as_deref().map(client).transpose()
     }
 
     /// Opens the store in the data directory; with `create` it is made where there is none.

@@ -16,6 +16,8 @@ use crate::transport::{Client, Outcome, Server};
 struct Tls {
     url: String,
     pem: String,
+    /// The fingerprint of that authority.
+    pin: Pin,
     heads: mpsc::Receiver<String>,
 }
 
@@ -42,6 +44,8 @@ fn tls() -> Tls {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let url = format!("https://{}", listener.local_addr().expect("address"));
     let (config, pem) = (Arc::new(config), authority.pem());
+    let pin = Pin::of(&Certificate::from_der(authority.der()));
+    let shown = pem.clone();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let Ok(connection) = ServerConnection::new(Arc::clone(&config)) else {
@@ -49,14 +53,15 @@ fn tls() -> Tls {
             };
             let mut stream = BufReader::new(StreamOwned::new(connection, stream));
             while let Some(head) = head(&mut stream) {
-                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                let body = if head.starts_with("get /-/ca.pem ") { &shown } else { "" };
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
                 if send.send(head).is_err() || stream.get_mut().write_all(answer.as_bytes()).is_err() {
                     return;
                 }
             }
         }
     });
-    Tls { url, pem, heads }
+    Tls { url, pem, pin, heads }
 }
 
 /// The next request's head, in small letters; its body is read over.
@@ -91,6 +96,63 @@ fn send(url: &str, trust: Trust) -> Outcome {
     client.send(&zstd::bulk::compress(&[], 1).expect("zstd"))
 }
 
+fn pinned_to(pin: Pin) -> Trust {
+    Trust {
+        ca_file: None,
+        pin: Some(pin),
+    }
+}
+
+#[test]
+fn the_pinned_authority_is_believed_and_the_token_goes_to_nobody_before() {
+    let server = tls();
+    let outcome = send(&server.url, pinned_to(server.pin));
+    assert_eq!(outcome.verdict, Verdict::Accepted, "{outcome:?}");
+    let [first, second] = [(); 2].map(|()| server.heads.recv().expect("a request"));
+    assert!(
+        first.starts_with("get /-/ca.pem ") && !first.contains("t0ken"),
+        "{first}"
+    );
+    assert!(
+        second.starts_with("post /v1/metrics ") && second.contains("bearer t0ken"),
+        "{second}"
+    );
+}
+
+#[test]
+fn another_authority_gets_nothing() {
+    let server = tls();
+    let outcome = send(&server.url, pinned_to(Pin([7; 32])));
+    assert_eq!((outcome.verdict, outcome.status), (Verdict::Later, 0));
+    let problem = outcome.problem.expect("why");
+    assert!(
+        problem.contains(&server.pin.to_string()) && problem.contains("not the one that --pin gives"),
+        "{problem}"
+    );
+    let head = server.heads.recv().expect("the question for the certificate");
+    assert!(head.starts_with("get /-/ca.pem ") && !head.contains("t0ken"), "{head}");
+    assert!(server.heads.try_recv().is_err(), "nothing more was sent");
+}
+
+#[test]
+fn pins_are_read_as_the_server_and_openssl_write_them() {
+    let digits = "ab".repeat(32);
+    let colons = vec!["AB"; 32].join(":");
+    assert_eq!(format!("sha256:{digits}").parse(), Ok(Pin([0xab; 32])));
+    assert_eq!(format!("sha256:{colons}").parse(), Ok(Pin([0xab; 32])));
+    for bad in [
+        "",
+        "sha256:",
+        &digits,
+        "sha256:xy",
+        &format!("sha256:{digits}0"),
+        &format!("sha256:{}", "é".repeat(32)),
+        &format!("sha256:{}", "+a".repeat(32)),
+    ] {
+        assert!(bad.parse::<Pin>().is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn a_file_of_certificates_is_believed_and_the_web_is_not_asked() {
     let server = tls();
@@ -99,6 +161,7 @@ fn a_file_of_certificates_is_believed_and_the_web_is_not_asked() {
     fs::write(&path, &server.pem).expect("write");
     let trust = |path: &std::path::Path| Trust {
         ca_file: Some(path.to_owned()),
+        pin: None,
     };
     assert_eq!(send(&server.url, trust(&path)).verdict, Verdict::Accepted);
     let head = server.heads.recv().expect("a request");
@@ -123,6 +186,7 @@ fn certificates_without_tls_are_a_mistake_that_is_told() {
         url: "http://h".to_owned(),
         trust: Trust {
             ca_file: Some("ca.pem".into()),
+            pin: None,
         },
         ..Server::default()
     };
