@@ -9,6 +9,7 @@ mod crash_recovery;
 mod dashboards;
 mod docs;
 mod fuzz;
+mod packaging;
 mod security;
 mod server;
 mod store_tools;

@@ -172,10 +172,6 @@ impl Install {
             }
         }
         let mut arguments = self.arguments.clone();
-        if self.token_file.is_some() {
-            // %d is the folder of the service's credentials, which nobody else can read.
-            arguments.extend(["--token-file".to_owned(), "%d/token".to_owned()]);
-        }
         if self.ca_file.is_some() {
             arguments.extend(["--ca-file".to_owned(), "/etc/foreshock-agent/ca.pem".to_owned()]);
         }
@@ -310,11 +306,19 @@ pub fn unit(binary: &str, arguments: &[String], token: bool) -> String {
         command.push(' ');
         command.push_str(&quoted(argument));
     }
-    let credential = if token {
-        "LoadCredential=token:/etc/foreshock-agent/token\n"
-    } else {
-        ""
-    };
+    if !token {
+        return service(&command, "");
+    }
+    command.push_str(TOKEN_ARGUMENT);
+    service(&command, TOKEN_CREDENTIAL)
+}
+
+/// The credential's folder is one that nobody else can read. By this variable also systemd 247 names it, `%d` came later.
+const TOKEN_ARGUMENT: &str = " --token-file ${CREDENTIALS_DIRECTORY}/token";
+const TOKEN_CREDENTIAL: &str = "LoadCredential=token:/etc/foreshock-agent/token\n";
+
+/// The unit of this command, with what it reads besides.
+fn service(command: &str, inputs: &str) -> String {
     format!(
         "\
 [Unit]
@@ -325,7 +329,7 @@ After=network-online.target
 [Service]
 Type=exec
 ExecStart={command}
-{credential}Restart=always
+{inputs}Restart=always
 RestartSec=5
 DynamicUser=yes
 StateDirectory=foreshock-agent
@@ -371,15 +375,10 @@ WantedBy=multi-user.target
     )
 }
 
-/// An argument as systemd.syntax(7) wants it: in quotes where it holds more than plain characters, `$` doubled. `%d` is the one
-/// specifier of ours; any other percent sign is doubled.
+/// An argument as systemd.syntax(7) wants it: in quotes where it holds more than plain characters, `$` and `%` doubled.
 fn quoted(argument: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%[]".contains(c);
-    let escaped = match argument.strip_prefix("%d/") {
-        Some(rest) => format!("%d/{}", rest.replace('%', "%%")),
-        None => argument.replace('%', "%%"),
-    }
-    .replace('$', "$$");
+    let escaped = argument.replace('%', "%%").replace('$', "$$");
     if !argument.is_empty() && argument.chars().all(safe) {
         return escaped;
     }

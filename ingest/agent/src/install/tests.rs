@@ -79,7 +79,7 @@ fn a_dry_run_says_everything_and_an_image_is_not_started() {
     for part in [
         "(mode 0600)",
         "    ExecStart=/usr/local/bin/foreshock-agent run --spool /var/lib/foreshock-agent --server https://h:9750 \
-         --host-name \"a b\" --token-file %d/token --ca-file /etc/foreshock-agent/ca.pem\n",
+         --host-name \"a b\" --ca-file /etc/foreshock-agent/ca.pem --token-file ${CREDENTIALS_DIRECTORY}/token\n",
         "    LoadCredential=token:/etc/foreshock-agent/token\n",
     ] {
         assert!(text.contains(part), "{part} not in {text}");
@@ -100,7 +100,7 @@ fn arguments_cannot_break_out_of_their_line() {
     for (argument, expected) in [
         ("--server", "--server"),
         ("https://h:9750/a%20b", "https://h:9750/a%%20b"),
-        ("%d/token", "%d/token"),
+        ("%d/token", "%%d/token"),
         ("a b", "\"a b\""),
         ("", "\"\""),
         ("$HOME", "\"$$HOME\""),
@@ -109,6 +109,16 @@ fn arguments_cannot_break_out_of_their_line() {
     ] {
         assert_eq!(quoted(argument), expected);
     }
+}
+
+#[test]
+fn the_packaged_unit_is_the_installed_one_but_for_where_its_options_come_from() {
+    let command = format!("/usr/bin/foreshock-agent run --spool /var/lib/foreshock-agent{TOKEN_ARGUMENT} $OPTIONS");
+    let inputs = format!("EnvironmentFile=/etc/default/foreshock-agent\n{TOKEN_CREDENTIAL}");
+    assert_eq!(
+        include_str!("../../packaging/foreshock-agent.service"),
+        service(&command, &inputs)
+    );
 }
 
 #[test]

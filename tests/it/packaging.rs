@@ -1,0 +1,260 @@
+//! How the agent comes to a host: the script that the server gives, and the Debian package.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::server::Server;
+
+/// Stands for the agent's binary: it writes down with what it was called, and installs itself as far as that is looked at.
+const FAKE_AGENT: &str = r#"#!/bin/sh
+printf '%s\n' "$*" >> "$CALLS"
+root=/nowhere
+while [ $# -gt 0 ]; do
+    case $1 in --root) root=$2 ;; esac
+    case $1 in --uninstall) gone=yes ;; esac
+    case $1 in --token-file) cp "$2" "$CALLS.token" ;; esac
+    case $1 in --dry-run) exit 0 ;; esac
+    shift
+done
+if [ -n "${gone:-}" ]; then rm "$root/usr/local/bin/foreshock-agent"; exit; fi
+mkdir -p "$root/usr/local/bin"
+cp "$0" "$root/usr/local/bin/foreshock-agent"
+"#;
+
+#[test]
+fn the_servers_script_installs_what_has_the_right_checksum_and_takes_it_away() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let agents = dir.path().join("agents");
+    fs::create_dir(&agents).expect("a folder");
+    let name = format!("foreshock-agent-{}", std::env::consts::ARCH);
+    fs::write(agents.join(&name), FAKE_AGENT).expect("write");
+    let agent_dir = agents.to_str().expect("a plain path");
+    let server = Server::start_with(&dir.path().join("data"), &["--agent-dir", agent_dir]);
+    let script = dir.path().join("install.sh");
+    fs::write(&script, get(&format!("{}/install.sh", server.url))).expect("write");
+    let host = Host {
+        script,
+        root: dir.path().join("root"),
+        calls: dir.path().join("calls"),
+    };
+
+    let out = host.run(&["--dry-run"], &[]);
+    let said = text(&out.stdout);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let fetched = format!("fetch {}/-/agent/{}", server.url, std::env::consts::ARCH);
+    assert!(
+        said.contains(&fetched) && said.contains("compare it with the SHA-256 ") && said.contains("install --server"),
+        "{said}"
+    );
+    assert!(!host.root.exists() && host.calls().is_empty(), "a dry run does nothing");
+
+    if !["curl", "wget"].iter().any(|program| has(program)) {
+        // Such a host is told to fetch the agent by other means, which is what follows.
+        assert!(text(&host.run(&[], &[]).stderr).contains("neither curl nor wget"));
+    } else {
+        let out = host.run(&["--", "--interval", "30s"], &[("FORESHOCK_TOKEN", "fs_1_2")]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let calls = host.calls();
+        assert!(
+            calls.starts_with(&format!("install --server {} --interval 30s --token-file ", server.url)),
+            "{calls}"
+        );
+        assert!(!calls.contains("fs_1_2"), "the token is on no command line");
+        assert_eq!(
+            fs::read_to_string(dir.path().join("calls.token")).expect("the token"),
+            "fs_1_2\n"
+        );
+        assert!(host.installed().exists());
+    }
+
+    // Another file than the one that the server vouches for is not run.
+    let other = dir.path().join("other");
+    fs::write(&other, "#!/bin/sh\nexit 0\n").expect("write");
+    let before = host.calls();
+    let out = host.run(&["--binary", other.to_str().expect("a plain path")], &[]);
+    assert!(!out.status.success());
+    assert!(text(&out.stderr).contains("nothing was done"), "{}", text(&out.stderr));
+    assert_eq!(host.calls(), before);
+    // Without a network: the binary is at hand, and has the checksum that the server wrote into the script.
+    let own = agents.join(&name);
+    let out = host.run(&["--binary", own.to_str().expect("a plain path")], &[]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(host.installed().exists());
+
+    let out = host.run(&["--uninstall"], &[]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(!host.installed().exists());
+    let out = host.run(&["--uninstall"], &[]);
+    assert!(out.status.success() && text(&out.stdout).contains("nothing to take away"));
+    let out = host.run(&["--frobnicate"], &[]);
+    assert!(!out.status.success() && text(&out.stderr).contains("--frobnicate is no option"));
+}
+
+#[test]
+fn a_pinned_server_gives_the_script_its_agent_and_another_does_not() {
+    if !["curl", "wget"].iter().any(|program| has(program)) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let agents = dir.path().join("agents");
+    fs::create_dir(&agents).expect("a folder");
+    fs::write(agents.join("foreshock-agent"), FAKE_AGENT).expect("write");
+    let agent_dir = agents.to_str().expect("a plain path");
+    let server = Server::start_with(
+        &dir.path().join("data"),
+        &["--tls-self-signed", "--agent-dir", agent_dir],
+    );
+    let pin = server.pin.clone().expect("a pin");
+    let script = dir.path().join("install.sh");
+    // What the documentation says to do, by the hand of a client that knows the authority.
+    fs::write(&script, trusting(&dir.path().join("data/tls/ca.pem"), &server.url)).expect("write");
+    let host = Host {
+        script,
+        root: dir.path().join("root"),
+        calls: dir.path().join("calls"),
+    };
+    let out = host.run(&["--pin", &format!("sha256:{}", "07".repeat(32))], &[]);
+    assert!(!out.status.success());
+    assert!(
+        text(&out.stderr).contains(&format!("has the authority {pin}")),
+        "{}",
+        text(&out.stderr)
+    );
+    assert!(host.calls().is_empty());
+    let out = host.run(&["--pin", &pin], &[]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(host.calls().contains(&format!("--pin {pin}")), "{}", host.calls());
+}
+
+#[test]
+fn the_debian_package_installs_and_is_purged_without_leftovers() {
+    if !["dpkg", "dpkg-deb"].iter().all(|program| has(program)) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let (binary, root) = (dir.path().join("agent"), dir.path().join("root"));
+    fs::write(&binary, "a binary that asks for GLIBC_2.17 and GLIBC_2.34\n").expect("write");
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("mode");
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("ingest/agent/packaging");
+    let out = run(Command::new(packaging.join("build-deb")).arg(&binary).arg(dir.path()));
+    let deb = text(&out.stdout).trim().to_owned();
+    assert!(
+        deb.contains(&format!("foreshock-agent_{}_", env!("CARGO_PKG_VERSION"))),
+        "{deb}"
+    );
+    let depends = run(Command::new("dpkg-deb").args(["-f", &deb, "Depends"]));
+    assert_eq!(text(&depends.stdout).trim(), "libc6 (>= 2.34)");
+
+    let database = root.join("var/lib/dpkg");
+    for folder in ["info", "updates", "triggers"] {
+        fs::create_dir_all(database.join(folder)).expect("a folder");
+    }
+    fs::write(database.join("status"), "").expect("write");
+    fs::write(database.join("available"), "").expect("write");
+    let dpkg = |what: &[&str]| {
+        // Scripts run outside of the folder, which needs no root and no shell in it; the folder has no libc6.
+        run(Command::new("dpkg")
+            .arg(format!("--root={}", root.display()))
+            .args([
+                "--log=/dev/null",
+                "--force-script-chrootless",
+                "--force-not-root",
+                "--force-depends",
+            ])
+            .args(what));
+    };
+    dpkg(&["-i", &deb]);
+    let mode = |path: &str| {
+        fs::metadata(root.join(path))
+            .map(|found| found.permissions().mode() & 0o777)
+            .ok()
+    };
+    assert_eq!(mode("usr/bin/foreshock-agent"), Some(0o755));
+    assert_eq!(mode("usr/lib/systemd/system/foreshock-agent.service"), Some(0o644));
+    assert_eq!(mode("etc/default/foreshock-agent"), Some(0o644));
+    assert_eq!(
+        mode("etc/foreshock-agent/token"),
+        Some(0o600),
+        "for nobody's eyes but root's"
+    );
+    fs::create_dir_all(root.join("var/lib/private/foreshock-agent")).expect("what the service writes");
+    dpkg(&["--purge", "foreshock-agent"]);
+    let left: Vec<PathBuf> = files(&root)
+        .into_iter()
+        .filter(|path| !path.starts_with(&database))
+        .collect();
+    assert_eq!(left, [] as [PathBuf; 0]);
+}
+
+/// A host as the script sees it: an image, so that nothing of this machine is touched.
+struct Host {
+    script: PathBuf,
+    root: PathBuf,
+    calls: PathBuf,
+}
+
+impl Host {
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        Command::new("sh")
+            .arg(&self.script)
+            .arg("--root")
+            .arg(&self.root)
+            .args(arguments)
+            .env("CALLS", &self.calls)
+            .env_remove("FORESHOCK_TOKEN")
+            .envs(environment.iter().copied())
+            .output()
+            .expect("sh runs")
+    }
+
+    /// How the agent was called, a line a call.
+    fn calls(&self) -> String {
+        fs::read_to_string(&self.calls).unwrap_or_default()
+    }
+
+    fn installed(&self) -> PathBuf {
+        self.root.join("usr/local/bin/foreshock-agent")
+    }
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+fn run(command: &mut Command) -> Output {
+    let out = command.output().expect("the program runs");
+    assert!(out.status.success(), "{command:?}: {}", text(&out.stderr));
+    out
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn get(url: &str) -> String {
+    let mut answer = ureq::get(url).call().expect("an answer");
+    answer.body_mut().read_to_string().expect("a body")
+}
+
+/// The script of a server, asked by somebody who believes the certificates of a file alone.
+fn trusting(ca: &Path, url: &str) -> String {
+    let client = crate::security::believing(ca);
+    let mut answer = client.get(format!("{url}/install.sh")).call().expect("an answer");
+    answer.body_mut().read_to_string().expect("a body")
+}
+
+/// Files and links below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if entry.file_type().expect("a type").is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
