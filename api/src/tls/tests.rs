@@ -1,7 +1,9 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -12,6 +14,16 @@ use super::*;
 use crate::serve::{Connections, Port};
 
 const NOW_MS: i64 = 1_800_000_000_000;
+
+/// The clock of clients.
+#[derive(Debug)]
+struct Then;
+
+impl TimeProvider for Then {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(NOW_MS.unsigned_abs())))
+    }
+}
 
 /// Starts a port with TLS that answers `hello`.
 async fn start(tls: &Tls) -> (SocketAddr, watch::Sender<bool>) {
@@ -29,7 +41,7 @@ async fn ask(address: SocketAddr, authority: &str, path: &str) -> io::Result<Str
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_slice(authority.as_bytes()).expect("PEM");
     roots.add(certificate).expect("a certificate");
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let config = ClientConfig::builder_with_details(Arc::new(default_provider()), Arc::new(Then))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
