@@ -39,12 +39,11 @@ const QUERIES: [&str; 9] = [
 ];
 
 /// What is about the process or all tenants.
-const ALL_TENANTS: [&str; 7] = [
+const ALL_TENANTS: [&str; 6] = [
     "/metrics",
     "/api/v1/tenants",
     "/api/v1/targets",
     "/api/v1/scrape_pools",
-    "/api/v1/status",
     "/api/v1/admin/store",
     "/api/v1/admin/tsdb/snapshot",
 ];

@@ -192,7 +192,12 @@ async fn a_token_may_be_bound_to_a_tenant() {
     let bearer = format!("Bearer {token}");
     let auth = ("authorization", bearer.as_str());
     // Named or not, by parameter or not: it is that tenant's data.
-    for what in ["POST /api/v1/query", "GET /?tenant=else", "DELETE /api/v1/silences/1"] {
+    for what in [
+        "POST /api/v1/query",
+        "GET /?tenant=else",
+        "GET /api/v1/status/buildinfo",
+        "DELETE /api/v1/silences/1",
+    ] {
         for headers in [&[auth][..], &[auth, ("x-scope-orgid", "fleet")]] {
             assert_eq!(server.ask(what, headers).await, (200, "fleet - -".to_owned()), "{what}");
         }
