@@ -63,6 +63,7 @@ metrics! {
     TIME_OFFSET = Gauge "system.linux.time.offset" ["s"] "Difference that is being corrected." from "adjtimex, offset";
     TIME_ERROR = Gauge "system.linux.time.error" ["s"] "Largest error that the clock may have; absent when nobody told the kernel." from "adjtimex, maxerror";
     TIME_FREQUENCY = Gauge "system.linux.time.frequency" ["1"] "Correction of the clock's own pace." from "adjtimex, freq";
+    CERTIFICATE_NOT_AFTER = Gauge "system.linux.certificate.not_after" ["s"] "When the first of the file's certificates ends, seconds since 1970 UTC." from "files and folders of --certificate, once a minute";
     UPTIME = Gauge "system.uptime" ["s"] "Seconds since boot; it falls when the host restarts." from "/proc/uptime";
 
     MEMORY_USAGE = UpDownCounter "system.memory.usage" ["By"] "Memory by state; used is what is neither free, cached nor in buffers." from "/proc/meminfo";

@@ -58,6 +58,7 @@ pub use transport::{Server, ServerError};
 pub use trust::{Pin, Trust, TrustError};
 
 use probe::Probe;
+use probe::certificate::Certificates;
 use probe::cgroup::CgroupMemory;
 use probe::cpu::Cpu;
 use probe::disk::Disk;
@@ -119,6 +120,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Cgroups whose memory is measured, besides those nearest to their limit.
     pub cgroups: Vec<String>,
+    /// Files of certificates, and folders of such files, whose end is told.
+    pub certificates: Vec<PathBuf>,
     /// What happens to batches while the server is away.
     pub spool: SpoolOptions,
     /// A file to which every batch is written as well.
@@ -136,6 +139,7 @@ impl Default for Config {
             host_name: None,
             targets: Vec::new(),
             cgroups: Vec::new(),
+            certificates: Vec::new(),
             spool: SpoolOptions::default(),
             record: None,
             paths: Paths::default(),
@@ -272,6 +276,7 @@ impl Agent {
             Box::new(Uptime::new(paths)),
             Box::new(CgroupMemory::new(paths, &self.config.cgroups)),
             Box::new(Processes::new(paths)),
+            Box::new(Certificates::new(&self.config.certificates)),
             // Last, so that their threads have the time that the others take.
             Box::new(Latency::new(
                 &self.config.targets,

@@ -85,6 +85,9 @@ struct Options {
     /// Cgroup whose memory is measured, besides those nearest to their limit. May be repeated.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     cgroup: Vec<String>,
+    /// File of certificates, or folder of such files, whose end is told. May be repeated.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    certificate: Vec<PathBuf>,
     /// Name of this host, instead of the kernel's.
     #[arg(long, value_name = "NAME")]
     host_name: Option<String>,
@@ -244,6 +247,8 @@ fn arguments(options: &Options) -> Vec<String> {
         .iter()
         .for_each(|target| add("--probe", target.to_string()));
     options.cgroup.iter().for_each(|cgroup| add("--cgroup", cgroup.clone()));
+    let certificates = options.certificate.iter();
+    certificates.for_each(|path| add("--certificate", path.display().to_string()));
     arguments
 }
 
@@ -283,6 +288,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
         host_name: options.host_name,
         targets: options.probe,
         cgroups: options.cgroup,
+        certificates: options.certificate,
         spool: SpoolOptions {
             dir: options.spool,
             disk_bytes_max: options.spool_limit.clamp(1, 1 << 20) << 20,

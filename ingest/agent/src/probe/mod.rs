@@ -1,5 +1,6 @@
 //! Probes: each reads one source of the host. Parsers are pure functions of a text, so that recorded texts test them.
 
+pub mod certificate;
 pub mod cgroup;
 pub mod cpu;
 pub mod disk;

@@ -330,6 +330,7 @@ fn names_units_and_kinds_are_those_of_the_conventions_or_ours_by_prefix() {
 
 /// What the metrics of a family are worth watching for, by the beginning of their names; the first that fits counts.
 const PREDICTS: &[(&str, &str)] = &[
+    ("system.linux.certificate.", "what stops to be believed at a known time"),
     (
         "system.linux.time.",
         "certificates and quorums that fail with the clock; samples that arrive at the wrong time",
