@@ -1,13 +1,14 @@
 //! The loops that send: one for each receiver that has something waiting, so that none waits for another.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
 use store::{Clock, State, Store};
 use tokio::sync::{Notify, watch};
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::ledger;
 use super::outbox::{NotifyError, Outbox, Settings};
@@ -67,13 +68,14 @@ const LOOK_LEAST: Duration = Duration::from_millis(10);
 /// How long messages on their way are waited for at the end. What is cut off is sent again, with the same key.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// How long a receiver is left alone when the outbox cannot be written.
+/// How long a receiver is left alone when the outbox cannot be written, or when sending to it broke off in the middle.
 const UNNOTED: Duration = Duration::from_secs(30);
 
 /// Tenant and receiver.
 type Address = (String, String);
 
-/// Sends what is due, for all tenants, by a clock.
+/// Sends what is due, for all tenants, by a clock. What touches the disk runs on blocking threads, so that a slow disk holds up
+/// nobody's socket.
 #[derive(Debug)]
 pub struct Courier {
     notifier: Arc<Notifier>,
@@ -82,6 +84,8 @@ pub struct Courier {
     sending: JoinSet<()>,
     busy: HashSet<Address>,
     tasks: HashMap<Id, Address>,
+    /// Receivers that are left alone for a while, milliseconds UTC.
+    resting: HashMap<Address, i64>,
 }
 
 impl Courier {
@@ -95,6 +99,7 @@ impl Courier {
             sending: JoinSet::new(),
             busy: HashSet::new(),
             tasks: HashMap::new(),
+            resting: HashMap::new(),
         }
     }
 
@@ -105,7 +110,7 @@ impl Courier {
         mut stopping: watch::Receiver<bool>,
     ) {
         while !*stopping.borrow() {
-            let pause = self.look(tenants());
+            let pause = self.look(tenants()).await;
             let notifier = Arc::clone(&self.notifier);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -122,26 +127,32 @@ impl Courier {
         }
     }
 
-    fn note_done(&mut self, done: &Result<(Id, ()), tokio::task::JoinError>) {
-        let id = match done {
-            Ok((id, ())) => *id,
-            Err(error) => {
-                tracing::error!(%error, "sending a notification broke off; it is sent again");
-                error.id()
-            }
+    fn note_done(&mut self, done: &Result<(Id, ()), JoinError>) {
+        let (id, broke_off) = match done {
+            Ok((id, ())) => (*id, None),
+            Err(error) => (error.id(), Some(error)),
         };
-        if let Some(address) = self.tasks.remove(&id) {
-            self.busy.remove(&address);
+        let Some(address) = self.tasks.remove(&id) else {
+            return;
+        };
+        self.busy.remove(&address);
+        if let Some(error) = broke_off {
+            // Nothing is noted about that attempt, and whatever broke it is likely to break the next one.
+            let (tenant, receiver) = &address;
+            tracing::error!(tenant, receiver, %error, "sending a notification broke off; it is sent again later");
+            self.resting.insert(address, self.clock.now_ms() + millis(UNNOTED));
         }
     }
 
     /// Starts what is due, and answers how long there is nothing to do.
-    fn look(&mut self, tenants: Vec<(String, Arc<Store>)>) -> Duration {
+    async fn look(&mut self, tenants: Vec<(String, Arc<Store>)>) -> Duration {
         self.outboxes
             .retain(|name, _| tenants.iter().any(|(tenant, _)| tenant == name));
+        let now_ms = self.clock.now_ms();
+        self.resting.retain(|_, until_ms| *until_ms > now_ms);
         let mut next_ms = i64::MAX;
         for (tenant, store) in tenants {
-            match self.look_at(&tenant, &store) {
+            match self.look_at(&tenant, &store).await {
                 Ok(next) => next_ms = next_ms.min(next.unwrap_or(i64::MAX)),
                 Err(error) => tracing::error!(tenant, %error, "notifications wait in the outbox"),
             }
@@ -150,29 +161,28 @@ impl Courier {
         Duration::from_millis(pause).clamp(LOOK_LEAST, LOOK_MOST)
     }
 
-    fn look_at(&mut self, tenant: &str, store: &Arc<Store>) -> Result<Option<i64>, NotifyError> {
-        let outbox = match self.outboxes.get(tenant) {
+    async fn look_at(&mut self, tenant: &str, store: &Arc<Store>) -> Result<Option<i64>, NotifyError> {
+        let known = match self.outboxes.get(tenant) {
             // A tenant that was deleted and written to again is another one.
-            Some((known, outbox)) if Arc::ptr_eq(known, store) => outbox.clone(),
-            _ => {
-                let outbox = self.notifier.outbox(store.state())?;
-                self.outboxes
-                    .insert(tenant.to_owned(), (Arc::clone(store), outbox.clone()));
-                outbox
-            }
+            Some((known, outbox)) if Arc::ptr_eq(known, store) => Some(outbox.clone()),
+            _ => None,
         };
-        let now_ms = self.clock.now_ms();
-        outbox.flush(store.state(), now_ms)?;
-        outbox.divert_new(store.state(), now_ms)?;
-        for receiver in outbox.receivers() {
+        let served = self.busy.iter().chain(self.resting.keys());
+        let served = served
+            .filter(|(of, _)| of == tenant)
+            .map(|(_, id)| id.clone())
+            .collect();
+        let (notifier, their, now_ms) = (Arc::clone(&self.notifier), Arc::clone(store), self.clock.now_ms());
+        let glance = on_disk(move || glance(known, &notifier, their.state(), &served, now_ms)).await;
+        // The runtime ends: so does this loop.
+        let Some(glance) = glance else { return Ok(None) };
+        let Glance { outbox, due, next_ms } = glance?;
+        for receiver in due {
             let address = (tenant.to_owned(), receiver.id().to_owned());
-            if self.busy.contains(&address) || ledger::due_letter(store.state(), receiver.id(), now_ms)?.is_none() {
-                continue;
-            }
             let sending = Sending {
                 outbox: outbox.clone(),
                 store: Arc::clone(store),
-                receiver: receiver.clone(),
+                receiver,
                 client: self.notifier.client().clone(),
                 clock: self.clock.clone(),
             };
@@ -180,11 +190,49 @@ impl Courier {
             self.tasks.insert(task.id(), address.clone());
             self.busy.insert(address);
         }
-        // What waits for a receiver that is being served is looked at when that ends.
-        let idle = outbox.receivers().iter().map(Receiver::id);
-        let idle = idle.filter(|id| !self.busy.contains(&(tenant.to_owned(), (*id).to_owned())));
-        Ok(ledger::next_due_of(store.state(), idle)?)
+        self.outboxes.insert(tenant.to_owned(), (Arc::clone(store), outbox));
+        Ok(next_ms)
     }
+}
+
+/// What a tenant's outbox says about now.
+#[derive(Debug)]
+struct Glance {
+    outbox: Outbox,
+    /// Receivers for whom something is due, and whom nobody serves.
+    due: Vec<Receiver>,
+    /// When something else is due, as far as nobody is being served who would say so himself.
+    next_ms: Option<i64>,
+}
+
+/// Writes messages that are due, and says who gets one. Blocks on the state file.
+fn glance(
+    known: Option<Outbox>,
+    notifier: &Notifier,
+    state: &State,
+    served: &HashSet<String>,
+    now_ms: i64,
+) -> Result<Glance, NotifyError> {
+    let outbox = match known {
+        Some(outbox) => outbox,
+        None => notifier.outbox(state)?,
+    };
+    outbox.flush(state, now_ms)?;
+    outbox.divert_new(state, now_ms)?;
+    let (mut due, mut idle) = (Vec::new(), Vec::new());
+    for receiver in outbox
+        .receivers()
+        .iter()
+        .filter(|receiver| !served.contains(receiver.id()))
+    {
+        if ledger::due_letter(state, receiver.id(), now_ms)?.is_some() {
+            due.push(receiver.clone());
+        } else {
+            idle.push(receiver.id());
+        }
+    }
+    let next_ms = ledger::next_due_of(state, idle.into_iter())?;
+    Ok(Glance { outbox, due, next_ms })
 }
 
 /// One receiver being served.
@@ -200,20 +248,7 @@ struct Sending {
 impl Sending {
     /// Sends what is due, in order, until nothing is or the receiver wants to be left alone.
     async fn all(self) {
-        let state = self.store.state();
-        loop {
-            let settled = match self.outbox.next(state, self.clock.now_ms(), &self.receiver) {
-                Ok(None) => return,
-                Ok(Some((letter, message))) => {
-                    let at_ms = self.clock.now_ms();
-                    let ended = send(&self.client, &self.receiver, &letter.key, &message, at_ms).await;
-                    let settled = self
-                        .outbox
-                        .settle(state, self.clock.now_ms(), &self.receiver, &letter, &ended);
-                    settled.map(|_| ended.verdict)
-                }
-                Err(error) => Err(error),
-            };
+        while let Some(settled) = self.one().await {
             match settled {
                 Ok(Verdict::Later(_)) => return,
                 Ok(Verdict::Delivered | Verdict::Refused) => {}
@@ -225,5 +260,67 @@ impl Sending {
                 }
             }
         }
+    }
+
+    /// Sends the next message, and answers what came of it; `None` where nothing is due, or everything ends.
+    async fn one(&self) -> Option<Result<Verdict, NotifyError>> {
+        let now_ms = self.clock.now_ms();
+        let next = self.noted(move |outbox, state, receiver| outbox.next(state, now_ms, receiver));
+        let (letter, message) = match next.await? {
+            Ok(next) => next?,
+            Err(error) => return Some(Err(error)),
+        };
+        let ended = send(&self.client, &self.receiver, &letter.key, &message, self.clock.now_ms()).await;
+        let (verdict, now_ms) = (ended.verdict, self.clock.now_ms());
+        let settled =
+            self.noted(move |outbox, state, receiver| outbox.settle(state, now_ms, receiver, &letter, &ended));
+        Some(settled.await?.map(|_| verdict))
+    }
+
+    async fn noted<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Outbox, &State, &Receiver) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (outbox, store, receiver) = (self.outbox.clone(), Arc::clone(&self.store), self.receiver.clone());
+        on_disk(move || work(&outbox, store.state(), &receiver)).await
+    }
+}
+
+/// Runs what waits for the disk on a thread that may wait; `None` where the runtime ends. A panic goes on where it was asked for.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Some(done),
+        Err(failed) => failed.try_into_panic().map_or(None, |panic| resume_unwind(panic)),
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::Settings;
+
+    async fn broken() {
+        panic!("a message that cannot be rendered");
+    }
+
+    #[tokio::test]
+    async fn a_receiver_at_whom_sending_breaks_off_is_left_alone_for_a_while() {
+        let notifier = Arc::new(Notifier::new(Settings::default()).expect("a client"));
+        let mut courier = Courier::new(notifier, Clock::fixed(1_000));
+        let address = ("default".to_owned(), "oncall".to_owned());
+        let task = courier.sending.spawn(broken());
+        courier.tasks.insert(task.id(), address.clone());
+        courier.busy.insert(address.clone());
+        let done = courier.sending.join_next_with_id().await.expect("a task");
+        courier.note_done(&done);
+        assert!(courier.busy.is_empty() && courier.tasks.is_empty());
+        assert_eq!(courier.resting.get(&address), Some(&31_000));
+        courier.clock = Clock::fixed(31_000);
+        courier.look(Vec::new()).await;
+        assert!(courier.resting.is_empty());
     }
 }

@@ -1,0 +1,193 @@
+use super::*;
+
+#[tokio::test]
+async fn a_test_message_says_so_and_is_logged() {
+    let hook = Sink::start([status(200), status(403)]).await;
+    let bench = Bench::new(settings(&[&hook]));
+    let delivery = bench
+        .outbox
+        .test(&bench.state, START, &bench.client, "hook")
+        .await
+        .unwrap();
+    assert_eq!(delivery.outcome, Outcome::Delivered);
+    let delivery = bench
+        .outbox
+        .test(&bench.state, START, &bench.client, "hook")
+        .await
+        .unwrap();
+    assert!(
+        delivery.text.contains("check the receiver's address and token"),
+        "{}",
+        delivery.text
+    );
+    let error = bench
+        .outbox
+        .test(&bench.state, START, &bench.client, "nobody")
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "there is no receiver \"nobody\"");
+    assert_eq!(Outbox::log(&bench.state, 9).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_broken_receiver_s_fallback_gets_one_copy_of_each_message_in_its_own_form() {
+    let broken = Sink::start((0..3).map(|_| status(503))).await;
+    let fallback = Sink::start([]).await;
+    let mut wanted = settings(&[&broken, &fallback]);
+    wanted.receivers[0] = wanted.receivers[0].clone().with_fallback(Some("hook1".to_owned()));
+    // Only the first is spoken to by the route.
+    let grouping = Grouping {
+        wait_ms: 0,
+        interval_ms: 10_000,
+        ..Grouping::default()
+    };
+    wanted.routing = Routing::new(Route::new(Some("hook".to_owned()), Vec::new(), grouping));
+    let bench = Bench::new(wanted.clone());
+    bench.put(0, &alert("Hot", "a"));
+    bench.put(0, &alert("Hot", "b"));
+    for at in [0, 10] {
+        assert_eq!(bench.deliver(at).await, "again");
+        assert!(fallback.accepted().is_empty(), "twice is no breach yet");
+    }
+    assert_eq!(bench.deliver(60).await, "again delivered delivered");
+    assert_eq!(fallback.accepted(), ["a:firing", "b:firing"]);
+    let body = fallback.heard.lock().unwrap()[0].body.clone();
+    assert_eq!(body["foreshock"]["insteadOf"], "hook");
+    assert_eq!(
+        fallback.keys()[0],
+        broken.keys()[0],
+        "the same news has the same key everywhere"
+    );
+    // What is written while it is broken is copied as well, what was copied is not, also after a restart.
+    let bench = bench.restart(wanted);
+    bench.put(61, &alert("Hot", "c"));
+    bench.outbox.flush(&bench.state, START + 61_000).unwrap();
+    bench.outbox.divert_new(&bench.state, START + 61_000).unwrap();
+    assert_eq!(bench.deliver(61).await, "delivered");
+    assert_eq!(fallback.accepted(), ["a:firing", "b:firing", "c:firing"]);
+    let status = bench.outbox.receivers_status(&bench.state).unwrap();
+    assert!(
+        status[0].broken && status[0].waiting == 3 && !status[1].broken,
+        "{status:?}"
+    );
+    // It is back: it gets everything that it missed, and the fallback nothing more.
+    assert_eq!(bench.deliver(600).await, "delivered delivered delivered");
+    assert_eq!(broken.accepted(), ["a:firing", "b:firing", "c:firing"]);
+    assert_eq!(fallback.accepted().len(), 3);
+    assert!(!bench.outbox.receivers_status(&bench.state).unwrap()[0].broken);
+}
+
+#[tokio::test]
+async fn what_a_receiver_refuses_for_good_goes_to_its_fallback() {
+    let gone = Sink::start([status(410)]).await;
+    let fallback = Sink::start([]).await;
+    let mut wanted = settings(&[&gone, &fallback]);
+    wanted.refusals_max = 1;
+    wanted.receivers[0] = wanted.receivers[0].clone().with_fallback(Some("hook1".to_owned()));
+    wanted.routing = Routing::new(Route::new(
+        Some("hook".to_owned()),
+        Vec::new(),
+        Grouping {
+            wait_ms: 0,
+            ..Grouping::default()
+        },
+    ));
+    let bench = Bench::new(wanted);
+    bench.put(0, &alert("Hot", "a"));
+    assert_eq!(bench.deliver(0).await, "dead delivered");
+    assert_eq!(fallback.accepted(), ["a:firing"]);
+}
+
+#[tokio::test]
+async fn a_receiver_s_pace_is_kept_across_restarts() {
+    let hook = Sink::start([]).await;
+    let mut wanted = settings(&[&hook]);
+    let pace = Pace {
+        messages: 2,
+        within_ms: 60_000,
+    };
+    wanted.receivers[0] = wanted.receivers[0].clone().with_pace(Some(pace));
+    let bench = Bench::new(wanted.clone());
+    for host in ["a", "b", "c", "d", "e"] {
+        bench.put(0, &alert("Hot", host));
+    }
+    assert_eq!(bench.deliver(0).await, "delivered delivered");
+    assert_eq!(bench.deliver(59).await, "");
+    let bench = bench.restart(wanted);
+    assert_eq!(bench.deliver(59).await, "");
+    assert_eq!(bench.deliver(61).await, "delivered delivered");
+    assert_eq!(bench.deliver(90).await, "");
+    assert_eq!(bench.deliver(122).await, "delivered");
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_keeps_no_other_one_waiting() {
+    let hanging = Sink::start([Answer::Hang, Answer::Hang]).await;
+    let free = Sink::start([]).await;
+    let mut wanted = settings(&[&hanging, &free]);
+    // Longer than this test may take.
+    wanted.receivers[0] = wanted.receivers[0].clone().with_timeout(Duration::from_secs(600));
+    let directory = tempfile::tempdir().unwrap();
+    let options = store::StoreOptions {
+        background: false,
+        ..store::StoreOptions::default()
+    };
+    let tenants = store::Tenants::open(directory.path(), options).unwrap();
+    let store = tenants.get_or_create("default").unwrap();
+    let notifier = Arc::new(Notifier::new(wanted).unwrap());
+    let outbox = notifier.outbox(store.state()).unwrap();
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let courier = Courier::new(Arc::clone(&notifier), store::Clock::fixed(START));
+    let named = Arc::clone(&store);
+    let running = tokio::spawn(courier.run(move || vec![("default".to_owned(), Arc::clone(&named))], stopping));
+    for (host, count) in [("a", 1), ("b", 2), ("c", 3)] {
+        outbox.enqueue(store.state(), START, &alert("Hot", host)).unwrap();
+        notifier.ring();
+        while free.accepted().len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(hanging.keys().len(), 1, "one attempt at a time");
+    stop.send_replace(true);
+    running.abort();
+    assert_eq!(free.accepted(), ["a:firing", "b:firing", "c:firing"]);
+}
+
+#[test]
+fn secrets_are_shown_to_nobody() {
+    let hook = Hook::at("https://user:pass@hooks.example/services/T0/s3cret?key=k").unwrap();
+    let hook = hook.with_auth(Some(Auth::Basic {
+        user: "me".to_owned(),
+        password: Secret::new("t0ken"),
+    }));
+    let shown = format!("{:?}", Receiver::new("chat", Channel::Webhook(hook)).unwrap());
+    for secret in ["s3cret", "t0ken", "user:pass", "key=k"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(shown.contains("https://hooks.example"), "{shown}");
+    let wrong = Receiver::webhook("chat", "file:///etc/passwd").unwrap_err();
+    assert_eq!(
+        wrong.to_string(),
+        "receiver \"chat\" needs an address that begins with http:// or https://"
+    );
+    assert!(Receiver::webhook("a\nb", "http://x").is_err());
+}
+
+#[test]
+fn pauses_double_up_to_a_bound_and_are_jittered() {
+    let backoff = Backoff {
+        first_ms: 1000,
+        longest_ms: 60_000,
+    };
+    for failures in 1..40 {
+        let full = (1000_i64 << (failures - 1).min(30)).min(60_000);
+        let pauses: Vec<i64> = (0..50)
+            .map(|salt| backoff.pause_ms(failures, &salt.to_string()))
+            .collect();
+        assert!(
+            pauses.iter().all(|pause| (full / 2..=full).contains(pause)),
+            "{failures}: {pauses:?}"
+        );
+        assert!(pauses.iter().collect::<std::collections::HashSet<_>>().len() > 10);
+    }
+}
