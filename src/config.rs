@@ -11,6 +11,7 @@ use store::RetentionRule;
 use store::promql::{EngineOptions, parse_selector};
 use wire::prometheus::Translation;
 
+use crate::objectives::ObjectiveConfig;
 use crate::security;
 
 /// Everything that `foreshock serve` can be told.
@@ -58,6 +59,12 @@ use crate::security;
 /// [[receiver]]
 /// name = "oncall"
 /// webhook = "https://chat.example/hook"
+///
+/// [[objective]]
+/// name = "shop"
+/// target = 0.999
+/// errors = 'http_requests_total{job="shop", code=~"5.."}'
+/// total = 'http_requests_total{job="shop"}'
 /// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -100,6 +107,7 @@ pub(crate) struct Config {
     pub(crate) predict: PredictConfig,
     pub(crate) notify: NotifyConfig,
     pub(crate) receiver: Vec<ReceiverConfig>,
+    pub(crate) objective: Vec<ObjectiveConfig>,
 }
 
 /// How OTLP becomes series; the keys are those of Prometheus' section `otlp`.
@@ -355,6 +363,7 @@ impl Default for Config {
             predict: PredictConfig::default(),
             notify: NotifyConfig::default(),
             receiver: Vec::new(),
+            objective: Vec::new(),
         }
     }
 }

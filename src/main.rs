@@ -4,6 +4,7 @@ mod alerting;
 mod clock;
 mod commands;
 mod config;
+mod objectives;
 mod own_metrics;
 mod runtime;
 mod scoring;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use api::Board;
 use api::notify::{Courier, Notification, Notifier, Outbox};
-use api::rule::{Evaluator, Group};
+use api::rule::{Evaluator, Group, Shelf};
 use predict::incident::{IncidentBook, Incidents};
 use predict::live::{ForecastOptions, Round, Scorer};
 use predict::registry::{ModelId, Registry};
@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     /// False alarms per host and day that a threshold may cost.
     pub(crate) budget_per_host_day: f64,
     /// The rules of every tenant.
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Arc<[Group]>,
     /// Limits that no series carries.
     pub(crate) forecast: ForecastOptions,
 }
@@ -213,6 +213,8 @@ struct TenantRuntime {
     champion: Option<ModelId>,
     shadows: Vec<(ModelId, Scorer)>,
     evaluator: Evaluator,
+    /// That of the rules which are edited over the API.
+    rules_version: i64,
     outbox: Outbox,
     rounds: u64,
     round_due_ms: i64,
@@ -224,8 +226,8 @@ struct TenantRuntime {
 impl TenantRuntime {
     fn open(store: Arc<Store>, parts: &Runtimes) -> Result<Self> {
         let settings = &parts.settings;
-        let external_url = parts.notifier.settings().external_url.clone();
-        let evaluator = Evaluator::new(settings.groups.clone(), store.state())?.with_external(Vec::new(), external_url);
+        let rules_version = Shelf::open(store.state())?.version()?;
+        let evaluator = evaluator(&store, parts)?;
         let outbox = parts.notifier.outbox(store.state())?;
         outbox.reroute(store.state(), now_ms())?;
         let mut scorer = Scorer::new(None, HORIZON);
@@ -236,6 +238,7 @@ impl TenantRuntime {
             champion: None,
             shadows: Vec::new(),
             evaluator,
+            rules_version,
             outbox,
             rounds: 0,
             round_due_ms: i64::MIN,
@@ -309,6 +312,12 @@ impl TenantRuntime {
 
     /// Evaluates the rules that are due; what began or ended goes into the outbox before the evaluator forgets it.
     fn alert(&mut self, parts: &Runtimes, now_ms: i64) -> Result<()> {
+        let version = Shelf::opened(self.store.state()).version()?;
+        if version != self.rules_version {
+            // What is pending or firing is in the state file, and goes on as after a restart.
+            self.evaluator = evaluator(&self.store, parts)?;
+            self.rules_version = version;
+        }
         let transitions = self.evaluator.tick(&parts.engine, &self.store, now_ms)?;
         if !transitions.is_empty() {
             for transition in &transitions {
@@ -322,6 +331,14 @@ impl TenantRuntime {
         parts.board.publish_rules(self.store.tenant(), self.evaluator.book());
         Ok(())
     }
+}
+
+/// An evaluator of the rules of files and of those that are edited over the API.
+fn evaluator(store: &Store, parts: &Runtimes) -> Result<Evaluator> {
+    let mut groups = parts.settings.groups.to_vec();
+    groups.extend(Shelf::opened(store.state()).groups()?);
+    let external_url = parts.notifier.settings().external_url.clone();
+    Ok(Evaluator::new(groups, store.state())?.with_external(Vec::new(), external_url))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::alerting;
 use crate::clock::now_ms;
 use crate::config::{Config, Listen};
+use crate::objectives;
 use crate::own_metrics::OwnMetrics;
 use crate::runtime::{Runtimes, Settings};
 use crate::{security, targets};
@@ -209,6 +210,7 @@ impl Server {
             sql: Arc::new(sql_engine(config)?),
             board,
             notifier,
+            groups: Arc::clone(&runtimes.settings().groups),
             clock: Clock::new(now_ms),
             metrics: Arc::new(move || own.text()),
             ready: Arc::new(|| Ok(())),
@@ -419,10 +421,11 @@ fn settings(config: &Config) -> Result<Settings> {
             groups.extend(api::rule::load_file(&file).with_context(|| format!("rule file {}", file.display()))?);
         }
     }
+    groups.extend(objectives::groups(&config.objective)?);
     Ok(Settings {
         round_ms: i64::from(config.predict.round_seconds) * 1_000,
         budget_per_host_day: config.predict.budget_per_host_day,
-        groups,
+        groups: groups.into(),
         forecast: ForecastOptions::default(),
     })
 }

@@ -13,6 +13,7 @@ use crate::board::Board;
 use crate::notify::Notifier;
 use crate::params::DEFAULT_TENANT;
 use crate::problem::{Kind, Problem};
+use crate::rule::Group;
 use crate::work::{Slots, blocking};
 
 /// The parts that the composition root hands over.
@@ -27,6 +28,8 @@ pub struct AppParts {
     pub board: Arc<Board>,
     /// Who is told about alerts.
     pub notifier: Arc<Notifier>,
+    /// The rules of every tenant, from files: those that the API does not change.
+    pub groups: Arc<[Group]>,
     /// Where the time comes from.
     pub clock: Clock,
     /// This process' own metrics in Prometheus' text format.
@@ -174,6 +177,10 @@ impl App {
 
     pub(crate) fn notifier(&self) -> &Arc<Notifier> {
         &self.0.parts.notifier
+    }
+
+    pub(crate) fn groups(&self) -> Arc<[Group]> {
+        Arc::clone(&self.0.parts.groups)
     }
 
     pub(crate) fn sql(&self) -> &SqlEngine {

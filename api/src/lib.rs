@@ -38,6 +38,7 @@ pub mod problem;
 mod prometheus;
 mod router;
 pub mod rule;
+mod rules;
 mod scores;
 pub mod serve;
 pub mod silences;
@@ -52,6 +53,7 @@ pub use app::{App, AppParts, Build, Limits, Scraped, ScrapedTarget};
 pub use board::Board;
 pub use params::{DEFAULT_TENANT, TENANT_HEADER};
 pub use router::{flight_router, router};
+pub use rules::report_json as replay_json;
 
 #[cfg(test)]
 mod tests;

@@ -166,6 +166,43 @@ impl<T: DeserializeOwned + Send> FromRequest<App> for Told<T> {
     }
 }
 
+/// A request with a text as its body, and whose data it is about.
+#[derive(Debug)]
+pub(crate) struct Text {
+    /// Whose data.
+    pub(crate) tenant: String,
+    /// His store.
+    pub(crate) store: Arc<Store>,
+    /// The body.
+    pub(crate) body: String,
+}
+
+impl FromRequest<App> for Text {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let tenant = tenant_of(&parts.headers, &parts.uri)?;
+        // As for JSON: what a page of another site can send without being asked is refused.
+        let kind = parts
+            .headers
+            .get(CONTENT_TYPE)
+            .map_or(&b""[..], |value| value.as_bytes());
+        let is_yaml = ["application/yaml", "application/x-yaml", "text/yaml"];
+        if !is_yaml.iter().any(|name| kind.starts_with(name.as_bytes())) {
+            return Err(Problem::new(Kind::UnsupportedMedia, "the body must be YAML")
+                .hint("send Content-Type: application/yaml"));
+        }
+        let bound = app.limits().body_bytes;
+        let bytes = axum::body::to_bytes(body, bound)
+            .await
+            .map_err(|_| Problem::new(Kind::TooLarge, format!("the body is cut off or over {bound} bytes")))?;
+        let body = String::from_utf8(bytes.into()).map_err(|_| Problem::invalid("the body is no UTF-8"))?;
+        let store = app.store(&tenant).await?;
+        Ok(Self { tenant, store, body })
+    }
+}
+
 /// The tenant that a request names by header or URL.
 pub(crate) fn tenant_of(headers: &HeaderMap, uri: &Uri) -> Result<String, Problem> {
     if let Some(named) = tenant_of_header(headers)? {

@@ -13,7 +13,8 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::{
-    admin, alertmanager, compress, deliveries, guard, hosts, incidents, models, page, prometheus, scores, silences, sql,
+    admin, alertmanager, compress, deliveries, guard, hosts, incidents, models, page, prometheus, rules, scores,
+    silences, sql,
 };
 
 /// All routes over `app`. Whoever merges it with other routers leaves the fallback to this one.
@@ -63,6 +64,17 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/metadata", get(prometheus::series::metadata))
         .route("/api/v1/rules", get(prometheus::rules::rules))
         .route("/api/v1/alerts", get(prometheus::rules::alerts))
+        .route("/api/v1/rules/replay", post(rules::replayed))
+        // Mimir's ruler, by which rules are edited.
+        .route("/config/v1/rules", get(rules::list))
+        .route(
+            "/config/v1/rules/{namespace}",
+            get(rules::namespace).post(rules::put).delete(rules::delete_namespace),
+        )
+        .route(
+            "/config/v1/rules/{namespace}/{group}",
+            get(rules::group).delete(rules::delete),
+        )
         .route("/api/v1/targets", get(prometheus::targets::targets))
         .route("/api/v1/targets/metadata", get(prometheus::status::none))
         .route("/api/v1/scrape_pools", get(prometheus::targets::pools))

@@ -5,6 +5,7 @@ mod foreshock;
 mod page;
 mod prometheus;
 mod remote_read;
+mod rules;
 mod store_routes;
 
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use crate::{App, AppParts, Board, Build, Limits, router};
 
 /// 2026-01-01 00:00:00 UTC.
 const NOW: i64 = 1_767_225_600_000;
+
+/// What stands in a rule file.
+const FIXED_RULES: &str = "groups: [{name: fixed, interval: 1m, rules: [{alert: Up, expr: 'up == 1', for: 2m}]}]";
 
 /// A server without a socket, over a store in a directory of its own.
 struct Server {
@@ -101,6 +105,7 @@ impl Server {
             sql: Arc::new(crate::tables::register(sql).expect("tables")),
             board: Arc::clone(&board),
             notifier: Arc::new(crate::notify::Notifier::new(notify).expect("a client")),
+            groups: crate::rule::load(FIXED_RULES, "fixed.yml").expect("rules").into(),
             clock,
             metrics: Arc::new(|| "foreshock_test 1\n".to_owned()),
             ready: Arc::new(|| Ok(())),

@@ -278,6 +278,13 @@ impl<'a> Intake<'a> {
         attributes: &[(&str, String)],
         resource: &[(String, String)],
     ) -> Result<(), Stop> {
+        if let Some(host) = &self.host
+            && record.host != Some(host.as_str())
+        {
+            let example = || format!("a record of host {:?}", record.host.unwrap_or_default());
+            self.refusals.add(Reason::OtherHost, 1, example);
+            return Ok(());
+        }
         let bytes = LogRows::bytes_of(record, attributes, resource);
         if bytes > LOG_RECORD_BYTES_MAX {
             let example = || format!("{bytes} bytes, the limit is {LOG_RECORD_BYTES_MAX}");

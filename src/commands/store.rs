@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::clock::utc;
 
+pub(super) use place::Place;
+
 /// Look into a store, verify it, bring samples in, take them out.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {

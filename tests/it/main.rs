@@ -10,6 +10,7 @@ mod dashboards;
 mod docs;
 mod fuzz;
 mod packaging;
+mod rules;
 mod security;
 mod server;
 mod store_tools;

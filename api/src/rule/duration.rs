@@ -11,8 +11,9 @@ const UNITS: [(&str, i64); 7] = [
     ("ms", 1),
 ];
 
-/// The span in milliseconds, or `None` where the text is none: units fall in length, each at most once, `0` needs no unit.
-pub(crate) fn parse(text: &str) -> Option<i64> {
+/// The span in milliseconds of a text such as `1h30m`, or `None` where the text is none: units fall in length, each at most once, `0` needs no unit.
+#[must_use]
+pub fn parse(text: &str) -> Option<i64> {
     if text == "0" {
         return Some(0);
     }

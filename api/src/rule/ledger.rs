@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Row, params};
 use store::{State, StateError};
 
-use super::evaluator::{ActiveAlert, Transition, TransitionKind};
+use super::alert::{ActiveAlert, Transition, TransitionKind};
 use super::state::AlertState;
 
 const STEPS: &[&str] = &["CREATE TABLE rule_alert (

@@ -6,25 +6,43 @@
 //!                                   └─► Transition (durable until acknowledged) ─► notify
 //! ```
 //!
+//! The same evaluation, a function of values, runs unit tests over series that are made up (`unit_test`) and replays rules over
+//! history (`replay`). Groups come from files, from the API (`shelf`) and from objectives (`objective`).
+//!
 //! Rule files are Prometheus' own. There is no clock here: the caller says what time it is, so that simulated time works as well
 //! as the wall clock. What is pending or firing lies in the tenant's SQLite file and is committed before a transition is
 //! handed out; a transition is handed out again until it is acknowledged, so that none is lost between two files.
 
+mod alert;
 mod duration;
+mod evaluation;
 mod evaluator;
 mod file;
 mod go;
 mod ledger;
+mod objective;
+mod page;
+mod replay;
+mod sheet;
+mod shelf;
 mod state;
+mod telemetry;
 mod template;
 #[cfg(test)]
 mod tests;
+mod unit_test;
 
-pub(crate) use evaluator::fingerprint;
-pub use evaluator::{ActiveAlert, Evaluator, RuleError, Transition, TransitionKind};
+pub(crate) use alert::fingerprint;
+pub use alert::{ActiveAlert, Transition, TransitionKind};
+pub use duration::parse as parse_duration;
+pub use evaluator::{Evaluator, RuleError};
 pub use file::{Group, LoadError, Rule, RuleKind, load, load_file};
+pub use objective::{Indicator, Objective, ObjectiveError};
+pub use replay::{Episode, Replay, ReplayError, ReplayReport, ReplayedRule, replay};
+pub use shelf::{Shelf, ShelfError, Shelved};
 pub use state::{AlertState, Hold};
 pub use template::{Template, TemplateError};
+pub use unit_test::{UnitTestError, UnitTestReport, test_file};
 
 /// The rules that hold for every tenant unless it brings its own: score, forecasts, and what no fleet should be without.
 pub const DEFAULT_RULES: &str = include_str!("default_rules.yml");

@@ -11,7 +11,7 @@ use crate::commands::client::{AccessArguments, Client};
 
 /// Where the samples are.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Place {
+pub(in crate::commands) struct Place {
     /// Data directory; no server may run on it.
     #[arg(long, value_name = "DIR", default_value_os_t = crate::default_data())]
     data: PathBuf,
@@ -27,20 +27,20 @@ pub(super) struct Place {
 
 /// One tenant's store in a data directory, held until dropped.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(in crate::commands) struct Opened {
     tenants: Tenants,
-    pub(super) store: Arc<Store>,
+    pub(in crate::commands) store: Arc<Store>,
 }
 
 impl Place {
     /// The server that is meant, if one is.
-    pub(super) fn client(&self) -> Result<Option<Client>> {
+    pub(in crate::commands) fn client(&self) -> Result<Option<Client>> {
         let client = |url| Client::with(url, &self.tenant, &self.access);
         self.server.as_deref().map(client).transpose()
     }
 
     /// Opens the store in the data directory; with `create` it is made where there is none.
-    pub(super) fn open(&self, create: bool) -> Result<Opened> {
+    pub(in crate::commands) fn open(&self, create: bool) -> Result<Opened> {
         let options = StoreOptions {
             // What the command does is all that happens.
             background: false,
@@ -67,7 +67,7 @@ impl Place {
 
 impl Opened {
     /// Closes the store; what was done to it is durable.
-    pub(super) fn close(self) -> Result<()> {
+    pub(in crate::commands) fn close(self) -> Result<()> {
         self.tenants.close().context("the store did not close cleanly")
     }
 }
