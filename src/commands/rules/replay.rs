@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let now = now_ms();
     let (from_ms, to_ms) = (moment(&arguments.from, now)?, moment(&arguments.to, now)?);
-    let report = match arguments.place.client() {
+    let report = match arguments.place.client()? {
         Some(client) => asked(arguments, &client, from_ms, to_ms)?,
         None => replayed(arguments, from_ms, to_ms)?,
     };

@@ -70,8 +70,11 @@ impl TableProvider for AppendedTable {
             .iter()
             .filter_map(time_bounds)
             .fold(EVER, |range, (bounds, _)| intersect(range, bounds));
-        let in_memory =
-            MemorySourceConfig::try_new_exec(&[self.snapshot.rows.clone()], Arc::clone(&schema), projection.cloned())?;
+        let in_memory = MemorySourceConfig::try_new_exec(
+            std::slice::from_ref(&self.snapshot.rows),
+            Arc::clone(&schema),
+            projection.cloned(),
+        )?;
         let files = self.files(range);
         if files.is_empty() {
             return Ok(in_memory);
