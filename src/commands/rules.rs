@@ -24,7 +24,7 @@ pub(crate) enum Command {
         files: Vec<PathBuf>,
     },
     /// Say what rules would have done: their expressions over stored history, with nobody told.
-    Replay(replay::Arguments),
+    Replay(Box<replay::Arguments>),
     /// Print the rules that the objectives of a configuration become, as a rule file each.
     Objectives {
         /// Configuration file (TOML).

@@ -26,7 +26,7 @@ const TELEMETRY: [&str; 5] = ["/v1", "/api/v1/otlp", "/api/v1/write", "/api/v1/i
 const OTLP_GRPC: &str = "/opentelemetry.proto.collector.";
 
 /// Asked by POST because the expression may be long.
-const QUERIES: [&str; 9] = [
+const QUERIES: [&str; 11] = [
     "/api/v1/query",
     "/api/v1/query_range",
     "/api/v1/query_exemplars",
@@ -36,6 +36,8 @@ const QUERIES: [&str; 9] = [
     "/api/v1/labels",
     "/api/v1/export",
     "/api/v1/sql",
+    "/api/v1/read",
+    "/api/v1/rules/replay",
 ];
 
 /// What is about the process or all tenants.

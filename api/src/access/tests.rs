@@ -87,6 +87,7 @@ async fn each_scope_opens_what_it_names() {
         ("POST /api/v1/query", [200, 403, 200]),
         ("POST /api/v1/export", [200, 403, 200]),
         ("POST /api/v1/sql", [200, 403, 200]),
+        ("POST /api/v1/read", [200, 403, 200]),
         ("GET /metrics", [200, 403, 200]),
         ("GET /metrics/job/a", [200, 403, 200]),
         ("GET /v1/metrics", [200, 403, 200]),

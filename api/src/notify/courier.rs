@@ -231,7 +231,7 @@ fn glance(
             idle.push(receiver.id());
         }
     }
-    let next_ms = ledger::next_due_of(state, idle.into_iter())?;
+    let next_ms = ledger::next_due_of(state, idle)?;
     Ok(Glance { outbox, due, next_ms })
 }
 

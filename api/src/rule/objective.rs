@@ -69,7 +69,7 @@ pub enum ObjectiveError {
         /// Its name.
         name: String,
         /// Why.
-        source: LoadError,
+        source: Box<LoadError>,
     },
 }
 
@@ -124,7 +124,7 @@ impl Objective {
         let text = self.rule_file()?;
         load(&text, &format!("objective {}", self.name)).map_err(|source| ObjectiveError::Rules {
             name: self.name.clone(),
-            source,
+            source: Box::new(source),
         })
     }
 

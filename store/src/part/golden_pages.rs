@@ -1,6 +1,7 @@
 //! A part of format version 3, whose values are in pages, must read for ever. See `fixtures/parts/README.md`.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -122,5 +123,6 @@ fn any_stretch_of_time_reads_as_it_was_written() {
 #[ignore = "the fixture is kept as it was first written"]
 fn write_the_fixture_of_version_3() {
     write(&fixture(), &content());
-    fs::write(fixture().join("samples.jsonl"), lines(&content())).unwrap();
+    let mut file = crate::disk::create(&fixture().join("samples.jsonl")).unwrap();
+    file.write_all(lines(&content()).as_bytes()).unwrap();
 }

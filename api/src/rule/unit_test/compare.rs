@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use store::promql::{Engine, QueryOptions};
-use store::{Histogram, Labels};
+use store::{Histogram, Labels, ResetHint};
 
 use super::file::{AlertTest, ExpectedSample, ExprTest};
 use super::notation;
@@ -95,7 +95,14 @@ fn expectation(sample: &ExpectedSample) -> Result<Compared, String> {
     let labels = notation::labels(&sample.labels)?;
     let histogram = match sample.histogram.as_str() {
         "" => None,
-        text => Some(notation::histogram(text)?),
+        text => {
+            let mut histogram = notation::histogram(text)?;
+            // Queries here tell nobody that a counter went on: promtool's `not_reset` and `unknown` are the same.
+            if histogram.reset == ResetHint::NotReset {
+                Arc::make_mut(&mut histogram).reset = ResetHint::Unknown;
+            }
+            Some(histogram)
+        }
     };
     Ok((labels, sample.value, histogram))
 }
