@@ -144,15 +144,30 @@ async fn a_plan_reads_its_files_though_a_merge_replaced_them() {
         .await
         .expect("reads");
     assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 4);
-    drop(plan);
-    drop(context);
-    // DataFusion's tasks may hold the plan a moment longer than its caller.
-    let gone = async {
-        while paths.iter().any(|path| path.exists()) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), gone)
-        .await
-        .expect("they go with the plan");
+}
+
+#[test]
+fn a_query_that_has_ended_keeps_no_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (store, engine) = (open(dir.path()), engine());
+    for hour in 0..4 {
+        append(&store, START_NS + hour * HOUR_NS, "a", 9, "x", None);
+        store.flush().expect("flushes");
+    }
+    let files = store.table(Table::Logs).files;
+    let paths: Vec<_> = files.iter().map(|file| file.path().to_owned()).collect();
+    drop(files);
+    let answer = engine.query_blocking(&store, "SELECT count(*) FROM logs WHERE body = 'x'");
+    assert_eq!(text(&answer.expect("an answer")), "4");
+    store.compact().expect("merges");
+    assert_eq!(store.table(Table::Logs).files.len(), 1);
+    // The threads of the query may hold its plan a moment longer than its caller.
+    let late = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while paths.iter().any(|path| path.exists()) {
+        assert!(
+            std::time::Instant::now() < late,
+            "files that nobody reads are still there"
+        );
+        std::thread::yield_now();
+    }
 }
