@@ -26,7 +26,7 @@ pub struct ActiveAlert {
 /// An alert that began to fire or ended. Handed out until it is acknowledged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
-    /// For [`Evaluator::acknowledge`].
+    /// For [`super::Evaluator::acknowledge`].
     pub id: i64,
     /// When it happened, milliseconds UTC.
     pub at_ms: i64,
