@@ -52,6 +52,9 @@ use crate::security;
 /// budget_per_host_day = 0.02
 /// round_seconds = 60
 ///
+/// [remote_write]
+/// created_timestamp_zero_ingestion = false
+///
 /// [otlp]
 /// translation_strategy = "UnderscoreEscapingWithSuffixes"
 /// promote_resource_attributes = ["k8s.namespace.name"]
@@ -100,6 +103,7 @@ pub(crate) struct Config {
     pub(crate) alertmanager_config: Option<PathBuf>,
     /// Prometheus rule files, as glob patterns; the built-in rules are always loaded.
     pub(crate) rules: Vec<String>,
+    pub(crate) remote_write: RemoteWriteConfig,
     pub(crate) otlp: OtlpConfig,
     pub(crate) store: StoreConfig,
     pub(crate) promql: PromqlConfig,
@@ -108,6 +112,15 @@ pub(crate) struct Config {
     pub(crate) notify: NotifyConfig,
     pub(crate) receiver: Vec<ReceiverConfig>,
     pub(crate) objective: Vec<ObjectiveConfig>,
+}
+
+/// How remote write becomes series.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RemoteWriteConfig {
+    /// Whether a series of remote write 2.0 gets a zero where its sender says that it began to count, as by Prometheus' feature of
+    /// that name.
+    pub(crate) created_timestamp_zero_ingestion: bool,
 }
 
 /// How OTLP becomes series; the keys are those of Prometheus' section `otlp`.
@@ -356,6 +369,7 @@ impl Default for Config {
             external_url: None,
             alertmanager_config: None,
             rules: Vec::new(),
+            remote_write: RemoteWriteConfig::default(),
             otlp: OtlpConfig::default(),
             store: StoreConfig::default(),
             promql: PromqlConfig::default(),

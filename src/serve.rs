@@ -193,7 +193,11 @@ impl Server {
             Arc::clone(&notifier),
         ));
 
-        let intake = ingest::IngestState::new(Arc::clone(&tenants), ingest::Limits::default());
+        let limits = ingest::Limits {
+            zero_at_start: config.remote_write.created_timestamp_zero_ingestion,
+            ..ingest::Limits::default()
+        };
+        let intake = ingest::IngestState::new(Arc::clone(&tenants), limits);
         let intake = Arc::new(intake.with_otlp(config.otlp.options()?));
         let write = ingest::router(Arc::clone(&intake));
         let scraper = match &config.scrape_config {

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use parking_lot::RwLock;
 use store::SeriesId;
 
@@ -33,7 +35,83 @@ impl Hasher for AsItIs {
 }
 
 pub(crate) type Build = BuildHasherDefault<AsItIs>;
-pub(crate) type Known = HashMap<Key, SeriesId, Build>;
+
+/// Series that a request was the first to meet.
+pub(crate) type Met = HashMap<Key, SeriesId, Build>;
+
+/// Tables that grow one by one: while one table grows, it is there twice.
+const TABLES: usize = 64;
+
+/// Series by 96 bits of the keys of their points: 16 bytes a slot, where the whole key would take 32. Two of 10⁹ series meet
+/// once in 10¹¹ tries.
+#[derive(Debug)]
+pub(crate) struct Known {
+    tables: [HashTable<Slot>; TABLES],
+    len: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    low: [u32; 2],
+    middle: u32,
+    id: SeriesId,
+}
+
+impl Slot {
+    fn new(key: Key, id: SeriesId) -> Self {
+        Self {
+            low: [key as u32, (key >> 32) as u32],
+            middle: (key >> 64) as u32,
+            id,
+        }
+    }
+
+    /// What the table goes by.
+    fn hash(&self) -> u64 {
+        u64::from(self.low[0]) | u64::from(self.low[1]) << 32
+    }
+
+    /// Not of the bits that choose slot and tag.
+    fn table(&self) -> usize {
+        self.middle as usize % TABLES
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        (self.low, self.middle) == (other.low, other.middle)
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            tables: std::array::from_fn(|_| HashTable::new()),
+            len: 0,
+        }
+    }
+}
+
+impl Known {
+    /// The series whose points have this key.
+    #[inline]
+    pub(crate) fn get(&self, key: Key) -> Option<SeriesId> {
+        let sought = Slot::new(key, SeriesId(0));
+        let found = self.tables[sought.table()].find(sought.hash(), |slot| slot.is(&sought));
+        found.map(|slot| slot.id)
+    }
+
+    /// Remembers a series, in place of another one with this key.
+    fn insert(&mut self, key: Key, id: SeriesId) {
+        let slot = Slot::new(key, id);
+        let place = self.tables[slot.table()].entry(slot.hash(), |other| other.is(&slot), Slot::hash);
+        match place {
+            Entry::Occupied(mut occupied) => *occupied.get_mut() = slot,
+            Entry::Vacant(vacant) => {
+                vacant.insert(slot);
+                self.len += 1;
+            }
+        }
+    }
+}
 
 /// What the requests of one tenant have met so far.
 #[derive(Debug, Default)]
@@ -50,15 +128,15 @@ impl SeriesCache {
     }
 
     /// Remembers series that the store holds durably. At `max` everything is forgotten, and learnt again as it is met.
-    pub(crate) fn learn(&self, new: &Known, max: usize) {
+    pub(crate) fn learn(&self, new: &Met, max: usize) {
         if new.is_empty() {
             return;
         }
         let mut series = self.series.write();
-        if series.len() + new.len() > max {
-            series.clear();
+        if series.len + new.len() > max {
+            *series = Known::default();
         }
-        series.extend(new.iter().take(max));
+        new.iter().take(max).for_each(|(key, id)| series.insert(*key, *id));
     }
 
     /// Whether what a metric is was recorded already.

@@ -1,5 +1,6 @@
 //! One request's way into the store: series resolved, samples gathered, all of it appended at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLockReadGuard;
@@ -11,7 +12,7 @@ use store::{
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use crate::cache::{Key, Known, SeriesCache};
+use crate::cache::{Key, Known, Met, SeriesCache};
 use crate::delta::{Added, Changes};
 use crate::limits::Limits;
 use crate::problem::Problem;
@@ -23,6 +24,8 @@ const LOG_BATCH_BYTES: usize = 4 << 20;
 const LOG_RECORD_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of all records of a request: each has the attributes of its resource, which are sent once.
 const LOG_REQUEST_BYTES_MAX: usize = 64 << 20;
+/// A counter that began longer than this before its first sample gets no zero there: the head of a store is no older.
+const START_AGE_MAX_MS: i64 = 3_600_000;
 /// The last millisecond of the year 9999.
 const LATEST_MS: i64 = 253_402_300_799_999;
 
@@ -78,12 +81,14 @@ pub(crate) struct Intake<'a> {
     cache: &'a SeriesCache,
     seed: u64,
     known: RwLockReadGuard<'a, Known>,
-    new: Known,
+    new: Met,
     batch: Batch,
     metadata: Vec<(Key, String, Metadata)>,
     exemplars: Vec<(SeriesId, Exemplar)>,
     exemplars_seen: u64,
     deltas: Changes<'a>,
+    // Where series that this request gave a zero began to count.
+    begun: HashMap<SeriesId, i64>,
     logs: LogRows,
     // Batches of logs that are large enough.
     full: Vec<LogRows>,
@@ -113,12 +118,13 @@ impl<'a> Intake<'a> {
             seed: host.as_ref().map_or(seed, |host| seed ^ xxh3_64(host.as_bytes())),
             host,
             known: cache.known(),
-            new: Known::default(),
+            new: Met::default(),
             batch: store.batch(),
             metadata: Vec::new(),
             exemplars: Vec::new(),
             exemplars_seen: 0,
             deltas: cache.deltas.changes(limits.delta_series_max),
+            begun: HashMap::new(),
             logs: LogRows::default(),
             full: Vec::new(),
             logs_len: 0,
@@ -151,7 +157,7 @@ impl<'a> Intake<'a> {
     /// The series whose points have this key, if one was met before.
     #[inline]
     pub(crate) fn known(&self, key: Key) -> Option<SeriesId> {
-        self.known.get(&key).or_else(|| self.new.get(&key)).copied()
+        self.known.get(key).or_else(|| self.new.get(&key).copied())
     }
 
     /// The series with these labels; `None` where it is refused, which is counted for `samples` samples.
@@ -204,6 +210,22 @@ impl<'a> Intake<'a> {
             ))));
         }
         self.batch.push(id, at_ms, value);
+        Ok(())
+    }
+
+    /// Takes note that a counter, whose next sample is of `at_ms`, began to count at `start_ms`: where that is wanted it gets a
+    /// zero there, so that its first increase is seen, unless it has samples as new already. As Prometheus'
+    /// `created-timestamp-zero-ingestion`.
+    pub(crate) fn begins(&mut self, id: SeriesId, start_ms: i64, at_ms: i64) -> Result<(), Stop> {
+        let near = (at_ms.saturating_sub(START_AGE_MAX_MS)..at_ms).contains(&start_ms);
+        if !self.limits.zero_at_start || start_ms <= 0 || !near {
+            return Ok(());
+        }
+        let newest = self.begun.get(&id).copied().max(self.store.newest_at_most(id));
+        if newest.is_none_or(|newest| newest < start_ms) {
+            self.begun.insert(id, start_ms);
+            self.push(id, start_ms, 0.0)?;
+        }
         Ok(())
     }
 

@@ -35,6 +35,8 @@ pub struct Limits {
     pub tenants_max: usize,
     /// Most series that are remembered by a tenant's cache.
     pub cached_series_max: usize,
+    /// Whether a series of remote write 2.0 gets a zero where its sender says that it began to count.
+    pub zero_at_start: bool,
 }
 
 impl Default for Limits {
@@ -55,8 +57,9 @@ impl Default for Limits {
             label_name_bytes_max: 1024,
             label_value_bytes_max: 4096,
             tenants_max: 1000,
-            // 32 bytes each: 64 MiB.
+            // 16 bytes a slot: 64 MiB at most.
             cached_series_max: 2_000_000,
+            zero_at_start: false,
         }
     }
 }

@@ -330,6 +330,7 @@ fn append_2(
         for sample in samples {
             let sample = sample?;
             if let Some(id) = id {
+                intake.begins(id, sample.start_ms, sample.at_ms)?;
                 intake.push(id, sample.at_ms, sample.value)?;
             }
         }

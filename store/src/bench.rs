@@ -106,7 +106,9 @@ pub struct Labelled {
 impl Labelled {
     /// Adds a series.
     pub fn insert(&mut self, labels: Labels) {
-        self.index.insert(SeriesId(self.labels.len() as u32), &labels);
+        let labels_of = |id: SeriesId| self.labels.get(id.0 as usize);
+        self.index
+            .insert(SeriesId(self.labels.len() as u32), &labels, labels_of);
         self.labels.push(labels);
     }
 

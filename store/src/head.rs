@@ -24,6 +24,7 @@ pub(crate) use histograms::HistogramSample;
 
 /// Samples after which a stream is sealed: its state starts anew, and readers of a range skip whole streams.
 const SEAL_SAMPLES: u32 = 120;
+const _: () = assert!(SEAL_SAMPLES <= Stream::LEN_MAX);
 /// Series in a block, which share a lock.
 const BLOCK: usize = 256;
 /// Blocks that come into being together.
@@ -55,18 +56,18 @@ type Block = Vec<Option<Box<HeadSeries>>>;
 
 #[derive(Debug, Default)]
 struct HeadSeries {
-    sealed: Vec<Sealed>,
     open: Stream,
-    // Samples in `sealed` and `open`.
-    main: u32,
     // The epoch in which the series was written last.
     written: u64,
-    rare: Option<Box<Rare>>,
+    // Samples in the sealed streams and in `open`.
+    main: u32,
+    more: Option<Box<More>>,
 }
 
-/// What most series have none of.
+/// What a young series that nobody looks at has none of.
 #[derive(Debug, Default)]
-struct Rare {
+struct More {
+    sealed: Vec<Sealed>,
     // In order of arrival.
     late: Vec<(i64, f64)>,
     // What snapshots of epochs before the one written last see, ascending.
@@ -185,7 +186,7 @@ impl Memtable {
                 return Some(());
             };
             let (mut main, seen_late) = series.seen_by(epoch);
-            for sealed in &series.sealed {
+            for sealed in series.sealed() {
                 let n = main.min(sealed.n);
                 main -= n;
                 if n > 0 && range.overlaps(sealed.t_min, sealed.t_max) {
@@ -248,7 +249,7 @@ impl Memtable {
         let Some(Some(series)) = block.get(id.0 as usize % BLOCK) else {
             return stretches;
         };
-        stretches.extend(series.sealed.iter().map(|s| (s.t_min, s.t_max)));
+        stretches.extend(series.sealed().iter().map(|s| (s.t_min, s.t_max)));
         if !series.open.is_empty() {
             stretches.push((series.open.first(), series.open.last()));
         }
@@ -291,7 +292,7 @@ impl HeadSeries {
             grown += self.remember(epochs);
         }
         if last.is_some_and(|last| at <= last) {
-            let late = &mut self.rare(&mut grown).late;
+            let late = &mut self.more(&mut grown).late;
             let before = late.capacity();
             if late.len() == before {
                 late.reserve_exact((before / 2).max(4));
@@ -311,7 +312,7 @@ impl HeadSeries {
     /// The newest timestamp of the streams.
     fn last_at(&self) -> Option<i64> {
         if self.open.is_empty() {
-            self.sealed.last().map(|sealed| sealed.t_max)
+            self.sealed().last().map(|sealed| sealed.t_max)
         } else {
             Some(self.open.last())
         }
@@ -323,15 +324,19 @@ impl HeadSeries {
     }
 
     fn late(&self) -> &[(i64, f64)] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.late)
+        self.more.as_ref().map_or(&[], |more| &more.late)
     }
 
-    /// What most series have none of, made, and by how much it grew.
-    fn rare(&mut self, grown: &mut isize) -> &mut Rare {
-        if self.rare.is_none() {
-            *grown += size_of::<Rare>() as isize;
+    fn sealed(&self) -> &[Sealed] {
+        self.more.as_ref().map_or(&[], |more| &more.sealed)
+    }
+
+    /// What a young series has none of, made, and by how much it grew.
+    fn more(&mut self, grown: &mut isize) -> &mut More {
+        if self.more.is_none() {
+            *grown += size_of::<More>() as isize;
         }
-        self.rare.get_or_insert_default()
+        self.more.get_or_insert_default()
     }
 
     fn seal(&mut self) -> isize {
@@ -342,15 +347,16 @@ impl HeadSeries {
             n: self.open.len(),
             bytes,
         };
-        let before = self.sealed.capacity();
-        if self.sealed.len() == before {
-            self.sealed.reserve_exact(2);
+        let mut grown = sealed.bytes.len() as isize;
+        let list = &mut self.more(&mut grown).sealed;
+        let before = list.capacity();
+        if list.len() == before {
+            list.reserve_exact(2);
         }
-        let slots = self.sealed.capacity() - before;
-        let grown = slots * size_of::<Sealed>() + sealed.bytes.len();
-        self.sealed.push(sealed);
+        grown += ((list.capacity() - before) * size_of::<Sealed>()) as isize;
+        list.push(sealed);
         self.open.reset();
-        grown as isize
+        grown
     }
 
     /// Writes down what the living snapshots see, before the first change of this epoch.
@@ -363,8 +369,8 @@ impl HeadSeries {
         };
         let living = &epochs.living;
         let needed = self.main > 0 && living.last().is_some_and(|newest| *newest >= self.written);
-        if needed || self.rare.is_some() {
-            let seen = &mut self.rare(&mut grown).seen;
+        if needed || self.more.is_some() {
+            let seen = &mut self.more(&mut grown).seen;
             let before = seen.capacity() as isize;
             // Only what a living snapshot would look up stays, or one that lives long would gather every change since.
             let mut above = 0;
@@ -392,9 +398,9 @@ impl HeadSeries {
             return (self.main, self.late().len() as u32);
         }
         let seen = self
-            .rare
+            .more
             .as_ref()
-            .and_then(|rare| rare.seen.iter().find(|seen| seen.upto >= epoch));
+            .and_then(|more| more.seen.iter().find(|seen| seen.upto >= epoch));
         seen.map_or((0, 0), |seen| (seen.main, seen.late))
     }
 }

@@ -1,6 +1,7 @@
 //! Which series have which label: value by value a set of numbers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use roaring::RoaringBitmap;
 
@@ -8,105 +9,42 @@ use crate::series::{Labels, MatchOp, Matcher, SeriesId};
 
 #[cfg(test)]
 mod tests;
+mod values;
+
+use values::{Ids, Values};
 
 /// Label name to value to series.
-#[derive(Debug, Default)]
-pub(crate) struct Index {
-    names: HashMap<Box<str>, HashMap<Box<str>, Ids>>,
-}
-
-/// A set of series numbers, which arrive in ascending order.
 #[derive(Debug)]
-enum Ids {
-    /// Most values of most labels have a few series; a bitmap would cost ten times the memory.
-    Few(Vec<u32>),
-    Many(RoaringBitmap),
+pub(crate) struct Index {
+    names: HashMap<Box<str>, Values>,
+    // Of the hashes of values, so that nobody can send values that meet.
+    seed: u64,
 }
 
-/// From how many numbers on a bitmap is smaller than a list.
-const FEW: usize = 64;
-
-impl Ids {
-    fn push(&mut self, id: u32) {
-        match self {
-            Self::Few(ids) if ids.len() < FEW => {
-                if ids.len() == ids.capacity() {
-                    ids.reserve_exact((ids.len() / 2).max(1));
-                }
-                ids.push(id);
-            }
-            Self::Few(ids) => {
-                let mut bitmap: RoaringBitmap = ids.iter().copied().collect();
-                bitmap.insert(id);
-                *self = Self::Many(bitmap);
-            }
-            Self::Many(bitmap) => {
-                bitmap.insert(id);
-            }
-        }
-    }
-
-    fn len(&self) -> u64 {
-        match self {
-            Self::Few(ids) => ids.len() as u64,
-            Self::Many(bitmap) => bitmap.len(),
-        }
-    }
-
-    fn any(&self, wanted: impl Fn(SeriesId) -> bool) -> bool {
-        match self {
-            Self::Few(ids) => ids.iter().any(|id| wanted(SeriesId(*id))),
-            Self::Many(bitmap) => bitmap.iter().any(|id| wanted(SeriesId(id))),
-        }
-    }
-
-    fn add_to(&self, all: &mut RoaringBitmap) {
-        match self {
-            Self::Few(ids) => all.extend(ids.iter().copied()),
-            Self::Many(bitmap) => *all |= bitmap,
-        }
-    }
-
-    fn remove_from(&self, all: &mut RoaringBitmap) {
-        match self {
-            Self::Few(ids) => ids.iter().for_each(|id| {
-                all.remove(*id);
-            }),
-            Self::Many(bitmap) => *all -= bitmap,
-        }
-    }
-
-    fn retain_in(&self, all: &mut RoaringBitmap) {
-        match self {
-            Self::Few(ids) => *all = ids.iter().copied().filter(|id| all.contains(*id)).collect(),
-            Self::Many(bitmap) => *all &= bitmap,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Few(ids) => ids.capacity() * 4,
-            Self::Many(bitmap) => bitmap.serialized_size(),
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            names: HashMap::new(),
+            seed: RandomState::new().hash_one(0),
         }
     }
 }
 
 impl Index {
-    /// Adds a series whose number is higher than all before.
-    pub(crate) fn insert(&mut self, id: SeriesId, labels: &Labels) {
+    /// Adds a series whose number is higher than all before. `labels_of` answers for those.
+    pub(crate) fn insert<'l>(
+        &mut self,
+        id: SeriesId,
+        labels: &Labels,
+        labels_of: impl Fn(SeriesId) -> Option<&'l Labels>,
+    ) {
         for (name, value) in labels {
-            // Looked up first: an owned name and value are needed only once for many series.
+            // Looked up first: an owned name is needed only once for many series.
             if !self.names.contains_key(name) {
-                self.names.insert(name.into(), HashMap::new());
+                self.names.insert(name.into(), Values::default());
             }
-            let Some(values) = self.names.get_mut(name) else {
-                continue;
-            };
-            match values.get_mut(value) {
-                Some(ids) => ids.push(id.0),
-                None => {
-                    values.insert(value.into(), Ids::Few(vec![id.0]));
-                }
+            if let Some(values) = self.names.get_mut(name) {
+                values.insert(id.0, value, self.seed, texts(name, &labels_of));
             }
         }
     }
@@ -122,13 +60,13 @@ impl Index {
         let (subtract, mut require): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(|m| m.matches(""));
         // Equality is one look-up and leaves the fewest for the others to look at.
         require.sort_by_key(|m| match m.op {
-            MatchOp::Eq => self.ids(&m.name, &m.value).map_or(0, Ids::len),
+            MatchOp::Eq => self.ids(&m.name, &m.value, &labels_of).map_or(0, Ids::len),
             _ => u64::MAX,
         });
         let mut found: Option<RoaringBitmap> = None;
         for matcher in require {
             let next = match found.take() {
-                None => self.matching(matcher),
+                None => self.matching(matcher, &labels_of),
                 Some(found) => self.narrow(found, matcher, &labels_of),
             };
             if next.is_empty() {
@@ -143,36 +81,41 @@ impl Index {
         found
     }
 
-    fn ids(&self, name: &str, value: &str) -> Option<&Ids> {
-        self.names.get(name)?.get(value)
+    fn ids<'l>(&self, name: &str, value: &str, labels_of: &impl Fn(SeriesId) -> Option<&'l Labels>) -> Option<Ids<'_>> {
+        self.names.get(name)?.ids(value, self.seed, texts(name, labels_of))
     }
 
-    /// Sets of the values that `wanted` picks.
-    fn values_where<'a>(&'a self, name: &str, wanted: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a Ids> {
-        let values = self.names.get(name).into_iter().flatten();
-        values.filter(move |(value, _)| wanted(value)).map(|(_, ids)| ids)
+    /// Adds the sets of the values that `wanted` picks to `all`.
+    fn add_where<'l>(
+        &self,
+        name: &str,
+        wanted: impl Fn(&str) -> bool,
+        labels_of: &impl Fn(SeriesId) -> Option<&'l Labels>,
+        all: &mut RoaringBitmap,
+    ) {
+        if let Some(values) = self.names.get(name) {
+            let wanted = values.iter(texts(name, labels_of)).filter(|(text, _)| wanted(text));
+            wanted.for_each(|(_, ids)| ids.add_to(all));
+        }
     }
 
     /// Series that have the label and meet the matcher.
-    fn matching(&self, matcher: &Matcher) -> RoaringBitmap {
+    fn matching<'l>(&self, matcher: &Matcher, labels_of: &impl Fn(SeriesId) -> Option<&'l Labels>) -> RoaringBitmap {
         let mut found = RoaringBitmap::new();
+        let name = &matcher.name;
         match (matcher.op, alternatives(matcher)) {
             (MatchOp::Eq, _) => {
-                if let Some(ids) = self.ids(&matcher.name, &matcher.value) {
+                if let Some(ids) = self.ids(name, &matcher.value, labels_of) {
                     ids.add_to(&mut found);
                 }
             }
             (MatchOp::Re, Some(values)) => {
                 values
                     .iter()
-                    .filter_map(|v| self.ids(&matcher.name, v))
+                    .filter_map(|value| self.ids(name, value, labels_of))
                     .for_each(|ids| ids.add_to(&mut found));
             }
-            _ => {
-                let matches = |value: &str| matcher.matches(value);
-                self.values_where(&matcher.name, matches)
-                    .for_each(|ids| ids.add_to(&mut found));
-            }
+            _ => self.add_where(name, |value| matcher.matches(value), labels_of, &mut found),
         }
         found
     }
@@ -184,7 +127,7 @@ impl Index {
         labels_of: &impl Fn(SeriesId) -> Option<&'l Labels>,
     ) -> RoaringBitmap {
         if matcher.op == MatchOp::Eq {
-            match self.ids(&matcher.name, &matcher.value) {
+            match self.ids(&matcher.name, &matcher.value, labels_of) {
                 Some(ids) => ids.retain_in(&mut found),
                 None => found.clear(),
             }
@@ -193,7 +136,7 @@ impl Index {
         if self.cheaper_by_labels(&found, &matcher.name) {
             return by_labels(&found, matcher, labels_of);
         }
-        found & self.matching(matcher)
+        found & self.matching(matcher, labels_of)
     }
 
     fn subtract<'l>(
@@ -203,7 +146,7 @@ impl Index {
         labels_of: &impl Fn(SeriesId) -> Option<&'l Labels>,
     ) -> RoaringBitmap {
         if matcher.op == MatchOp::Ne {
-            if let Some(ids) = self.ids(&matcher.name, &matcher.value) {
+            if let Some(ids) = self.ids(&matcher.name, &matcher.value, labels_of) {
                 ids.remove_from(&mut found);
             }
             return found;
@@ -211,10 +154,9 @@ impl Index {
         if self.cheaper_by_labels(&found, &matcher.name) {
             return by_labels(&found, matcher, labels_of);
         }
-        let misses = |value: &str| !matcher.matches(value);
-        self.values_where(&matcher.name, misses)
-            .for_each(|ids| ids.remove_from(&mut found));
-        found
+        let mut missed = RoaringBitmap::new();
+        self.add_where(&matcher.name, |value| !matcher.matches(value), labels_of, &mut missed);
+        found - missed
     }
 
     /// Whether the label has more values than there are series left to look at.
@@ -225,36 +167,43 @@ impl Index {
     }
 
     /// Values of label `name` that a wanted series has, sorted.
-    pub(crate) fn values(&self, name: &str, wanted: impl Fn(SeriesId) -> bool) -> Vec<String> {
-        let values = self.names.get(name).into_iter().flatten();
-        let values = values
-            .filter(|(_, ids)| ids.any(&wanted))
-            .map(|(value, _)| value.to_string());
-        values.collect::<BTreeSet<_>>().into_iter().collect()
+    pub(crate) fn values<'l>(
+        &self,
+        name: &str,
+        wanted: impl Fn(SeriesId) -> bool,
+        labels_of: impl Fn(SeriesId) -> Option<&'l Labels>,
+    ) -> Vec<String> {
+        let Some(values) = self.names.get(name) else {
+            return Vec::new();
+        };
+        let values = values.iter(texts(name, &labels_of));
+        sorted(values.filter(|(_, ids)| ids.any(&wanted)).map(|(text, _)| text))
     }
 
     /// Names of labels that a wanted series has, sorted.
     pub(crate) fn names(&self, wanted: impl Fn(SeriesId) -> bool) -> Vec<String> {
-        let names = self
-            .names
-            .iter()
-            .filter(|(_, values)| values.values().any(|ids| ids.any(&wanted)));
-        names
-            .map(|(name, _)| name.to_string())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect()
+        let names = self.names.iter().filter(|(_, values)| values.any(&wanted));
+        sorted(names.map(|(name, _)| &**name))
     }
 
     /// Approximate bytes of memory.
     pub(crate) fn bytes(&self) -> u64 {
-        /// Box, set and control byte of a slot of the map of values, at its usual load.
-        const SLOT: usize = 64;
-        let values = self.names.values().flatten();
-        values
-            .map(|(value, ids)| (SLOT + value.len() + ids.bytes()) as u64)
-            .sum()
+        self.names.values().map(|values| values.bytes() as u64).sum()
     }
+}
+
+/// The value that a series has of label `name`.
+fn texts<'f, 'l>(
+    name: &'f str,
+    labels_of: &'f impl Fn(SeriesId) -> Option<&'l Labels>,
+) -> impl Fn(u32) -> Option<&'l str> + Copy + 'f {
+    move |id| labels_of(SeriesId(id))?.get(name)
+}
+
+fn sorted<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut texts: Vec<&str> = texts.collect();
+    texts.sort_unstable();
+    texts.into_iter().map(str::to_owned).collect()
 }
 
 fn by_labels<'l>(

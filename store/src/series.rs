@@ -353,11 +353,6 @@ impl LabelsBuf {
         Ok(&self.canonical)
     }
 
-    /// Hash of the labels as they came, order and all: another order gives another hash, other labels do as well.
-    pub(crate) fn hash_as_given(&self, seed: u64) -> u128 {
-        xxhash_rust::xxh3::xxh3_128_with_seed(&self.text, seed)
-    }
-
     fn canonical_last_wins(&mut self) -> &[u8] {
         self.sort();
         let last: Vec<bool> = (0..self.pairs.len())

@@ -1,10 +1,9 @@
 //! All series of a store: by labels, by number, by label values.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::StoreError;
@@ -19,44 +18,13 @@ const CHUNK: usize = 2048;
 /// All series of a store. Numbers are dense, in order of registration, and never reused while the store is open.
 #[derive(Debug)]
 pub(crate) struct SeriesTable {
-    by_key: [RwLock<ByKey>; SHARDS],
-    // Series by their labels in the order in which a sender gives them, so that those of known series need no sorting. The hash
-    // is believed, hence its seed, which nobody outside of the process knows.
-    as_given: [RwLock<AsGiven>; SHARDS],
-    seed: u64,
-    // Series whose key's lower half another series has as well. Practically none, ever.
-    collisions: RwLock<HashMap<Box<[u8]>, SeriesId>>,
+    // By the lower half of the key, which is made anew from the labels where a table grows: 4 bytes a slot, not 16.
+    by_key: [RwLock<HashTable<SeriesId>>; SHARDS],
     entries: Segmented<OnceLock<Entry>>,
     len: AtomicU32,
     index: RwLock<Index>,
     order: Mutex<Order>,
     max: usize,
-}
-
-/// Series by the lower half of their keys: 16 bytes an entry. The labels are compared at every hit.
-type ByKey = HashMap<u64, SeriesId, BuildHasherDefault<KeyHasher>>;
-
-/// Series by both halves of a hash: as one number an entry would take 32 bytes and not 24.
-type AsGiven = HashMap<(u64, u64), SeriesId, BuildHasherDefault<KeyHasher>>;
-
-/// Keys are hashes already; of several numbers the last one counts.
-#[derive(Debug, Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.0 = n;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// What is known of a series.
@@ -153,9 +121,6 @@ impl SeriesTable {
         let max = max.min(u32::MAX as usize);
         Self {
             by_key: std::array::from_fn(|_| RwLock::default()),
-            as_given: std::array::from_fn(|_| RwLock::default()),
-            seed: RandomState::new().hash_one(0),
-            collisions: RwLock::default(),
             entries: Segmented::new(max, CHUNK),
             len: AtomicU32::new(0),
             index: RwLock::default(),
@@ -169,58 +134,33 @@ impl SeriesTable {
         self.len.load(Ordering::Acquire)
     }
 
-    /// The series with these canonical label bytes, whose key's lower half is `key`.
-    fn find_key(&self, key: u64, canonical: &[u8]) -> Option<SeriesId> {
-        let id = self.shard(key).read().get(&key).copied()?;
-        if self.entry(id)?.labels.as_bytes() == canonical {
-            return Some(id);
-        }
-        self.collisions.read().get(canonical).copied()
+    /// The series whose key has this lower half and whose labels meet `is`.
+    fn find(&self, half: u64, is: impl Fn(&Labels) -> bool) -> Option<SeriesId> {
+        let meets = |id: &SeriesId| self.entry(*id).is_some_and(|entry| is(&entry.labels));
+        self.shard(half).read().find(half, meets).copied()
     }
 
     /// The series with this key.
     pub(crate) fn find_by_key(&self, key: SeriesKey) -> Option<SeriesId> {
-        let half = key.0 as u64;
-        let id = self.shard(half).read().get(&half).copied()?;
-        if self.entry(id)?.labels.key() == key {
-            return Some(id);
-        }
-        let collisions = self.collisions.read();
-        collisions
-            .iter()
-            .find(|(labels, _)| SeriesKey::of(labels) == key)
-            .map(|(_, id)| *id)
+        self.find(low_half(key), |labels| labels.key() == key)
     }
 
     /// The series with these labels, registered where it is new.
-    #[inline]
     pub(crate) fn resolve(&self, labels: &mut LabelsBuf) -> Result<SeriesId, StoreError> {
-        let hash = labels.hash_as_given(self.seed);
-        let key = ((hash >> 64) as u64, hash as u64);
-        let shard = &self.as_given[(key.1 >> 58) as usize % SHARDS];
-        if let Some(id) = shard.read().get(&key) {
-            return Ok(*id);
-        }
-        let id = self.find_or_register(labels.canonical()?)?;
-        let mut shard = shard.write();
-        // Senders that give the labels in ever new orders must not fill the memory.
-        if shard.len() > 64 + 2 * self.len() as usize / SHARDS {
-            shard.clear();
-        }
-        shard.insert(key, id);
-        Ok(id)
+        self.find_or_register(labels.canonical()?)
     }
 
     /// The series with these canonical label bytes, registered where it is new.
     pub(crate) fn find_or_register(&self, canonical: &[u8]) -> Result<SeriesId, StoreError> {
-        let key = low_half(canonical);
-        if let Some(id) = self.find_key(key, canonical) {
+        let half = low_half(SeriesKey::of(canonical));
+        let is = |labels: &Labels| labels.as_bytes() == canonical;
+        if let Some(id) = self.find(half, is) {
             return Ok(id);
         }
         let labels = Labels::from_bytes(canonical).ok_or(LabelError::EmptyName)?;
         // One registration at a time: whoever holds the index gives out the next number.
         let mut index = self.index.write();
-        if let Some(id) = self.find_key(key, canonical) {
+        if let Some(id) = self.find(half, is) {
             return Ok(id);
         }
         let number = self.len.load(Ordering::Acquire);
@@ -230,19 +170,10 @@ impl SeriesTable {
             return Err(full());
         }
         let id = SeriesId(number);
-        index.insert(id, &labels);
+        index.insert(id, &labels, |id| self.labels(id));
         entry.get_or_init(|| Entry::new(labels));
-        let taken = {
-            let mut shard = self.shard(key).write();
-            let other = shard.get(&key).copied();
-            if other.is_none() {
-                shard.insert(key, id);
-            }
-            other.is_some()
-        };
-        if taken {
-            self.collisions.write().insert(canonical.into(), id);
-        }
+        let half_of = |id: &SeriesId| self.labels(*id).map_or(0, |labels| low_half(labels.key()));
+        self.shard(half).write().insert_unique(half, id, half_of);
         self.len.store(number + 1, Ordering::Release);
         Ok(id)
     }
@@ -277,6 +208,10 @@ impl SeriesTable {
         self.entries.get(id.0 as usize)?.get()
     }
 
+    fn labels(&self, id: SeriesId) -> Option<&Labels> {
+        self.entry(id).map(Entry::labels)
+    }
+
     /// Canonical label bytes of a series, none for an unknown one.
     pub(crate) fn canonical(&self, id: SeriesId) -> &[u8] {
         self.entry(id).map_or(&[], |entry| entry.labels.as_bytes())
@@ -284,8 +219,7 @@ impl SeriesTable {
 
     /// Series below `bound` that meet all `matchers` and may have samples within `range`, in the order of their labels.
     pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange, bound: u32) -> Vec<SeriesId> {
-        let labels_of = |id| self.entry(id).map(Entry::labels);
-        let found = self.index.read().select(matchers, bound, labels_of);
+        let found = self.index.read().select(matchers, bound, |id| self.labels(id));
         let mut ids: Vec<SeriesId> = found
             .iter()
             .map(SeriesId)
@@ -297,9 +231,8 @@ impl SeriesTable {
 
     /// Values of label `name` among the series below `bound` that may have samples within `range`, sorted.
     pub(crate) fn label_values(&self, name: &str, range: TimeRange, bound: u32) -> Vec<String> {
-        self.index.read().values(name, |id| {
-            id.0 < bound && self.entry(id).is_some_and(|entry| entry.overlaps(range))
-        })
+        let wanted = |id: SeriesId| id.0 < bound && self.entry(id).is_some_and(|entry| entry.overlaps(range));
+        self.index.read().values(name, wanted, |id| self.labels(id))
     }
 
     /// Names of labels among the series below `bound` that may have samples within `range`, sorted.
@@ -318,7 +251,7 @@ impl SeriesTable {
     fn sort(&self, ids: &mut [SeriesId]) {
         // Few series are cheaper to compare than all of them are to rank.
         const FEW: usize = 32;
-        let labels = |id: SeriesId| self.entry(id).map(Entry::labels);
+        let labels = |id: SeriesId| self.labels(id);
         if ids.len() <= FEW {
             ids.sort_unstable_by(|a, b| labels(*a).cmp(&labels(*b)));
             return;
@@ -342,7 +275,7 @@ impl SeriesTable {
         }
         let len = self.len() as usize;
         if order.sorted_without > ranked {
-            let labels = |id: u32| self.entry(SeriesId(id)).map(Entry::labels);
+            let labels = |id: u32| self.labels(SeriesId(id));
             let mut sorted: Vec<u32> = vec![0; ranked];
             for (id, &rank) in (0_u32..).zip(order.ranks.iter()) {
                 sorted[rank as usize] = id;
@@ -363,11 +296,12 @@ impl SeriesTable {
         Arc::clone(&order.ranks)
     }
 
-    fn shard(&self, key: u64) -> &RwLock<ByKey> {
-        &self.by_key[(key >> 58) as usize % SHARDS]
+    fn shard(&self, half: u64) -> &RwLock<HashTable<SeriesId>> {
+        // Not by the highest bits, of which the table makes its tags, nor by the lowest, which choose its slot.
+        &self.by_key[(half >> 40) as usize % SHARDS]
     }
 }
 
-fn low_half(canonical: &[u8]) -> u64 {
-    SeriesKey::of(canonical).0 as u64
+fn low_half(key: SeriesKey) -> u64 {
+    key.0 as u64
 }

@@ -429,6 +429,13 @@ impl Store {
         Snapshot::take(&self.shared)
     }
 
+    /// No sample of a series that [`Batch::series`] gave out is newer than this; `None` where it has none.
+    #[must_use]
+    pub fn newest_at_most(&self, id: SeriesId) -> Option<i64> {
+        let newest = self.shared.table.entry(id)?.newest_at_most();
+        (newest > i64::MIN).then_some(newest)
+    }
+
     /// Remembers what a metric is: durably with the next batch.
     pub fn set_metadata(&self, metric: &str, metadata: Metadata) {
         self.shared.metadata.lock().set(metric, metadata);

@@ -342,44 +342,75 @@ impl TimeState {
     }
 }
 
-/// The samples of one series, ascending, appended one by one.
+/// The samples of one series, ascending, appended one by one. What the coder must know of the last one stands here without
+/// the gaps that three structs would have between them, since a head holds one stream a series.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stream {
-    bits: Bits,
-    n: u32,
-    times: TimeState,
-    values: ValueState,
+    bytes: Vec<u8>,
+    last: i64,
+    step: i64,
+    bits: u64,
+    mantissa: i64,
+    n: u8,
+    free: u8,
+    step_code: u8,
+    exponent: u8,
+    code: u8,
+    zeros: u8,
+    width: u8,
+    misses: u8,
 }
 
 impl Stream {
+    /// Most samples of a stream.
+    pub(crate) const LEN_MAX: u32 = u8::MAX as u32;
     /// Most bytes that one sample can take: 70 bits of time and 82 of value.
     const SAMPLE_BYTES_MAX: usize = 19;
     /// By how much the buffer grows: doubling would waste a third of the head.
     const GROWTH: usize = 40;
 
-    /// Appends a sample, later than the last one.
+    /// Appends a sample, later than the last one, to a stream that has fewer than [`Stream::LEN_MAX`].
     #[inline]
     pub(crate) fn push(&mut self, at: i64, value: f64) {
-        let bytes = &mut self.bits.bytes;
-        if bytes.capacity() - bytes.len() < Self::SAMPLE_BYTES_MAX {
-            bytes.reserve_exact(Self::GROWTH);
+        debug_assert!(self.len() < Self::LEN_MAX, "the stream is full");
+        if self.bytes.capacity() - self.bytes.len() < Self::SAMPLE_BYTES_MAX {
+            self.bytes.reserve_exact(Self::GROWTH);
         }
+        let mut bits = Bits {
+            bytes: std::mem::take(&mut self.bytes),
+            free: self.free,
+        };
         if self.n == 0 {
             // The first one in full, where `first` finds it.
-            self.bits.put(at as u64, 64);
-            self.times = TimeState {
-                last: at,
-                ..TimeState::default()
-            };
+            bits.put(at as u64, 64);
+            self.last = at;
         } else {
-            self.times.write(&mut self.bits, at);
+            let mut times = TimeState {
+                last: self.last,
+                step: self.step,
+                code: self.step_code,
+            };
+            times.write(&mut bits, at);
+            (self.last, self.step, self.step_code) = (times.last, times.step, times.code);
         }
-        self.values.write(&mut self.bits, value);
+        let mut values = ValueState {
+            bits: self.bits,
+            mantissa: self.mantissa,
+            exponent: self.exponent,
+            code: self.code,
+            zeros: self.zeros,
+            width: self.width,
+            misses: self.misses,
+        };
+        values.write(&mut bits, value);
+        (self.bits, self.mantissa, self.exponent) = (values.bits, values.mantissa, values.exponent);
+        (self.code, self.zeros, self.width, self.misses) = (values.code, values.zeros, values.width, values.misses);
+        (self.bytes, self.free) = (bits.bytes, bits.free);
         self.n += 1;
     }
 
     pub(crate) fn len(&self) -> u32 {
-        self.n
+        u32::from(self.n)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -388,27 +419,27 @@ impl Stream {
 
     /// The bytes so far; those of a shorter stream are a prefix but for the last byte's unused bits.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bits.bytes
+        &self.bytes
     }
 
     /// Bytes of memory beside the struct itself.
     pub(crate) fn capacity(&self) -> usize {
-        self.bits.bytes.capacity()
+        self.bytes.capacity()
     }
 
     /// First timestamp; zero for an empty stream.
     pub(crate) fn first(&self) -> i64 {
-        self.bits.bytes.first_chunk::<8>().map_or(0, |b| i64::from_be_bytes(*b))
+        self.bytes.first_chunk::<8>().map_or(0, |b| i64::from_be_bytes(*b))
     }
 
     /// Last timestamp; zero for an empty stream.
     pub(crate) fn last(&self) -> i64 {
-        self.times.last
+        self.last
     }
 
     /// Value of the last sample.
     pub(crate) fn last_value(&self) -> f64 {
-        f64::from_bits(self.values.bits)
+        f64::from_bits(self.bits)
     }
 
     /// Forgets all samples and gives the memory back.

@@ -7,6 +7,8 @@ use super::*;
 struct Writer {
     symbols: Vec<String>,
     series: Vec<Vec<u8>>,
+    /// When all series began to count; a minute ago where it is not said.
+    start_ms: Option<i64>,
 }
 
 impl Writer {
@@ -44,7 +46,7 @@ impl Writer {
             let mut sample = Vec::new();
             put_fixed64_field(&mut sample, 1, value.to_bits());
             put_varint_field(&mut sample, 2, at_ms as u64);
-            put_varint_field(&mut sample, 3, (NOW_MS - 60_000) as u64);
+            put_varint_field(&mut sample, 3, self.start_ms.unwrap_or(NOW_MS - 60_000) as u64);
             put_bytes_field(&mut series, 2, &sample);
         }
         for (at_ms, trace) in traces {
@@ -121,6 +123,37 @@ async fn what_is_acknowledged_is_counted_and_read_back() {
     assert_eq!(
         shown,
         ["requests_total counter Requests so far", "seconds histogram Time taken"]
+    );
+}
+
+#[tokio::test]
+async fn a_counter_begins_with_zero_where_that_is_wanted() {
+    let server = Server::with(
+        Limits {
+            zero_at_start: true,
+            ..Limits::default()
+        },
+        StoreOptions::default(),
+    );
+    let send = async |name: &str, start_ms, samples: &[(i64, f64)]| {
+        let mut writer = Writer {
+            start_ms,
+            ..Writer::default()
+        };
+        let body = writer.series(&[("__name__", name)], samples, &[], (1, "")).finish();
+        let answer = server.remote_write_2(&[], &body).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
+    };
+    // The zero stands there once, and not after a sample that is older than the beginning.
+    send("requests_total", None, &[(NOW_MS - 15_000, 3.0), (NOW_MS, 4.0)]).await;
+    send("requests_total", None, &[(NOW_MS + 1000, 5.0)]).await;
+    send("requests_total", None, &[(NOW_MS - 90_000, 9.0)]).await;
+    // What began long before its first sample, or at an unknown time, is left as it is.
+    send("uptime_total", Some(NOW_MS - 7_200_000), &[(NOW_MS, 1.0)]).await;
+    send("unknown_total", Some(0), &[(NOW_MS, 2.0)]).await;
+    assert_eq!(
+        server.stored(),
+        "requests_total -90000=9 -60000=0 -15000=3 0=4 1000=5\nunknown_total 0=2\nuptime_total 0=1\n"
     );
 }
 

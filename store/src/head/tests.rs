@@ -55,7 +55,7 @@ fn without_snapshots_nothing_is_remembered() {
         memtable.append(&[SeriesId(3)], &[epoch as i64], &[1.0], &epochs);
     }
     let block = memtable.blocks.get(0).map(|b| b.read()).expect("a block");
-    assert_eq!(block[3].as_ref().map(|s| s.rare.is_none()), Some(true));
+    assert_eq!(block[3].as_ref().map(|s| s.more.is_none()), Some(true));
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn a_snapshot_that_lives_long_does_not_gather_every_change() {
     let block = memtable.blocks.get(0).map(|b| b.read()).expect("a block");
     let seen = block[3]
         .as_ref()
-        .and_then(|s| s.rare.as_ref())
-        .map_or(0, |rare| rare.seen.len());
+        .and_then(|s| s.more.as_ref())
+        .map_or(0, |more| more.seen.len());
     assert!(seen <= 2, "{seen} entries");
 }
 

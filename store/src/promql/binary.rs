@@ -101,18 +101,9 @@ impl<'a> Env<'a> {
 
     /// Rows of `lhs` where a matching series of `rhs` has a value (`and`), or where none has (`unless`).
     fn and(&self, matching: &Matching, mut lhs: Table, rhs: &Table, wanted: bool) -> Result<Table, QueryError> {
-        let steps = lhs.shape.steps;
         let mut key = Vec::new();
-        let mut present: HashMap<Vec<u8>, Vec<bool>> = HashMap::new();
         let _held = self.budget.hold(rhs.values.len() / 8)?;
-        for row in 0..rhs.rows() {
-            signature(matching, rhs, row, &mut key);
-            let present = present.entry(key.clone()).or_insert_with(|| vec![false; steps]);
-            present
-                .iter_mut()
-                .zip(rhs.row(row))
-                .for_each(|(p, v)| *p |= !is_absent(*v));
-        }
+        let present = presence(matching, rhs);
         for row in 0..lhs.rows() {
             signature(matching, &lhs, row, &mut key);
             match present.get(&key) {
@@ -135,16 +126,8 @@ impl<'a> Env<'a> {
     fn or(&self, matching: &Matching, mut lhs: Table, mut rhs: Table) -> Result<Table, QueryError> {
         let steps = lhs.shape.steps;
         let mut key = Vec::new();
-        let mut present: HashMap<Vec<u8>, Vec<bool>> = HashMap::new();
         let _held = self.budget.hold(lhs.values.len() / 8)?;
-        for row in 0..lhs.rows() {
-            signature(matching, &lhs, row, &mut key);
-            let present = present.entry(key.clone()).or_insert_with(|| vec![false; steps]);
-            present
-                .iter_mut()
-                .zip(lhs.row(row))
-                .for_each(|(p, v)| *p |= !is_absent(*v));
-        }
+        let present = presence(matching, &lhs);
         lhs.settle_names();
         rhs.settle_names();
         let mut kept = vec![ABSENT; steps];
@@ -169,7 +152,12 @@ impl<'a> Env<'a> {
         let matching = &binary.matching;
         let swapped = matching.cardinality == Cardinality::OneToMany;
         // `one` is the side on which a match group may have one series at a time.
-        let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+        let (mut many, mut one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+        if matching.fill.iter().any(Option::is_some) {
+            let [left, right] = matching.fill;
+            let (for_many, for_one) = if swapped { (right, left) } else { (left, right) };
+            self.fill(matching, (&mut many, for_many), (&mut one, for_one))?;
+        }
         let one_to_one = matching.cardinality == Cardinality::OneToOne;
         let steps = many.shape.steps;
         let drop_name = !binary.op.compares() || binary.return_bool;
@@ -278,6 +266,37 @@ impl<'a> Env<'a> {
 }
 
 impl<'a> Env<'a> {
+    /// Gives both sides a row for each match group that lacks one at some step: there it has the value to fill in.
+    fn fill(
+        &self,
+        matching: &Matching,
+        (many, for_many): (&mut Table, Option<f64>),
+        (one, for_one): (&mut Table, Option<f64>),
+    ) -> Result<(), QueryError> {
+        let _held = self.budget.hold((many.values.len() + one.values.len()) / 8)?;
+        let (among_many, among_one) = (presence(matching, many), presence(matching, one));
+        // Where both sides lack a value there is nothing to compare, so that a row made here never meets another one.
+        for (side, value, own, other) in [
+            (many, for_many, &among_many, &among_one),
+            (one, for_one, &among_one, &among_many),
+        ] {
+            let Some(value) = value else { continue };
+            let mut groups: Vec<_> = other.iter().collect();
+            groups.sort_unstable_by_key(|(key, _)| *key);
+            for (key, wanted) in groups {
+                let have = own.get(key);
+                let lacks = |step: usize| wanted[step] && have.is_none_or(|have| !have[step]);
+                let row: Vec<f64> = (0..wanted.len())
+                    .map(|step| if lacks(step) { value } else { ABSENT })
+                    .collect();
+                if row.iter().any(|v| !is_absent(*v)) {
+                    side.push(labels::from_projected(key), &row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn with_scalar(
         &'a self,
         binary: &'a Binary,
@@ -382,6 +401,22 @@ fn numbers_with_scalar(op: BinaryOp, filter: bool, row: &mut [f64], scalar: &[f6
             *value = ABSENT;
         }
     }
+}
+
+/// At which steps each match group of a table has a value.
+fn presence(matching: &Matching, table: &Table) -> HashMap<Vec<u8>, Vec<bool>> {
+    let mut key = Vec::new();
+    let mut groups: HashMap<Vec<u8>, Vec<bool>> = HashMap::new();
+    for row in 0..table.rows() {
+        signature(matching, table, row, &mut key);
+        let present = groups
+            .entry(key.clone())
+            .or_insert_with(|| vec![false; table.shape.steps]);
+        for (present, value) in present.iter_mut().zip(table.row(row)) {
+            *present |= !is_absent(*value);
+        }
+    }
+    groups
 }
 
 /// The bytes of those labels of a row that have to agree.

@@ -150,6 +150,8 @@ pub(super) struct Matching {
     pub(super) labels: Vec<String>,
     pub(super) cardinality: Cardinality,
     pub(super) include: Vec<String>,
+    /// What stands in for a missing partner on the left and on the right side.
+    pub(super) fill: [Option<f64>; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,7 +61,9 @@ fn values_that_are_no_decimals_keep_their_bits() {
             samples.push((samples.len() as i64, 0.1 * i as f64));
         }
     }
-    round_trip(&samples);
+    for samples in samples.chunks(Stream::LEN_MAX as usize) {
+        round_trip(samples);
+    }
 }
 
 #[test]

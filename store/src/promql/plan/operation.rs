@@ -33,6 +33,7 @@ impl Lower<'_> {
             labels: Vec::new(),
             cardinality: Cardinality::OneToOne,
             include: Vec::new(),
+            fill: [None; 2],
         };
         let mut return_bool = false;
         if let Some(modifier) = &binary.modifier {
@@ -56,8 +57,11 @@ impl Lower<'_> {
                     matching.include.clone_from(&include.labels);
                 }
             }
-            if modifier.fill_values.lhs.is_some() || modifier.fill_values.rhs.is_some() {
-                return Err(QueryError::Parse("fill modifiers are not supported".to_owned()));
+            matching.fill = [modifier.fill_values.lhs, modifier.fill_values.rhs];
+            if matching.fill.iter().any(Option::is_some) && !self.around.experimental {
+                return Err(QueryError::Parse(
+                    "binop fill modifiers are experimental and not enabled".to_owned(),
+                ));
             }
         }
         let (lhs, rhs) = (self.expr(&binary.lhs)?, self.expr(&binary.rhs)?);

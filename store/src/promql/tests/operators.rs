@@ -1,6 +1,6 @@
 //! Operators, matching of vectors, aggregations.
 
-use super::check;
+use super::{EngineOptions, check, check_with};
 
 const LOAD: &str = r#"
     load 1m
@@ -72,6 +72,77 @@ fn vectors_match_on_labels() {
         LOAD,
         r#"0| errors{code="404"} * on(host) group_left(zone) label_replace(requests, "zone", "z", "", "")"#,
         r#"{code="404",host="a",zone="z"} 30"#,
+    );
+}
+
+#[test]
+fn fill_modifiers_stand_in_for_missing_partners() {
+    let load = r#"
+        load 1m
+        sent{host="a"} 1 2 _
+        sent{host="b"} 10 _ 30
+        failed{host="a"} _ 100 200
+        failed{host="c"} 1000 _ _
+        fill{host="a"} 7 7 7
+    "#;
+    check(
+        load,
+        "0..2m/1m| sent + fill(0) failed",
+        // What was seen a minute ago still counts.
+        r#"{host="a"} 1@0 102@60 202@120
+        {host="b"} 10@0 10@60 30@120
+        {host="c"} 1000@0 1000@60 1000@120"#,
+    );
+    check(
+        load,
+        "0| sent + fill_left(5) fill_right(-Inf) failed",
+        r#"{host="a"} -inf
+        {host="b"} -inf
+        {host="c"} 1005"#,
+    );
+    check(load, "0| sent + fill_left(0.5) failed", r#"{host="c"} 1000.5"#);
+    check(load, "0| sent > fill(5) failed", r#"sent{host="b"} 10"#);
+    check(
+        load,
+        "0| sent > bool fill(5) failed",
+        r#"{host="a"} 0
+        {host="b"} 1
+        {host="c"} 0"#,
+    );
+    // A metric may be called as the modifier is.
+    check(load, "0| fill + fill(1) fill{host=\"x\"}", r#"{host="a"} 8"#);
+    check_with(
+        EngineOptions::default(),
+        load,
+        "0| sent + fill(0) failed",
+        "error: parse error: binop fill modifiers are experimental and not enabled",
+    );
+}
+
+#[test]
+fn fill_modifiers_fill_either_side_of_a_group() {
+    // On the side of many one series stands for the whole match group, with its labels alone.
+    check(
+        LOAD,
+        "0| errors + on(host) group_left fill(0) requests",
+        r#"{code="404",host="a"} 13
+        {code="500",host="a"} 11
+        {code="500",host="b"} 35
+        {host="c"} 50"#,
+    );
+    check(
+        LOAD,
+        r#"0| requests{host="a"} * on(host) group_right fill_left(2) errors"#,
+        r#"{code="404",host="a"} 30
+        {code="500",host="a"} 10
+        {code="500",host="b"} 10"#,
+    );
+    // A label that is taken from the side of one cannot be filled in.
+    check(
+        LOAD,
+        r#"0| errors{code="500"} + on(host) group_left(zone) fill_right(0) label_replace(requests{host="a"}, "zone", "z", "", "")"#,
+        r#"{code="500",host="a",zone="z"} 11
+        {code="500",host="b"} 5"#,
     );
 }
 
