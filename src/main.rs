@@ -4,6 +4,7 @@ mod alerting;
 mod clock;
 mod commands;
 mod config;
+mod memory;
 mod objectives;
 mod own_metrics;
 mod runtime;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     if let Err(error) = log_to_stderr(&arguments.log) {
         return report(&error);
     }
+    memory::keep_few_arenas();
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

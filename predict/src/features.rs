@@ -35,7 +35,7 @@ use catalogue::{Kind, Reduce, SignalDef, Unit, Worse};
 
 use crate::bits;
 use crate::incident::Incidents;
-use crate::telemetry::{Telemetry, TelemetryError};
+use crate::telemetry::{SeriesRef, Telemetry, TelemetryError};
 use crate::window::{Grid, Horizon, Windows};
 
 /// Features are clipped at this many usual spreads.
@@ -109,16 +109,20 @@ impl FeatureSet {
     /// # Errors
     /// [`TelemetryError`] when series cannot be listed.
     pub fn discover(telemetry: &dyn Telemetry, range: TimeRange, grid: Grid) -> Result<Self, TelemetryError> {
-        let series = telemetry.series(range)?;
+        Ok(Self::among(&telemetry.series(range)?, grid))
+    }
+
+    /// The same of series that are at hand.
+    pub(crate) fn among(series: &[SeriesRef], grid: Grid) -> Self {
         let known = catalogue::known();
         let mut unknown: std::collections::BTreeMap<&str, bool> = std::collections::BTreeMap::new();
-        for s in &series {
+        for s in series {
             let metric = s.labels.metric();
             if catalogue::is_unknown(metric, &known) {
                 *unknown.entry(metric).or_default() |= store::device_of(&s.labels).is_some();
             }
         }
-        let fed = Inventory::new(&known, &series).fed(known.len());
+        let fed = Inventory::new(&known, series).fed(known.len());
         let mut signals: Vec<SignalDef> = known
             .into_iter()
             .zip(fed)
@@ -131,7 +135,7 @@ impl FeatureSet {
                 .map(|(metric, devices)| SignalDef::unknown(metric, *devices)),
         );
         signals.truncate(SIGNALS_MAX);
-        Ok(Self::new(grid, signals))
+        Self::new(grid, signals)
     }
 
     /// The set of these signals, with the signals that are made of others.

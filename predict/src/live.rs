@@ -173,7 +173,8 @@ impl Scorer {
         let end = grid.end_of(at);
         let history = FeatureSet::new(grid, Vec::new()).history_ms();
         let series = telemetry.series(TimeRange::millis(end - history, end))?;
-        self.learn_series(telemetry, &series, TimeRange::millis(end - history, end), grid)?;
+        self.learn_series(&series, grid);
+        drop(series);
         let Some(set) = self.set.take() else {
             return Ok(Round {
                 at_ms: end,
@@ -193,19 +194,13 @@ impl Scorer {
     }
 
     /// Sorts the series by host again when there are others than last time.
-    fn learn_series(
-        &mut self,
-        telemetry: &dyn Telemetry,
-        series: &[SeriesRef],
-        range: TimeRange,
-        grid: Grid,
-    ) -> Result<(), TelemetryError> {
+    fn learn_series(&mut self, series: &[SeriesRef], grid: Grid) {
         let ids: Vec<SeriesId> = series.iter().map(|s| s.id).collect();
         if self.set.is_some() && ids == self.known {
-            return Ok(());
+            return;
         }
         if self.model.is_none() {
-            let set = FeatureSet::discover(telemetry, range, grid)?;
+            let set = FeatureSet::among(series, grid);
             if self.set.as_ref() != Some(&set) {
                 self.origins = set.origins();
                 self.set = Some(set);
@@ -217,7 +212,6 @@ impl Scorer {
         self.known = ids;
         // New series change sums over series, also in the past.
         self.cache.clear();
-        Ok(())
     }
 
     fn score_all(

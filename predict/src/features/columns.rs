@@ -47,7 +47,8 @@ impl Inventory {
             }
         }
         // Sorted by labels, so that sums over series add up in the same order wherever the series come from.
-        let mut ordered: Vec<&SeriesRef> = series.iter().collect();
+        let wanted = |s: &&SeriesRef| by_metric.contains_key(s.labels.metric());
+        let mut ordered: Vec<&SeriesRef> = series.iter().filter(wanted).collect();
         ordered.sort_by(|a, b| a.labels.cmp(&b.labels));
 
         let mut hosts: BTreeMap<String, HostSeries> = BTreeMap::new();

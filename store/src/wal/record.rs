@@ -51,11 +51,15 @@ struct Context {
     values: ValueState,
 }
 
+/// Contexts of a block.
+const CONTEXTS: usize = 1024;
+
 /// Writes records. What it remembers of series holds within one epoch: a new segment begins a new one, and so does a failed
 /// write, after which nobody knows what the segment holds of the last values.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    contexts: Vec<Context>,
+    // By series, in blocks: one list of all of them would be twice as large whenever it has to grow.
+    contexts: Vec<Box<[Context; CONTEXTS]>>,
     epoch: u32,
     // Series that the segment defines so far.
     defined: u32,
@@ -127,14 +131,15 @@ impl Encoder {
         self.payload.clear();
         let mut count = 0_u64;
         for &id in ids {
-            let slot = id.0 as usize;
-            if slot >= self.contexts.len() {
-                self.contexts.resize(slot + 1, Context::default());
+            let (block, slot) = (id.0 as usize / CONTEXTS, id.0 as usize % CONTEXTS);
+            while self.contexts.len() <= block {
+                self.contexts.push(Box::new([Context::default(); CONTEXTS]));
             }
-            if self.contexts[slot].epoch == self.epoch {
+            let context = &mut self.contexts[block][slot];
+            if context.epoch == self.epoch {
                 continue;
             }
-            self.contexts[slot] = Context {
+            *context = Context {
                 epoch: self.epoch,
                 number: self.defined,
                 values: ValueState::default(),
@@ -166,7 +171,7 @@ impl Encoder {
     fn write_samples(&mut self, samples: Columns<'_>, out: &mut Vec<u8>) {
         let payload = &mut self.payload;
         payload.clear();
-        let numbers = samples.ids.iter().map(|id| self.contexts[id.0 as usize].number);
+        let numbers = samples.ids.iter().map(|id| context(&mut self.contexts, *id).number);
         put_runs(payload, numbers);
         let mut predictor = Predictor::default();
         let mut correct = 0_u64;
@@ -187,7 +192,7 @@ impl Encoder {
         }
         self.bits.clear();
         for (&id, &value) in samples.ids.iter().zip(samples.values) {
-            self.contexts[id.0 as usize].values.write(&mut self.bits, value);
+            context(&mut self.contexts, id).values.write(&mut self.bits, value);
         }
         frame(out, KIND_SAMPLES, samples.ids.len() as u64, payload, self.bits.bytes());
     }
@@ -210,6 +215,12 @@ impl Encoder {
         let kind = MetricKind::ALL.iter().position(|k| *k == metadata.kind).unwrap_or(0);
         frame(out, KIND_METADATA, kind as u64, &self.payload, &[]);
     }
+}
+
+/// What is known of a series that is defined.
+#[inline]
+fn context(contexts: &mut [Box<[Context; CONTEXTS]>], id: SeriesId) -> &mut Context {
+    &mut contexts[id.0 as usize / CONTEXTS][id.0 as usize % CONTEXTS]
 }
 
 /// Appends one record; `head` is the number that every payload starts with.

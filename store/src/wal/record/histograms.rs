@@ -5,7 +5,7 @@
 //! from the one before (signed, the first from 0) | row (`histogram::row`), whose frame is that of the row before in the record
 //! ```
 
-use super::{Decoder, Encoder, KIND_HISTOGRAMS, Sink, frame, put_signed, take_signed};
+use super::{Decoder, Encoder, KIND_HISTOGRAMS, Sink, context, frame, put_signed, take_signed};
 use crate::head::HistogramSample;
 use crate::histogram::row::{self, Frame};
 use crate::series::SeriesId;
@@ -28,7 +28,7 @@ impl Encoder {
             self.payload.clear();
             let (mut number, mut at, mut row_frame, mut count) = (0, 0, Frame::default(), 0);
             for sample in rest {
-                let own = i64::from(self.contexts[sample.id.0 as usize].number);
+                let own = i64::from(context(&mut self.contexts, sample.id).number);
                 put_signed(&mut self.payload, own - number);
                 put_signed(&mut self.payload, sample.at_ms.wrapping_sub(at));
                 row::put(&mut self.payload, &sample.value, &mut row_frame);

@@ -2,20 +2,27 @@
 //!
 //! ```text
 //! load --url http://127.0.0.1:9750/api/v1/write --pid 1234 [--hosts 400] [--steps 240] [--connections 4]
+//!      [--rate 600000] [--clients 16]
 //! ```
 //! Any server that takes remote write 1.0 can be measured, so that two of them can be laid side by side. Requests are encoded and
 //! compressed before the clock starts: 2,000 samples each, one a series, a host's series in order on one connection. The
-//! processor's time, peak memory and written bytes are those that Linux counts for the process `--pid`.
+//! processor's time, peak memory and written bytes are those that Linux counts for the process `--pid`. With `--rate` no more
+//! samples are sent a second than that; with `--clients` so many clients ask queries meanwhile, one after the other, through the
+//! Prometheus API of the same address.
 #![expect(clippy::print_stdout, reason = "a command line tool says what it found")]
 
 use std::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use foreshock_bench::{START_MS, STEP_MS, Shape, labels};
 use wire::remote_write::write::RequestWriter;
+
+mod connection;
+mod queries;
+
+use connection::Connection;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -31,6 +38,8 @@ struct Asked {
     hosts: usize,
     steps: usize,
     connections: usize,
+    rate: Option<f64>,
+    clients: usize,
 }
 
 fn main() -> Result<()> {
@@ -47,7 +56,24 @@ fn main() -> Result<()> {
     let requests = encode(groups, asked.steps)?;
     let before = asked.pid.map(Cost::of).transpose()?;
     let started = Instant::now();
-    let latencies = send(&asked, &requests)?;
+    let progress = Progress::new(asked.connections);
+    let mut answered = Vec::new();
+    let latencies = std::thread::scope(|scope| -> Result<Vec<f64>> {
+        let clients: Vec<_> = (0..asked.clients)
+            .map(|client| {
+                scope.spawn({
+                    let (asked, progress) = (&asked, &progress);
+                    move || queries::ask(asked, client, progress)
+                })
+            })
+            .collect();
+        let sent = send(&asked, &requests, &progress);
+        progress.finish();
+        for client in clients {
+            answered.extend(client.join().map_err(|_| "a client's thread ended early")??);
+        }
+        sent
+    })?;
     let seconds = started.elapsed().as_secs_f64();
     let samples = (groups * REQUEST_HOSTS * HOST_SERIES * asked.steps) as f64;
     println!("samples/s           {:>10.0}", samples / seconds);
@@ -56,6 +82,15 @@ fn main() -> Result<()> {
         at(&latencies, 0.5),
         at(&latencies, 0.99)
     );
+    if asked.clients > 0 {
+        answered.sort_by(f64::total_cmp);
+        println!("queries             {:>10}", answered.len());
+        println!(
+            "query p50, p99 ms   {:>10.2} {:.2}",
+            at(&answered, 0.5),
+            at(&answered, 0.99)
+        );
+    }
     if let (Some(pid), Some(before)) = (asked.pid, before) {
         let after = Cost::of(pid)?;
         let million = samples / 1e6;
@@ -78,6 +113,8 @@ impl Asked {
             hosts: 400,
             steps: 240,
             connections: 4,
+            rate: None,
+            clients: 0,
         };
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -93,12 +130,15 @@ impl Asked {
                 "--hosts" => asked.hosts = value.parse()?,
                 "--steps" => asked.steps = value.parse()?,
                 "--connections" => asked.connections = value.parse()?,
+                "--rate" => asked.rate = Some(value.parse()?),
+                "--clients" => asked.clients = value.parse()?,
                 _ => return Err(format!("unknown option {name}").into()),
             }
         }
         if asked.authority.is_empty() || asked.hosts == 0 || asked.steps == 0 || asked.connections == 0 {
             return Err(
-                "usage: load --url http://HOST:PORT/api/v1/write [--pid N] [--hosts N] [--steps N] [--connections N]"
+                "usage: load --url http://HOST:PORT/api/v1/write [--pid N] [--hosts N] [--steps N] [--connections N] [--rate N] \
+                 [--clients N]"
                     .into(),
             );
         }
@@ -128,31 +168,44 @@ fn encode(groups: usize, steps: usize) -> Result<Vec<Vec<Vec<u8>>>> {
     (0..groups).map(group).collect()
 }
 
+/// How far the connections have come: by connection the number of steps that are acknowledged.
+struct Progress(Vec<AtomicUsize>);
+
+impl Progress {
+    fn new(connections: usize) -> Self {
+        Self((0..connections).map(|_| AtomicUsize::new(0)).collect())
+    }
+
+    /// Steps that every connection has sent; `None` at the end.
+    fn steps(&self) -> Option<usize> {
+        let steps = self.0.iter().map(|steps| steps.load(Ordering::Relaxed)).min();
+        steps.filter(|steps| *steps < usize::MAX)
+    }
+
+    fn finish(&self) {
+        self.0
+            .iter()
+            .for_each(|steps| steps.store(usize::MAX, Ordering::Relaxed));
+    }
+}
+
 /// Sends everything, step after step; answers how many milliseconds each request took, ascending.
-fn send(asked: &Asked, requests: &[Vec<Vec<u8>>]) -> Result<Vec<f64>> {
-    let one = |connection: usize| -> Result<Vec<f64>> {
-        let stream = TcpStream::connect(&asked.authority)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let mut answers = BufReader::new(stream.try_clone()?);
-        let mut stream = stream;
+fn send(asked: &Asked, requests: &[Vec<Vec<u8>>], progress: &Progress) -> Result<Vec<f64>> {
+    let begun = Instant::now();
+    let one = |number: usize| -> Result<Vec<f64>> {
+        let mut connection = Connection::open(&asked.authority)?;
         let mut latencies = Vec::new();
         for step in 0..asked.steps {
-            for group in requests.iter().skip(connection).step_by(asked.connections) {
-                let body = &group[step];
-                let head = format!(
-                    "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
-                     X-Prometheus-Remote-Write-Version: 0.1.0\r\nContent-Length: {}\r\n\r\n",
-                    asked.path,
-                    asked.authority,
-                    body.len()
-                );
+            if let Some(rate) = asked.rate {
+                let due = (step * requests.len() * REQUEST_HOSTS * HOST_SERIES) as f64 / rate;
+                std::thread::sleep(Duration::from_secs_f64(due).saturating_sub(begun.elapsed()));
+            }
+            for group in requests.iter().skip(number).step_by(asked.connections) {
                 let started = Instant::now();
-                stream.write_all(head.as_bytes())?;
-                stream.write_all(body)?;
-                acknowledged(&mut answers)?;
+                connection.write(&asked.path, &group[step])?;
                 latencies.push(started.elapsed().as_secs_f64() * 1e3);
             }
+            progress.0[number].store(step + 1, Ordering::Relaxed);
         }
         Ok(latencies)
     };
@@ -166,33 +219,6 @@ fn send(asked: &Asked, requests: &[Vec<Vec<u8>>]) -> Result<Vec<f64>> {
     })?;
     all.sort_by(f64::total_cmp);
     Ok(all)
-}
-
-/// Reads one answer, which has to be a good one.
-fn acknowledged(answers: &mut impl BufRead) -> Result<()> {
-    let mut line = String::new();
-    answers.read_line(&mut line)?;
-    let status = line.trim().to_owned();
-    let mut length = 0;
-    loop {
-        line.clear();
-        if answers.read_line(&mut line)? == 0 {
-            return Err("the server closed the connection".into());
-        }
-        let header = line.trim().to_ascii_lowercase();
-        if header.is_empty() {
-            break;
-        }
-        if let Some(value) = header.strip_prefix("content-length:") {
-            length = value.trim().parse()?;
-        }
-    }
-    let mut body = vec![0; length];
-    answers.read_exact(&mut body)?;
-    if status.split(' ').nth(1).is_some_and(|code| code.starts_with('2')) {
-        return Ok(());
-    }
-    Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into())
 }
 
 /// The value below which a share of sorted values lies.

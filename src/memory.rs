@@ -1,0 +1,18 @@
+//! How the allocator keeps what was freed.
+
+/// Has glibc keep one arena a core. By itself it makes up to eight a core, one for each thread that allocates while others do, and
+/// what a thread of the pool frees stays with its arena: a server that took in half a million series kept a tenth more memory.
+/// Elsewhere there is nothing to set. To be called before threads start.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "no crate of ours wraps mallopt")]
+pub(crate) fn keep_few_arenas() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let arenas = libc::c_int::try_from(cores.max(2)).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the call takes two numbers and sets a bound that the allocator reads; no other thread runs yet.
+    if unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) } != 1 {
+        tracing::debug!(arenas, "the allocator does not take a bound of arenas");
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn keep_few_arenas() {}
