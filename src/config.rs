@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use ingest::OtlpOptions;
 use serde::Deserialize;
-use store::RetentionRule;
 use store::promql::{EngineOptions, parse_selector};
+use store::{RetentionRule, WalSync};
 use wire::prometheus::Translation;
 
 use crate::objectives::ObjectiveConfig;
@@ -163,8 +163,22 @@ pub(crate) struct StoreConfig {
     pub(crate) retention_bytes: u64,
     /// Memory of a tenant for answers of range queries, in MiB; 0 keeps none.
     pub(crate) result_cache_mib: u32,
+    /// When the WAL is synced.
+    pub(crate) wal_sync: WalSyncConfig,
+    /// By `wal_sync = "interval"`, how long after they were written samples are synced at the latest.
+    pub(crate) wal_sync_milliseconds: u32,
     /// Series that are kept for a shorter time.
     pub(crate) retention: Vec<RetentionConfig>,
+}
+
+/// When what is acknowledged is on the disk.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WalSyncConfig {
+    /// Before.
+    Commit,
+    /// After at most [`StoreConfig::wal_sync_milliseconds`]: a power cut takes what came since.
+    Interval,
 }
 
 /// How long some series are kept.
@@ -178,6 +192,18 @@ pub(crate) struct RetentionConfig {
 }
 
 impl StoreConfig {
+    /// When the WAL is synced, checked.
+    pub(crate) fn wal_sync(&self) -> Result<WalSync> {
+        let milliseconds = self.wal_sync_milliseconds;
+        if !(1..=60_000).contains(&milliseconds) {
+            bail!("store.wal_sync_milliseconds must be from 1 to 60000");
+        }
+        Ok(match self.wal_sync {
+            WalSyncConfig::Commit => WalSync::Commit,
+            WalSyncConfig::Interval => WalSync::Interval(Duration::from_millis(milliseconds.into())),
+        })
+    }
+
     /// The rules of `retention`, checked.
     pub(crate) fn rules(&self) -> Result<Vec<RetentionRule>> {
         self.retention
@@ -401,6 +427,8 @@ impl Default for StoreConfig {
             retention_days: 90,
             retention_bytes: 0,
             result_cache_mib: 64,
+            wal_sync: WalSyncConfig::Commit,
+            wal_sync_milliseconds: 1000,
             retention: Vec::new(),
         }
     }

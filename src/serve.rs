@@ -408,6 +408,7 @@ fn store_options(config: &Config) -> Result<StoreOptions> {
         retention_bytes: (bytes > 0).then_some(bytes),
         retention_rules: config.store.rules()?,
         result_cache_bytes: (config.store.result_cache_mib as usize) << 20,
+        wal_sync: config.store.wal_sync()?,
         clock: Clock::new(now_ms),
         ..StoreOptions::default()
     })

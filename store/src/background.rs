@@ -1,4 +1,4 @@
-//! The thread of a store that flushes, merges and drops parts by itself.
+//! The threads of a store: one flushes, merges and drops parts by itself, one syncs the WAL where that is done at intervals.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::StoreError;
+use crate::options::WalSync;
 use crate::store::Shared;
 use crate::telemetry::Telemetry;
 
@@ -19,11 +20,11 @@ const HEAD_AGE_MAX_MS: i64 = 2 * 60 * 60 * 1000;
 /// The head is flushed when the WAL has grown to this, so that a start replays no more.
 const WAL_BYTES_MAX: u64 = 1 << 30;
 
-/// The thread, and how to reach it.
+/// The threads, and how to reach them.
 #[derive(Debug)]
 pub(crate) struct Background {
     calls: Arc<Calls>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,25 +40,35 @@ struct Wanted {
 }
 
 impl Background {
-    /// Starts the thread, unless the options say that there is none.
+    /// Starts the threads, unless the options say that there are none.
     pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self, StoreError> {
         let calls = Arc::new(Calls::default());
-        let thread = if shared.options.background {
-            let (shared, calls) = (Arc::clone(shared), Arc::clone(&calls));
-            let name = format!("store-{}", shared.tenant);
-            Some(
-                std::thread::Builder::new()
-                    .name(name)
-                    .spawn(move || run(&shared, &calls))
-                    .map_err(StoreError::Thread)?,
-            )
-        } else {
-            None
-        };
-        Ok(Self {
+        let background = Self {
             calls,
-            thread: Mutex::new(thread),
-        })
+            threads: Mutex::default(),
+        };
+        if shared.options.background {
+            background.spawn("store", shared, run)?;
+            if let WalSync::Interval(interval) = shared.options.wal_sync {
+                background.spawn("wal", shared, move |shared, calls| sync(shared, calls, interval))?;
+            }
+        }
+        Ok(background)
+    }
+
+    fn spawn(
+        &self,
+        what: &str,
+        shared: &Arc<Shared>,
+        run: impl FnOnce(&Shared, &Calls) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (shared, calls) = (Arc::clone(shared), Arc::clone(&self.calls));
+        let thread = std::thread::Builder::new()
+            .name(format!("{what}-{}", shared.tenant))
+            .spawn(move || run(&shared, &calls))
+            .map_err(StoreError::Thread)?;
+        self.threads.lock().push(thread);
+        Ok(())
     }
 
     /// Asks the thread to look now.
@@ -66,13 +77,51 @@ impl Background {
         self.calls.changed.notify_all();
     }
 
-    /// Ends the thread after what it is doing.
+    /// Ends the threads after what they are doing.
     pub(crate) fn stop(&self) -> Result<(), StoreError> {
         self.calls.state.lock().stop = true;
         self.calls.changed.notify_all();
-        match self.thread.lock().take() {
-            Some(thread) => thread.join().map_err(|_| StoreError::Interrupted),
-            None => Ok(()),
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let ended = threads.into_iter().map(JoinHandle::join);
+        // All of them are waited for.
+        let failed = ended.filter(Result::is_err).count();
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(StoreError::Interrupted)
+        }
+    }
+}
+
+/// Syncs the WAL again and again. Where that fails, what is in doubt is written into parts at once.
+fn sync(shared: &Shared, calls: &Calls, interval: Duration) {
+    loop {
+        {
+            let mut wanted = calls.state.lock();
+            if !wanted.stop {
+                calls.changed.wait_for(&mut wanted, interval);
+            }
+            // Closing syncs as well.
+            if wanted.stop {
+                return;
+            }
+        }
+        let synced = shared.wal.lock().sync();
+        if let Err(error) = synced.or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                tenant = shared.tenant,
+                error,
+                "cannot sync the WAL, will write parts instead"
+            );
+            shared.flush()
+        }) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                tenant = shared.tenant,
+                error,
+                "cannot write parts either: a power cut may take what was acknowledged since"
+            );
         }
     }
 }

@@ -59,23 +59,26 @@ struct HeadSeries {
     open: Stream,
     // The epoch in which the series was written last.
     written: u64,
+    // What snapshots of epochs before that one see, unless `more` says it for older ones; nothing where it has no samples. It
+    // stands here since one snapshot that lives a while has it written down for every series that samples come in for.
+    seen: Seen,
     // Samples in the sealed streams and in `open`.
     main: u32,
     more: Option<Box<More>>,
 }
 
-/// What a young series that nobody looks at has none of.
+/// What most young series have none of.
 #[derive(Debug, Default)]
 struct More {
     sealed: Vec<Sealed>,
     // In order of arrival.
     late: Vec<(i64, f64)>,
-    // What snapshots of epochs before the one written last see, ascending.
+    // What snapshots see that are older than those of `HeadSeries::seen`, ascending.
     seen: Vec<Seen>,
 }
 
 /// What snapshots up to number `upto`, down to the one before in the list, see of a series.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     upto: u64,
     main: u32,
@@ -369,24 +372,35 @@ impl HeadSeries {
         };
         let living = &epochs.living;
         let needed = self.main > 0 && living.last().is_some_and(|newest| *newest >= self.written);
-        if needed || self.more.is_some() {
-            let seen = &mut self.more(&mut grown).seen;
-            let before = seen.capacity() as isize;
-            // Only what a living snapshot would look up stays, or one that lives long would gather every change since.
-            let mut above = 0;
-            seen.retain(|seen| {
-                let wanted = living
-                    .get(living.partition_point(|n| *n < above))
-                    .is_some_and(|n| *n <= seen.upto);
+        // Only what a living snapshot would look up stays, or one that lives long would gather every change since.
+        let wanted = |above: u64, seen: &Seen| {
+            let first = living.get(living.partition_point(|n| *n < above));
+            first.is_some_and(|n| *n <= seen.upto)
+        };
+        let mut above = 0;
+        if let Some(more) = self.more.as_mut().filter(|more| !more.seen.is_empty()) {
+            let before = more.seen.capacity() as isize;
+            more.seen.retain(|seen| {
+                let wanted = wanted(above, seen);
                 above = seen.upto + 1;
                 wanted
             });
-            if needed {
-                seen.push(visible);
-            } else if seen.is_empty() {
-                *seen = Vec::new();
+            if more.seen.is_empty() {
+                more.seen = Vec::new();
             }
+            grown += (more.seen.capacity() as isize - before) * size_of::<Seen>() as isize;
+        }
+        let last = self.seen;
+        if last.main > 0 && !wanted(above, &last) {
+            self.seen = Seen::default();
+        } else if last.main > 0 && needed {
+            let seen = &mut self.more(&mut grown).seen;
+            let before = seen.capacity() as isize;
+            seen.push(last);
             grown += (seen.capacity() as isize - before) * size_of::<Seen>() as isize;
+        }
+        if needed {
+            self.seen = visible;
         }
         self.written = epochs.current;
         grown
@@ -397,10 +411,8 @@ impl HeadSeries {
         if epoch >= self.written {
             return (self.main, self.late().len() as u32);
         }
-        let seen = self
-            .more
-            .as_ref()
-            .and_then(|more| more.seen.iter().find(|seen| seen.upto >= epoch));
+        let older = self.more.iter().flat_map(|more| &more.seen);
+        let seen = older.chain([&self.seen]).find(|seen| seen.upto >= epoch);
         seen.map_or((0, 0), |seen| (seen.main, seen.late))
     }
 }

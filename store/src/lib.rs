@@ -94,7 +94,7 @@ pub use histogram::{
 };
 pub use identity::{DEVICE_LABELS, HOST_LABELS, device_of, host_of};
 pub use metadata::{Metadata, MetricKind};
-pub use options::{Clock, StoreOptions};
+pub use options::{Clock, StoreOptions, WalSync};
 pub use reader::Snapshot;
 pub use repair::{Repair, RepairedPart, RepairedTable, repair};
 pub use retention::RetentionRule;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::retention::RetentionRule;
 
@@ -20,6 +21,8 @@ pub struct StoreOptions {
     pub head_bytes_max: u64,
     /// Size at which the next WAL segment begins.
     pub wal_segment_bytes: u64,
+    /// When the WAL is synced.
+    pub wal_sync: WalSync,
     /// Parts whose newest sample is older than this are dropped; `None` keeps everything.
     pub retention_ms: Option<i64>,
     /// Parts are dropped, those that end first, while all of them take more than this; `None` sets no bound.
@@ -45,6 +48,7 @@ impl Default for StoreOptions {
             flush_head_bytes: 256 << 20,
             head_bytes_max: 1 << 30,
             wal_segment_bytes: 64 << 20,
+            wal_sync: WalSync::Commit,
             retention_ms: None,
             retention_bytes: None,
             retention_rules: Vec::new(),
@@ -55,6 +59,16 @@ impl Default for StoreOptions {
             clock: Clock::system(),
         }
     }
+}
+
+/// When what is written to the WAL is synced to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalSync {
+    /// Before it is acknowledged: it then survives a power cut.
+    Commit,
+    /// This long after it was written, at the latest: it is acknowledged before, so that a power cut or a crash of the kernel may
+    /// take what came since the last sync. The death of the process takes nothing.
+    Interval(Duration),
 }
 
 /// The time, in milliseconds since 1970-01-01 UTC; tests and replays bring their own.

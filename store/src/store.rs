@@ -21,7 +21,7 @@ use crate::histogram::Histogram;
 use crate::lock::DirLock;
 use crate::manifest::{Manifest, sweep};
 use crate::metadata::{self, Metadata, MetadataBook};
-use crate::options::StoreOptions;
+use crate::options::{StoreOptions, WalSync};
 use crate::part::{Part, quarantine};
 use crate::promql::ResultCache;
 use crate::reader::Snapshot;
@@ -271,6 +271,13 @@ impl Store {
             active,
             active_since_ms: options.clock.now_ms(),
         };
+        // Beyond all that files of tables hold, or new rows would be taken for theirs.
+        let from = manifest.rows_from();
+        let wal = Wal::new(&wal_dir, options.wal_segment_bytes, replayed.segments, from);
+        let wal = match options.wal_sync {
+            WalSync::Commit => wal,
+            WalSync::Interval(_) => wal.synced_apart(),
+        };
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             tenant_label: KeyValue::new("tenant", tenant.clone()),
@@ -279,13 +286,7 @@ impl Store {
             commit: GroupCommit::default(),
             compacting: Mutex::new(()),
             flushing: Mutex::new(()),
-            wal: Mutex::new(Wal::new(
-                &wal_dir,
-                options.wal_segment_bytes,
-                replayed.segments,
-                // Beyond all that files of tables hold, or new rows would be taken for theirs.
-                manifest.rows_from(),
-            )),
+            wal: Mutex::new(wal),
             manifest: Mutex::new(manifest),
             gate: Mutex::new(Gate {
                 epoch: 1,
@@ -519,7 +520,8 @@ impl Store {
     /// [`StoreError::Interrupted`] when the thread had panicked.
     pub fn close(&self) -> Result<(), StoreError> {
         self.shared.commit.queue.lock().closed = true;
-        self.background.stop()
+        let stopped = self.background.stop();
+        self.shared.wal.lock().sync().and(stopped)
     }
 
     /// What the store's thread would do now.

@@ -35,6 +35,10 @@ const HEADER_BYTES: usize = 16;
 pub(crate) struct Wal {
     dir: PathBuf,
     segment_bytes: u64,
+    // Whether a commit syncs; else `sync` does, when it is called.
+    sync_at_commit: bool,
+    // Whether the open segment holds bytes that are not synced.
+    unsynced: bool,
     encoder: Encoder,
     // Records that are not written yet.
     buffer: Vec<u8>,
@@ -54,6 +58,8 @@ impl Wal {
         Self {
             dir: dir.to_owned(),
             segment_bytes,
+            sync_at_commit: true,
+            unsynced: false,
             encoder: Encoder::new(),
             buffer: Vec::new(),
             segments: found,
@@ -62,6 +68,12 @@ impl Wal {
             written_bytes: 0,
             begun: None,
         }
+    }
+
+    /// The same, which leaves it to [`Wal::sync`] to make durable what was committed.
+    pub(crate) fn synced_apart(mut self) -> Self {
+        self.sync_at_commit = false;
+        self
     }
 
     /// Gathers samples to write.
@@ -98,7 +110,7 @@ impl Wal {
                 .last()
                 .is_some_and(|(_, bytes)| *bytes >= self.segment_bytes)
         {
-            self.open = None;
+            self.end_segment();
         }
         if self.open.is_none() {
             self.encoder.begin_segment();
@@ -106,7 +118,8 @@ impl Wal {
         self.begun = Some(self.encoder.mark());
     }
 
-    /// Writes what was gathered and syncs it: when this returns, it survives a power cut.
+    /// Writes what was gathered and syncs it: when this returns, it survives a power cut, unless syncing was left to
+    /// [`Wal::sync`].
     ///
     /// # Errors
     /// Then nothing of it counts, though a later start may find some of it.
@@ -140,7 +153,9 @@ impl Wal {
             }
             return Err(StoreError::io("write", &path, error));
         }
-        if let Err(error) = file.sync_data() {
+        if !self.sync_at_commit {
+            self.unsynced = true;
+        } else if let Err(error) = file.sync_data() {
             let path = segment_path(&self.dir, *number);
             // After a failed sync the kernel may have dropped the pages and call the next sync a success. Only a new file is
             // a fresh start.
@@ -172,9 +187,40 @@ impl Wal {
         Ok(())
     }
 
+    /// Makes durable what was committed since the last call, where a commit does not do so itself.
+    ///
+    /// # Errors
+    /// Then nobody knows how much of it the disk has, and later records go to a new segment. What the file holds stays there: it
+    /// was acknowledged.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        if !std::mem::take(&mut self.unsynced) {
+            return Ok(());
+        }
+        let (Some(file), Some((number, _))) = (&self.open, self.segments.last()) else {
+            return Ok(());
+        };
+        file.sync_data().map_err(|error| {
+            let path = segment_path(&self.dir, *number);
+            self.open = None;
+            StoreError::io("sync", &path, error)
+        })
+    }
+
+    /// Ends the present segment, after which nothing syncs it any more.
+    fn end_segment(&mut self) {
+        if let Err(error) = self.sync() {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                "a power cut may now take what was acknowledged since the last sync of the WAL"
+            );
+        }
+        self.open = None;
+    }
+
     /// Ends the present segment and answers the number from which on later records are.
     pub(crate) fn cut(&mut self) -> u64 {
-        self.open = None;
+        self.end_segment();
         self.next_number
     }
 

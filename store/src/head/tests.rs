@@ -82,11 +82,10 @@ fn a_snapshot_that_lives_long_does_not_gather_every_change() {
         }
     }
     let block = memtable.blocks.get(0).map(|b| b.read()).expect("a block");
-    let seen = block[3]
-        .as_ref()
-        .and_then(|s| s.more.as_ref())
-        .map_or(0, |more| more.seen.len());
+    let series = block[3].as_ref().expect("it was written");
+    let seen = 1 + series.more.as_ref().map_or(0, |more| more.seen.len());
     assert!(seen <= 2, "{seen} entries");
+    assert_eq!(series.seen.upto, 98, "of the last snapshot");
 }
 
 #[test]

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::disk::faults;
 use crate::{Histogram, Labels};
 
 #[derive(Debug, Default, PartialEq)]
@@ -140,6 +141,39 @@ fn metadata_comes_back() {
         collected.metadata,
         BTreeMap::from([("m".into(), described), ("n".into(), Metadata::default())])
     );
+}
+
+#[test]
+fn a_power_cut_takes_what_no_sync_followed_and_nothing_else() {
+    let labels = series(0);
+    let kept = |sync_after: &[i64]| {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = faults::watch(dir.path(), 7);
+        disk::sync_dir(dir.path()).unwrap();
+        // Every other commit begins a new segment, which syncs the one before it.
+        let mut wal = Wal::new(dir.path(), 60, Vec::new(), 0).synced_apart();
+        for at in 0..5 {
+            wal.begin();
+            let columns = Columns {
+                ids: &[SeriesId(0)],
+                timestamps: &[at],
+                values: &[0.5],
+            };
+            wal.samples(columns, |_| labels.as_bytes());
+            wal.commit().unwrap();
+            if sync_after.contains(&at) {
+                wal.sync().unwrap();
+            }
+        }
+        drop(wal);
+        disk.cut_power();
+        let mut collected = Collected::default();
+        replay(dir.path(), 0, &mut collected).unwrap();
+        collected.samples.iter().map(|(_, at, _)| *at).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&[4]), [0, 1, 2, 3, 4]);
+    let without = kept(&[]);
+    assert!(without.len() < 5, "{without:?}: the last one was never synced");
 }
 
 #[test]
