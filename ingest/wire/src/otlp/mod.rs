@@ -1,4 +1,5 @@
-//! OTLP metrics, protobuf encoding: `opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest`.
+//! OTLP metrics and logs, protobuf encoding: `opentelemetry.proto.collector.metrics.v1.ExportMetricsServiceRequest` and its
+//! like for logs.
 
 pub mod read;
 pub mod response;

@@ -1,5 +1,7 @@
 //! Writes OTLP metrics requests, a few allocations a request.
 
+pub mod logs;
+
 use crate::metric::{Kind, MetricDef};
 use crate::otlp::FLAG_NO_RECORDED_VALUE;
 use crate::protobuf::{
