@@ -63,8 +63,9 @@ impl Probe for Kernel {
                 out.single(metric, value as f64);
             }
         }
-        if let Ok(text) = self.schedstat.read() {
-            let [ran, waited] = parse_schedstat(text);
+        let mut sums = [0; 2];
+        if self.schedstat.each_line(|line| add_schedstat(&mut sums, line)).is_ok() {
+            let [ran, waited] = sums;
             out.metric(&metric::SCHEDULER_TIME);
             out.point(&[("state", "running")], ran as f64 / 1e9);
             out.point(&[("state", "waiting")], waited as f64 / 1e9);
@@ -81,19 +82,18 @@ fn parse_tasks(text: &str) -> Option<u64> {
     text.split_ascii_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
 }
 
-/// Nanoseconds that tasks ran, and that they waited to run, on all processors (Documentation/scheduler/sched-stats.rst).
-fn parse_schedstat(text: &str) -> [u64; 2] {
-    let mut sums = [0u64; 2];
-    for line in text.lines().filter(|line| line.starts_with("cpu")) {
-        let mut words = line
-            .split_ascii_whitespace()
-            .skip(7)
-            .map(|word| word.parse().unwrap_or(0));
-        for sum in &mut sums {
-            *sum = sum.saturating_add(words.next().unwrap_or(0));
-        }
+/// Adds a processor's line: nanoseconds that tasks ran, and that they waited to run (Documentation/scheduler/sched-stats.rst).
+fn add_schedstat(sums: &mut [u64; 2], line: &str) {
+    if !line.starts_with("cpu") {
+        return;
     }
-    sums
+    let mut words = line
+        .split_ascii_whitespace()
+        .skip(7)
+        .map(|word| word.parse().unwrap_or(0));
+    for sum in sums {
+        *sum = sum.saturating_add(words.next().unwrap_or(0));
+    }
 }
 
 #[cfg(test)]
@@ -125,5 +125,30 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} not in {text}");
         }
+    }
+    #[test]
+    fn the_statistics_of_512_cores_are_read_to_the_last() {
+        // Five domains a core, each with a mask of 512 bits and 45 numbers: beyond what is kept of any other text.
+        let mask = vec!["ffffffff"; 16].join(",");
+        let domains: String = (0..5)
+            .map(|n| format!("domain{n} MC {mask}{}\n", " 1234567".repeat(45)))
+            .collect();
+        let text: String = (0..512)
+            .map(|n| format!("cpu{n} 0 0 0 0 0 0 1000000000 500000000 7\n{domains}"))
+            .collect();
+        assert!(text.len() > 1 << 20, "{}", text.len());
+        let files = testing::files(&[
+            ("proc/loadavg", "0.52 1.25 13.37 3/120 4711\n"),
+            ("proc/schedstat", &text),
+        ]);
+        let text = testing::sample(&mut Kernel::new(&files.paths));
+        assert!(
+            text.contains("system.linux.scheduler.time{state=running} 512 s\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("system.linux.scheduler.time{state=waiting} 256 s\n"),
+            "{text}"
+        );
     }
 }
