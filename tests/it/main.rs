@@ -8,6 +8,7 @@ mod bad_input;
 mod crash_recovery;
 mod dashboards;
 mod docs;
+mod events;
 mod fuzz;
 mod packaging;
 mod rules;

@@ -173,6 +173,10 @@ fn the_debian_package_installs_and_is_purged_without_leftovers() {
     };
     assert_eq!(mode("usr/bin/foreshock-agent"), Some(0o755));
     assert_eq!(mode("usr/lib/systemd/system/foreshock-agent.service"), Some(0o644));
+    for unit in ["service", "timer"] {
+        let path = format!("usr/lib/systemd/system/foreshock-agent-smart.{unit}");
+        assert_eq!(mode(&path), Some(0o644), "{path}");
+    }
     assert_eq!(mode("etc/default/foreshock-agent"), Some(0o644));
     assert_eq!(
         mode("etc/foreshock-agent/token"),
@@ -180,6 +184,7 @@ fn the_debian_package_installs_and_is_purged_without_leftovers() {
         "for nobody's eyes but root's"
     );
     fs::create_dir_all(root.join("var/lib/private/foreshock-agent")).expect("what the service writes");
+    fs::create_dir_all(root.join("run/foreshock-agent-smart")).expect("what the helper writes");
     dpkg(&["--purge", "foreshock-agent"]);
     let left: Vec<PathBuf> = files(&root)
         .into_iter()

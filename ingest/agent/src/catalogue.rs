@@ -57,6 +57,7 @@ metrics! {
     KERNEL_EVENTS = Counter "system.linux.kernel.events" ["{event}"] "Events that the kernel's log told of since boot, by kind; kinds that never happened are 0." from "/dev/kmsg";
     KERNEL_DEVICE_EVENTS = Counter "system.linux.kernel.device_events" ["{event}"] "The same by the device that the line names." from "/dev/kmsg";
     KERNEL_LOG_MISSED = Counter "system.linux.kernel.log_missed" ["{record}"] "Records that the kernel overwrote before they were read." from "/dev/kmsg, sequence numbers";
+    KERNEL_LOG_LIMITED = Counter "system.linux.kernel.log_limited" ["{event}"] "Events that were counted and not sent as log records, since there were more than 20 in a second or 2000 in a round." from "/dev/kmsg";
     GPU_XID = Counter "hw.gpu.xid" ["{error}"] "XID errors that NVIDIA's driver told of, by number, every repeat counted." from "/dev/kmsg, NVRM: Xid";
     GPU_SXID = Counter "hw.gpu.sxid" ["{error}"] "Errors of NVSwitches that the driver told of, by number." from "/dev/kmsg, SXid";
     TIME_SYNCHRONIZED = Gauge "system.linux.time.synchronized" ["1"] "1 while something holds the clock to the world's time." from "adjtimex, STA_UNSYNC";
@@ -111,6 +112,8 @@ metrics! {
     DISK_MAINTENANCE = Counter "system.linux.disk.maintenance" ["{operation}"] "Discards and flushes completed." from "/proc/diskstats, fields 15 and 19";
     DISK_MAINTENANCE_TIME = Counter "system.linux.disk.maintenance.time" ["s"] "Time that discards and flushes took." from "/proc/diskstats, fields 18 and 20";
     RAID_DISKS = Gauge "system.linux.raid.disks" ["{disk}"] "Disks that the array should have." from "/sys/block/md*/md/raid_disks";
+    DISK_SMART = Gauge "hw.physical_disk.smart" ["1"] "What the disk counts of itself, by attribute: errors, spare blocks, hours." from "NVMe SMART / Health Information log, ATA SMART attributes, by foreshock-agent-smart.service";
+    DISK_ENDURANCE = Gauge "hw.physical_disk.endurance_utilization" ["1"] "Share of the writes that a solid-state disk's maker promised that is left." from "NVMe Percentage Used, ATA attributes 169, 177, 202, 231 and 233, by foreshock-agent-smart.service";
     RAID_DEGRADED = Gauge "system.linux.raid.degraded" ["{disk}"] "Disks that the array lacks." from "/sys/block/md*/md/degraded";
     RAID_MISMATCHES = Gauge "system.linux.raid.mismatches" ["{sector}"] "Sectors found to differ between disks at the last check." from "/sys/block/md*/md/mismatch_cnt";
     RAID_ERRORS = Counter "system.linux.raid.errors" ["{error}"] "Read errors that the array corrected, all disks together." from "/sys/block/md*/md/dev-*/errors";
@@ -165,6 +168,10 @@ metrics! {
     PROCESS_GROUP_CPU = Counter "process.group.cpu.time" ["s"] "CPU time of all processes of a name, since the name was first sent." from "/proc/<pid>/stat, once a minute";
     PROCESS_GROUP_COUNT = Gauge "process.group.count" ["{process}"] "Processes of a name." from "/proc/<pid>/stat, once a minute";
 
+    UNITS = Gauge "system.linux.systemd.units" ["{unit}"] "Services and mounts by the state that systemd sees them in." from "systemd, ListUnitsByPatterns over D-Bus, once a minute";
+    UNIT_FAILED = Gauge "system.linux.systemd.unit.failed" ["1"] "1 while systemd counts the service or mount as failed; 0 for services that run." from "systemd, ListUnitsByPatterns over D-Bus, once a minute";
+    UNIT_RESTARTS = Counter "system.linux.systemd.unit.restarts" ["{restart}"] "Times that systemd started the service again after it had ended." from "systemd, NRestarts over D-Bus, once a minute";
+
     PROBE_DURATION = Gauge "probe.duration" ["s"] "Time until the target answered, or until the attempt was given up." from "the agent's HTTP GET or TCP connect";
     PROBE_SUCCESS = Gauge "probe.success" ["1"] "1 when the target answered in time, HTTP with a status below 400." from "the agent's HTTP GET or TCP connect";
 
@@ -207,10 +214,11 @@ metrics! {
     SCRAPE_ERRORS = Counter "foreshock.agent.scrape.errors" ["{error}"] "Readings that failed, by probe." from "the agent";
     SPOOL_BATCHES = Gauge "foreshock.agent.spool.batches" ["{batch}"] "Batches that wait to be acknowledged." from "the agent";
     SPOOL_BYTES = Gauge "foreshock.agent.spool.bytes" ["By"] "Bytes that wait to be acknowledged." from "the agent";
-    DROPPED_BATCHES = Counter "foreshock.agent.dropped_batches" ["{batch}"] "Batches lost, by reason: full (no room in the spool), old (waited too long), refused (by the server)." from "the agent";
+    DROPPED_BATCHES = Counter "foreshock.agent.dropped_batches" ["{batch}"] "Batches lost, by reason: full (no room in the spool), old (waited too long), refused (by the server), unsupported (events, at a receiver that takes no logs)." from "the agent";
     GAP_DURATION = Gauge "foreshock.agent.gap.duration" ["s"] "Length of a stretch whose batches were dropped before they could be sent: what is missing there is unknown, not zero. The point stands at its end." from "the agent";
     INTERVAL = Gauge "foreshock.agent.interval" ["s"] "Time between two full rounds of readings: shorter under pressure, longer while the server has too much to do." from "the agent";
     CLOCK_SKEW = Gauge "foreshock.agent.clock.skew" ["s"] "How far this host's clock is ahead of the server's; 0 within the second that the server's answer leaves open." from "the agent's clock and the Date header of answers";
+    DISK_HEALTH_AGE = Gauge "foreshock.agent.disk_health.age" ["s"] "Time since the helper asked the disks; beyond 45 minutes their health is unknown, and absent." from "the agent's clock";
     SENT_BATCHES = Counter "foreshock.agent.sent_batches" ["{batch}"] "Batches acknowledged by the server." from "the agent";
     SEND_RETRIES = Counter "foreshock.agent.send.retries" ["{attempt}"] "Attempts to send that failed and were repeated later." from "the agent";
     SEND_DURATION = Gauge "foreshock.agent.send.duration" ["s"] "Time until the last batch was acknowledged." from "the agent's clock";

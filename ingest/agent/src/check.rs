@@ -53,7 +53,7 @@ pub struct Report {
 pub fn check(config: Config) -> Result<Report, AgentError> {
     let server = config.server.clone();
     let agent = Agent::new(config)?;
-    let support = agent.probes().support();
+    let support = agent.probes(false).support();
     let answer = match server {
         Some(server) => Some(reach(&Client::new(&server, Duration::from_secs(10))?)),
         None => None,

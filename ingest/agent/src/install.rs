@@ -13,6 +13,8 @@ use std::process::Command;
 use thiserror::Error;
 
 const UNIT: &str = "foreshock-agent.service";
+const SMART_UNIT: &str = "foreshock-agent-smart.service";
+const SMART_TIMER: &str = "foreshock-agent-smart.timer";
 
 /// What is to be installed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Install {
     pub token_file: Option<PathBuf>,
     /// File with certificates, copied likewise.
     pub ca_file: Option<PathBuf>,
+    /// Whether a timer asks the disks how they are, as root.
+    pub disk_health: bool,
 }
 
 /// Why it cannot be installed.
@@ -133,7 +137,9 @@ struct Places {
     binary: PathBuf,
     config: PathBuf,
     unit: PathBuf,
-    state: [PathBuf; 2],
+    /// The unit that asks the disks, and its timer.
+    smart: [PathBuf; 2],
+    state: [PathBuf; 3],
 }
 
 impl Places {
@@ -143,8 +149,13 @@ impl Places {
             binary: at("usr/local/bin/foreshock-agent"),
             config: at("etc/foreshock-agent"),
             unit: at("etc/systemd/system").join(UNIT),
-            // With a dynamic user the folder is below private, and a link to it where it is usually looked for.
-            state: [at("var/lib/foreshock-agent"), at("var/lib/private/foreshock-agent")],
+            smart: [SMART_UNIT, SMART_TIMER].map(|unit| at("etc/systemd/system").join(unit)),
+            state: [
+                // With a dynamic user the folder is below private, and a link to it where it is usually looked for.
+                at("var/lib/foreshock-agent"),
+                at("var/lib/private/foreshock-agent"),
+                at("run/foreshock-agent-smart"),
+            ],
         }
     }
 }
@@ -180,12 +191,22 @@ impl Install {
             mode: 0o644,
             text: unit("/usr/local/bin/foreshock-agent", &arguments, self.token_file.is_some()),
         });
+        let mut commands = vec![
+            vec!["systemctl", "daemon-reload"],
+            vec!["systemctl", "enable", UNIT],
+            vec!["systemctl", "restart", UNIT],
+        ];
+        if self.disk_health {
+            let texts = [smart_unit("/usr/local/bin/foreshock-agent"), TIMER.to_owned()];
+            steps.extend(places.smart.into_iter().zip(texts).map(|(path, text)| Step::Write {
+                path,
+                mode: 0o644,
+                text,
+            }));
+            commands.push(vec!["systemctl", "enable", "--now", SMART_TIMER]);
+        }
         if self.root.is_none() {
-            for command in [
-                vec!["systemctl", "daemon-reload"],
-                vec!["systemctl", "enable", UNIT],
-                vec!["systemctl", "restart", UNIT],
-            ] {
+            for command in commands {
                 steps.push(Step::Run {
                     command,
                     may_fail: false,
@@ -202,13 +223,16 @@ pub fn removal(root: Option<&Path>) -> Vec<Step> {
     let places = Places::below(root);
     let mut steps = Vec::new();
     if root.is_none() {
-        steps.push(Step::Run {
-            command: vec!["systemctl", "disable", "--now", UNIT],
-            may_fail: true,
-        });
+        for unit in [SMART_TIMER, UNIT] {
+            steps.push(Step::Run {
+                command: vec!["systemctl", "disable", "--now", unit],
+                may_fail: true,
+            });
+        }
     }
-    let [link, state] = places.state;
-    steps.extend([places.unit, places.config, link, state, places.binary].map(Step::Remove));
+    let paths = places.smart.into_iter().chain([places.unit, places.config]);
+    let paths = paths.chain(places.state).chain([places.binary]);
+    steps.extend(paths.map(Step::Remove));
     if root.is_none() {
         steps.push(Step::Run {
             command: vec!["systemctl", "daemon-reload"],
@@ -374,6 +398,75 @@ WantedBy=multi-user.target
 "
     )
 }
+
+/// The unit that asks the disks. It is root with two capabilities, which those questions need (`CAP_SYS_ADMIN` for NVMe's log,
+/// `CAP_SYS_RAWIO` for ATA's commands), sees no other devices, no network and no processes, and takes no orders.
+#[must_use]
+pub fn smart_unit(binary: &str) -> String {
+    format!(
+        "\
+[Unit]
+Description=Foreshock agent: what this host's disks say of their health
+
+[Service]
+Type=oneshot
+ExecStart={binary} smart --out {report}
+TimeoutStartSec=120
+RuntimeDirectory=foreshock-agent-smart
+RuntimeDirectoryMode=0755
+RuntimeDirectoryPreserve=yes
+UMask=0022
+CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_RAWIO
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectControlGroups=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectHostname=yes
+ProtectProc=invisible
+ProcSubset=pid
+PrivateTmp=yes
+PrivateMounts=yes
+PrivateNetwork=yes
+IPAddressDeny=any
+DevicePolicy=closed
+DeviceAllow=block-sd r
+DeviceAllow=char-nvme r
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictAddressFamilies=AF_UNIX
+RemoveIPC=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources @obsolete
+SystemCallErrorNumber=EPERM
+MemoryMax=64M
+TasksMax=8
+IOSchedulingClass=idle
+",
+        report = crate::smart::REPORT_PATH
+    )
+}
+
+/// The timer of that unit: soon after the start, then every ten minutes, as disks' own counters change slowly.
+const TIMER: &str = "\
+[Unit]
+Description=Foreshock agent: ask the disks how they are, every ten minutes
+
+[Timer]
+OnActiveSec=15s
+OnUnitInactiveSec=10min
+AccuracySec=30s
+
+[Install]
+WantedBy=timers.target
+";
 
 /// An argument as systemd.syntax(7) wants it: in quotes where it holds more than plain characters, `$` and `%` doubled.
 fn quoted(argument: &str) -> String {

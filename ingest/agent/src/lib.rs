@@ -23,6 +23,7 @@
 //! ```
 
 mod adaptive;
+mod batch;
 pub mod catalogue;
 pub mod check;
 mod clock;
@@ -34,6 +35,7 @@ pub mod recording;
 mod retry;
 mod sampler;
 mod sender;
+pub mod smart;
 mod source;
 mod spool;
 mod stats;
@@ -62,11 +64,12 @@ use probe::certificate::Certificates;
 use probe::cgroup::CgroupMemory;
 use probe::cpu::Cpu;
 use probe::disk::Disk;
+use probe::disk_health::Health;
 use probe::files::Files;
 use probe::filesystem::Filesystem;
 use probe::gpu::Gpus;
 use probe::kernel::Kernel;
-use probe::kernel_log::KernelLog;
+use probe::kernel_log::{Bookmark, KernelLog};
 use probe::latency::Latency;
 use probe::load::Load;
 use probe::memory::Memory;
@@ -78,6 +81,7 @@ use probe::sockets::Sockets;
 use probe::sysfs::{hardware, links, storage};
 use probe::tasks::Tasks;
 use probe::timesync::TimeSync;
+use probe::units::Units;
 use probe::uptime::Uptime;
 use probe::vmstat::VmStat;
 use reading::TextSink;
@@ -240,7 +244,7 @@ impl Agent {
     /// Two rounds of readings, half a second apart so that shares of time have a value; the second as text.
     #[must_use]
     pub fn read_once(&self) -> String {
-        let mut probes = self.probes();
+        let mut probes = self.probes(false);
         probes.read(&mut TextSink::default(), Round::All, clock::unix_nanos());
         thread::sleep(Duration::from_millis(500));
         let mut sink = TextSink::default();
@@ -248,7 +252,8 @@ impl Agent {
         sink.text().to_owned()
     }
 
-    fn probes(&self) -> Probes {
+    /// `keeps` says that what the probes tell goes to the spool, and not just to somebody who looks.
+    fn probes(&self, keeps: bool) -> Probes {
         let paths = &self.config.paths;
         let probes: Vec<Box<dyn Probe>> = vec![
             Box::new(Cpu::new(paths)),
@@ -263,20 +268,18 @@ impl Agent {
             Box::new(Sockets::new(paths)),
             Box::new(links::probe(paths)),
             Box::new(storage::probe(paths)),
+            Box::new(Health::new(paths)),
             Box::new(hardware::probe(paths)),
             Box::new(Files::new(paths)),
             Box::new(Kernel::new(paths)),
-            Box::new(KernelLog::new(
-                paths,
-                self.kernel_log_state().as_deref(),
-                &self.host.boot_id,
-            )),
+            Box::new(KernelLog::new(paths, self.kernel_log_bookmark(keeps), &self.host)),
             Box::new(TimeSync::new(paths)),
             Box::new(Tasks::new(paths)),
             Box::new(Uptime::new(paths)),
             Box::new(CgroupMemory::new(paths, &self.config.cgroups)),
             Box::new(Processes::new(paths)),
             Box::new(Certificates::new(&self.config.certificates)),
+            Box::new(Units::new(paths)),
             // Last, so that their threads have the time that the others take.
             Box::new(Latency::new(
                 &self.config.targets,
@@ -288,8 +291,12 @@ impl Agent {
     }
 
     /// Where the agent keeps how far it has read the kernel's log, for when it starts again.
-    fn kernel_log_state(&self) -> Option<PathBuf> {
-        self.config.spool.dir.as_ref().map(|dir| dir.join("kernel-log"))
+    fn kernel_log_bookmark(&self, keeps: bool) -> Bookmark {
+        match &self.config.spool.dir {
+            None => Bookmark::Nowhere,
+            Some(dir) if keeps => Bookmark::Kept(dir.join("kernel-log")),
+            Some(dir) => Bookmark::ReadOnly(dir.join("kernel-log")),
+        }
     }
 
     /// Starts reading and sending.
@@ -306,7 +313,7 @@ impl Agent {
         };
         let sampler = Sampler {
             control: Arc::clone(&control),
-            probes: self.probes(),
+            probes: self.probes(client.is_some()),
             interval: self.config.interval,
             triggers: sampler::triggers(self.config.adaptive, &self.config.paths),
             outbox: outbox.clone(),

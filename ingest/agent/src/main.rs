@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foreshock_agent::install::{self, Install, InstallError};
-use foreshock_agent::{Agent, AgentError, Config, Pin, Server, SpoolOptions, Target, Trust, check};
+use foreshock_agent::{Agent, AgentError, Config, Paths, Pin, Server, SpoolOptions, Target, Trust, check, smart};
 use tracing::Level;
 
 /// Telemetry of this host, to Foreshock or any OTLP receiver.
@@ -25,6 +25,8 @@ enum Command {
     Run(Run),
     /// Install this binary as a systemd service that runs with the same options, or take it away.
     Install(Installation),
+    /// Ask this host's disks how they are, which needs root, and write it where the agent finds it; a timer does this.
+    Smart(Smart),
     /// Say what can be read on this host and whether the server answers; exit codes as Nagios plugins.
     Check(Options),
 }
@@ -54,9 +56,19 @@ struct Installation {
     /// Take the service away, with its settings, its spool and the binary.
     #[arg(long)]
     uninstall: bool,
+    /// Ask the disks how they are as well, by a timer of root's.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    disk_health: Switch,
     /// Folder that stands for / (an image that is being built); nothing is started.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Smart {
+    /// File to write; what the disks say is printed without it.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -123,7 +135,12 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     // Logs go to standard error: what is printed belongs to the command.
-    let running = matches!(&cli.command, Command::Run(run) if !run.once);
+    let running = match &cli.command {
+        Command::Run(run) => !run.once,
+        // Who looks by hand is told which disks say nothing.
+        Command::Smart(smart) => smart.out.is_none(),
+        _ => false,
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -134,6 +151,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(run) => self::run(run).map(|()| ExitCode::SUCCESS),
         Command::Install(installation) => install(installation).map(|()| ExitCode::SUCCESS),
+        Command::Smart(options) => smart(&options).map(|()| ExitCode::SUCCESS),
         Command::Check(options) => self::check(options),
     };
     result.unwrap_or_else(|error| {
@@ -183,6 +201,7 @@ fn install(installation: Installation) -> anyhow::Result<()> {
         options,
         dry_run,
         uninstall,
+        disk_health,
         root,
     } = installation;
     let steps = if uninstall {
@@ -201,6 +220,7 @@ fn install(installation: Installation) -> anyhow::Result<()> {
             arguments,
             token_file,
             ca_file,
+            disk_health: disk_health == Switch::On,
         }
         .steps()
     };
@@ -250,6 +270,19 @@ fn arguments(options: &Options) -> Vec<String> {
     let certificates = options.certificate.iter();
     certificates.for_each(|path| add("--certificate", path.display().to_string()));
     arguments
+}
+
+fn smart(options: &Smart) -> anyhow::Result<()> {
+    let sys = Paths::default().sys;
+    match &options.out {
+        Some(out) => {
+            smart::write_report(&sys, out)?;
+            Ok(())
+        }
+        None => std::io::stdout()
+            .write_all(smart::report_text(&sys).as_bytes())
+            .context("cannot print"),
+    }
 }
 
 fn check(options: Options) -> anyhow::Result<ExitCode> {

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use wire::metric::MetricDef;
 use wire::otlp::write::RequestWriter;
+use wire::otlp::write::logs::{LogsWriter, Record};
 
 use crate::catalogue::Metric;
+use crate::host::Host;
 
 /// Takes readings: the writer of OTLP requests, or text for people and tests.
 pub trait Sink {
@@ -14,19 +16,63 @@ pub trait Sink {
 
     /// A point of the open metric. Times are nanoseconds since 1970 UTC; a start of 0 means unknown.
     fn point(&mut self, attributes: &[(&str, &str)], start_unix_nanos: u64, time_unix_nanos: u64, value: f64);
+
+    /// Events, as one batch under an id: what is given again under the same id is the same batch.
+    fn events(&mut self, id: &str, records: &[Record<'_>]);
 }
 
-impl Sink for RequestWriter {
+/// Scope of all that the agent sends.
+const SCOPE: &str = "foreshock.agent";
+
+/// The OTLP requests of a round.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    readings: RequestWriter,
+    events: LogsWriter,
+    /// Requests of events with their ids.
+    told: Vec<(String, Vec<u8>)>,
+}
+
+impl Requests {
+    pub(crate) fn new(host: &Host) -> Self {
+        let resource = host.attributes();
+        Self {
+            readings: RequestWriter::new(&resource, SCOPE),
+            events: LogsWriter::new(&resource, SCOPE),
+            told: Vec::new(),
+        }
+    }
+
+    /// The metrics request with all points since this was last asked.
+    pub(crate) fn readings(&mut self) -> Vec<u8> {
+        self.readings.finish()
+    }
+
+    /// The logs requests since this was last asked, with their ids.
+    pub(crate) fn events(&mut self) -> Vec<(String, Vec<u8>)> {
+        std::mem::take(&mut self.told)
+    }
+}
+
+impl Sink for Requests {
     fn metric(&mut self, metric: &'static MetricDef) {
-        Self::metric(self, metric);
+        self.readings.metric(metric);
     }
 
     fn point(&mut self, attributes: &[(&str, &str)], start_unix_nanos: u64, time_unix_nanos: u64, value: f64) {
-        Self::point(self, attributes, start_unix_nanos, time_unix_nanos, value);
+        self.readings
+            .point(attributes, start_unix_nanos, time_unix_nanos, value);
+    }
+
+    fn events(&mut self, id: &str, records: &[Record<'_>]) {
+        for record in records {
+            self.events.record(record);
+        }
+        self.told.push((id.to_owned(), self.events.finish()));
     }
 }
 
-/// Readings as lines of text, `system.cpu.time{cpu.mode=user} 12.5 s`.
+/// Readings as lines of text, `system.cpu.time{cpu.mode=user} 12.5 s`; events as `event gpu_xid{...} what the kernel said`.
 #[derive(Debug, Default)]
 pub struct TextSink {
     metric: Option<&'static MetricDef>,
@@ -39,6 +85,18 @@ impl TextSink {
     pub fn text(&self) -> &str {
         &self.text
     }
+
+    fn attributes(&mut self, attributes: &[(&str, &str)]) {
+        for (i, (key, value)) in attributes.iter().enumerate() {
+            self.text.push(if i == 0 { '{' } else { ',' });
+            self.text.push_str(key);
+            self.text.push('=');
+            self.text.push_str(value);
+        }
+        if !attributes.is_empty() {
+            self.text.push('}');
+        }
+    }
 }
 
 impl Sink for TextSink {
@@ -49,17 +107,18 @@ impl Sink for TextSink {
     fn point(&mut self, attributes: &[(&str, &str)], _start_unix_nanos: u64, _time_unix_nanos: u64, value: f64) {
         let Some(metric) = self.metric else { return };
         self.text.push_str(metric.name);
-        for (i, (key, value)) in attributes.iter().enumerate() {
-            self.text.push(if i == 0 { '{' } else { ',' });
-            self.text.push_str(key);
-            self.text.push('=');
-            self.text.push_str(value);
-        }
-        if !attributes.is_empty() {
-            self.text.push('}');
-        }
+        self.attributes(attributes);
         // Writing to a string cannot fail.
         writeln!(self.text, " {value} {}", metric.unit).unwrap_or_default();
+    }
+
+    fn events(&mut self, _id: &str, records: &[Record<'_>]) {
+        for record in records {
+            self.text.push_str("event ");
+            self.text.push_str(record.event_name);
+            self.attributes(record.attributes);
+            writeln!(self.text, " {}", record.body).unwrap_or_default();
+        }
     }
 }
 
@@ -113,6 +172,11 @@ impl<'a> Readings<'a> {
     pub fn point_at(&mut self, time_unix_nanos: u64, attributes: &[(&str, &str)], value: f64) {
         self.points += 1;
         self.sink.point(attributes, self.booted, time_unix_nanos, value);
+    }
+
+    /// Events, as one batch under an id by which the server knows it when it comes twice.
+    pub fn events(&mut self, id: &str, records: &[Record<'_>]) {
+        self.sink.events(id, records);
     }
 
     /// Points written so far.

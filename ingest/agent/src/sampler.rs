@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use wire::otlp::write::RequestWriter;
 
 use crate::adaptive::{self, Pace};
+use crate::batch;
 use crate::catalogue as metric;
 use crate::clock;
 use crate::host::{self, Host};
 use crate::probe::{Cadence, Paths, Probe, Support, Watch};
-use crate::reading::{Readings, Sink};
+use crate::reading::{Readings, Requests, Sink};
 use crate::recording::Recorder;
 use crate::sender::Outbox;
 use crate::stats::Counters;
@@ -26,9 +26,6 @@ const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(300);
 
 /// Time between two readings of probes that are worth no more.
 const SLOW: Duration = Duration::from_secs(60);
-
-/// zstd's level for batches: 1 costs a third of 3 and makes them a tenth larger.
-const LEVEL: i32 = 1;
 
 /// What the agent says to its sampler.
 #[derive(Debug)]
@@ -205,6 +202,11 @@ impl Probes {
         points + out.points()
     }
 
+    /// What the probes gave is where it is to be kept.
+    fn spooled(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.probe.spooled());
+    }
+
     /// The cost of this round's readings, and of the whole round before.
     fn own(&self, out: &mut Readings<'_>) {
         if self.seconds > 0.0 {
@@ -265,19 +267,19 @@ enum Woken {
 impl Sampler {
     /// Reads until stopped: at once, then on the grid.
     pub(crate) fn run(mut self) {
-        let mut writer = RequestWriter::new(&self.host.attributes(), "foreshock.agent");
+        let mut requests = Requests::new(&self.host);
         let mut pace = Pace::new(self.interval);
         let seed = self.host.seed();
-        self.round(&mut writer, self.interval);
+        self.round(&mut requests, self.interval);
         loop {
             let interval = pace.interval(Instant::now());
             let phase = Duration::from_nanos(seed % u64::try_from(interval.as_nanos()).unwrap_or(1).max(1));
             match self.wait(clock::until_next_tick(clock::unix_nanos(), interval, phase)) {
-                Woken::Tick => self.round(&mut writer, interval),
+                Woken::Tick => self.round(&mut requests, interval),
                 Woken::Pressure => {
                     if pace.sign(Instant::now()) {
                         tracing::info!("tasks wait for memory or disks: sampling faster");
-                        self.round(&mut writer, interval);
+                        self.round(&mut requests, interval);
                     }
                 }
                 // The next look at the clock decides.
@@ -298,7 +300,7 @@ impl Sampler {
         }
     }
 
-    fn round(&mut self, writer: &mut RequestWriter, interval: Duration) {
+    fn round(&mut self, requests: &mut Requests, interval: Duration) {
         let now = clock::unix_nanos();
         let widened = self.outbox.as_ref().map_or(1, |outbox| {
             adaptive::widened(Counters::get(&outbox.counters.pushed_back))
@@ -309,33 +311,41 @@ impl Sampler {
             Round::Urgent(interval)
         };
         self.rounds += 1;
-        let points = self.probes.read(writer, round, now);
+        let points = self.probes.read(requests, round, now);
+        // Before the readings: what was pushed last is sent first, and a page without its newest samples looks dead.
+        for (id, body) in requests.events() {
+            self.push(now, batch::events(&id, &body));
+        }
+        self.probes.spooled();
         if let Some(outbox) = &self.outbox {
             if let Round::Due(_) = round {
-                let mut out = Readings::new(writer, now, self.probes.started);
+                let mut out = Readings::new(requests, now, self.probes.started);
                 out.single(&metric::INTERVAL, interval.as_secs_f64() * widened as f64);
                 own_metrics(outbox, &mut out);
             }
             if let Some(gap) = outbox.gap() {
-                let mut out = Readings::new(writer, now, self.probes.started);
+                let mut out = Readings::new(requests, now, self.probes.started);
                 out.metric(&metric::GAP_DURATION);
                 out.point_at(gap.to, &[], gap.to.saturating_sub(gap.from) as f64 / 1e9);
             }
             Counters::add(&outbox.counters.rounds, 1);
             Counters::add(&outbox.counters.points, points as u64);
         }
-        let body = writer.finish();
+        let body = requests.readings();
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.write(&body)
         {
             tracing::error!(error = %chain(&error), "recording ends here");
             self.recorder = None;
         }
-        if let Some(outbox) = &self.outbox {
-            match zstd::bulk::compress(&body, LEVEL) {
-                Ok(batch) => outbox.push(now, batch),
-                Err(error) => tracing::error!(%error, "cannot compress a batch; its readings are lost"),
-            }
+        self.push(now, batch::readings(&body));
+    }
+
+    fn push(&self, now: u64, batch: std::io::Result<Vec<u8>>) {
+        let Some(outbox) = &self.outbox else { return };
+        match batch {
+            Ok(batch) => outbox.push(now, batch),
+            Err(error) => tracing::error!(%error, "cannot compress a batch; what it told is lost"),
         }
     }
 
@@ -378,6 +388,10 @@ fn own_metrics(outbox: &Outbox, out: &mut Readings<'_>) {
     out.point(&[("reason", "full")], Counters::get(&counters.dropped_full) as f64);
     out.point(&[("reason", "old")], Counters::get(&counters.dropped_old) as f64);
     out.point(&[("reason", "refused")], Counters::get(&counters.refused) as f64);
+    out.point(
+        &[("reason", "unsupported")],
+        Counters::get(&counters.unsupported) as f64,
+    );
     out.single(&metric::SENT_BATCHES, Counters::get(&counters.sent) as f64);
     out.single(&metric::SEND_RETRIES, Counters::get(&counters.retries) as f64);
     let micros = Counters::get(&counters.send_micros);

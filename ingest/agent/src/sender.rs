@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::batch;
 use crate::clock;
 use crate::retry::{self, ATTEMPTS_AT_SERVER_ERROR, Jitter, Verdict};
 use crate::spool::{Batch, Due, Gap, Spool};
@@ -163,6 +164,7 @@ pub(crate) fn keep_synced(outbox: &Outbox) {
 pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
     let mut away = Away::default();
     let mut stumbled: Option<(u64, u32)> = None;
+    let mut takes_readings = false;
     while let Some(batch) = outbox.next() {
         let Some(bytes) = batch.read() else {
             tracing::warn!(batch = batch.id, "the spool gave back a damaged batch; it is dropped");
@@ -175,6 +177,14 @@ pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
         if let Some(server) = outcome.server_seconds {
             let millis = skew_millis(clock::unix_nanos(), began.elapsed(), server);
             outbox.counters.skew_millis.store(millis, Ordering::Relaxed);
+        }
+        let events = batch::is_events(&bytes);
+        if events && takes_readings && matches!(outcome.status, 404 | 405 | 501) {
+            pass_over(outbox, &batch, client);
+            continue;
+        }
+        if !events {
+            takes_readings = outcome.verdict == Verdict::Accepted;
         }
         match outcome.verdict {
             Verdict::Accepted => {
@@ -225,6 +235,17 @@ fn skew_millis(unix_nanos: u64, exchange: Duration, server_seconds: i64) -> i64 
     } else {
         (ours - earliest - 1000).max(0)
     }
+}
+
+/// A receiver that takes readings and knows no logs keeps nothing else waiting.
+fn pass_over(outbox: &Outbox, batch: &Batch, client: &Client) {
+    if outbox.counters.unsupported.fetch_add(1, Ordering::Relaxed) == 0 {
+        tracing::warn!(
+            url = client.url(),
+            "the receiver takes no logs; the kernel's events reach it as counts alone"
+        );
+    }
+    outbox.done(batch.id);
 }
 
 fn refuse(outbox: &Outbox, batch: &Batch, outcome: &Outcome) {

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::batch;
 pub(crate) use gap::Gap;
 use gap::Gaps;
 use segment::{Cursor, Segment};
@@ -147,6 +148,8 @@ struct Disk {
 struct Waiting {
     id: u64,
     unix_nanos: u64,
+    /// It tells of events.
+    events: bool,
     place: Place,
 }
 
@@ -255,6 +258,7 @@ impl Spool {
                 self.waiting.push_back(Waiting {
                     id: self.next,
                     unix_nanos: record.unix_nanos,
+                    events: record.events,
                     place,
                 });
                 self.next += 1;
@@ -284,6 +288,7 @@ impl Spool {
         }
         let id = self.next;
         self.next += 1;
+        let events = batch::is_events(&bytes);
         let place = match self.write(unix_nanos, &bytes) {
             Some(place) => {
                 if self.unsynced.since.is_none() {
@@ -300,7 +305,12 @@ impl Spool {
             }
         };
         self.gaps.carried_by(id);
-        self.waiting.push_back(Waiting { id, unix_nanos, place });
+        self.waiting.push_back(Waiting {
+            id,
+            unix_nanos,
+            events,
+            place,
+        });
         self.enforce_disk_bound();
         self.enforce_memory_bound();
     }
@@ -351,11 +361,15 @@ impl Spool {
     }
 
     /// The batch to send next: the newest when it has not been handed out yet, so that pages and alerts do not wait for a
-    /// backlog; else the oldest.
+    /// backlog; else the oldest that tells of events; else the oldest.
     pub(crate) fn next(&mut self) -> Option<Batch> {
         let newest = self.waiting.back()?;
         let fresh = self.handed.is_none_or(|handed| newest.id > handed);
-        let chosen = if fresh { newest } else { self.waiting.front()? };
+        let oldest = || {
+            let events = self.waiting.iter().find(|waiting| waiting.events);
+            events.or_else(|| self.waiting.front())
+        };
+        let chosen = if fresh { newest } else { oldest()? };
         self.handed = self.handed.max(Some(chosen.id));
         let bytes = match &chosen.place {
             Place::Memory(bytes) => Bytes::Memory(Arc::clone(bytes)),

@@ -11,6 +11,8 @@ pub(crate) struct Counters {
     pub(crate) rejected_points: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Batches of events at a receiver that takes no logs.
+    pub(crate) unsupported: AtomicU64,
     pub(crate) dropped_full: AtomicU64,
     pub(crate) dropped_old: AtomicU64,
     /// Times in a row that the server said that it has too much to do; 0 once it has taken a batch.
@@ -29,6 +31,7 @@ impl Default for Counters {
             rejected_points: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            unsupported: AtomicU64::new(0),
             dropped_full: AtomicU64::new(0),
             dropped_old: AtomicU64::new(0),
             pushed_back: AtomicU64::new(0),

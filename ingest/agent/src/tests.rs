@@ -8,6 +8,22 @@ use super::*;
 use crate::catalogue::ALL;
 use wire::otlp::read::{self as otlp, Data};
 
+/// A host without `/proc`, or with this kernel's log alone.
+fn bare_host(kernel_log: Option<&str>) -> (tempfile::TempDir, Paths) {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let paths = Paths {
+        proc: root.path().join("proc"),
+        sys: root.path().join("sys"),
+    };
+    if let Some(records) = kernel_log {
+        let random = paths.proc.join("sys/kernel/random");
+        std::fs::create_dir_all(&random).expect("proc");
+        std::fs::write(random.join("boot_id"), "boot-1").expect("boot");
+        std::fs::write(paths.proc.join("kmsg-records"), records).expect("records");
+    }
+    (root, paths)
+}
+
 /// A server that gives each POST the next answer (the last one for ever) and passes on what was posted.
 struct FakeServer {
     url: String,
@@ -182,6 +198,8 @@ fn an_unacknowledged_batch_survives_in_the_spool() {
         .expect("loopback")
         .local_addr()
         .expect("address");
+    // Whose kernel tells of no events: those would be batches of their own.
+    let (_root, paths) = bare_host(None);
     let config = Config {
         server: Some(Server {
             url: format!("http://{dead}"),
@@ -189,6 +207,7 @@ fn an_unacknowledged_batch_survives_in_the_spool() {
         }),
         interval: Duration::from_secs(3600),
         spool: spool.clone(),
+        paths: paths.clone(),
         ..Config::default()
     };
     let handle = Agent::new(config).expect("config").start().expect("start");
@@ -201,6 +220,7 @@ fn an_unacknowledged_batch_survives_in_the_spool() {
     let config = Config {
         interval: Duration::from_secs(3600),
         spool,
+        paths,
         ..server.config()
     };
     let handle = Agent::new(config).expect("config").start().expect("start");
@@ -210,6 +230,60 @@ fn an_unacknowledged_batch_survives_in_the_spool() {
         thread::yield_now();
     }
     assert_eq!(handle.stop().sent_batches, 2);
+}
+
+/// An agent on a host whose kernel told of an XID, with a spool, at this server.
+fn agent_with_an_event(server: &FakeServer) -> (tempfile::TempDir, Handle) {
+    let (root, paths) = bare_host(Some("3,7,5140900,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=1"));
+    let config = Config {
+        interval: Duration::from_secs(3600),
+        spool: SpoolOptions {
+            dir: Some(root.path().join("spool")),
+            ..SpoolOptions::default()
+        },
+        paths,
+        ..server.config()
+    };
+    (root, Agent::new(config).expect("config").start().expect("start"))
+}
+
+#[test]
+fn what_the_kernel_tells_arrives_as_a_log_record_under_an_id() {
+    let server = serve(&[OK]);
+    let (_root, handle) = agent_with_an_event(&server);
+    let post = [server.next(), server.next()]
+        .into_iter()
+        .find(|post| post.head.starts_with("post /v1/logs "))
+        .expect("logs among the first two");
+    assert!(post.head.contains("content-encoding: zstd"), "{}", post.head);
+    assert!(post.head.contains("authorization: bearer t0ken"), "{}", post.head);
+    assert!(post.head.contains("/kernel/0-8\r\n"), "{}", post.head);
+    let body = zstd::bulk::decompress(&post.body, 1 << 20).expect("zstd");
+    let resource = otlp::logs::request(&body).next().expect("one").expect("resource");
+    let scope = resource.scopes().next().expect("one").expect("scope");
+    let record = scope.records().next().expect("one").expect("record");
+    assert_eq!(
+        (scope.name, record.event_name, record.severity_number),
+        ("foreshock.agent", "gpu_xid", 17)
+    );
+    assert_eq!(handle.stop().refused_batches, 0);
+}
+
+#[test]
+fn a_receiver_without_logs_gets_the_readings_and_holds_nothing_up() {
+    const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+    let server = serve(&[OK, NOT_FOUND, OK]);
+    let (_root, handle) = agent_with_an_event(&server);
+    while handle.stats().waiting_batches > 0 || handle.stats().sent_batches == 0 {
+        thread::yield_now();
+    }
+    let stats = handle.stop();
+    // Either the readings went first, and the events were passed over, or these went alone and later.
+    assert_eq!((stats.refused_batches, stats.dropped_batches), (0, 0), "{stats:?}");
+    let first = server.next();
+    if first.head.starts_with("post /v1/metrics ") {
+        assert_eq!((stats.sent_batches, stats.retries), (1, 0), "{stats:?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One POST of an OTLP metrics request, and what the answer means.
+//! One POST of an OTLP request, and what the answer means.
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
@@ -14,6 +14,7 @@ use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 use wire::otlp::response::read_export_response;
 
+use crate::batch::{self, Content};
 use crate::retry::{self, Verdict};
 use crate::spool::BATCH_BYTES_MAX;
 use crate::trust::{AUTHORITY_PATH, Pin, Trust, TrustError, pinned};
@@ -125,6 +126,7 @@ pub(crate) struct Client {
     timeout: Duration,
     proxy: Option<Proxy>,
     url: String,
+    logs_url: String,
     token: Option<String>,
     tenant: Option<String>,
     /// Whether the server refused zstd.
@@ -165,6 +167,7 @@ impl Client {
             pin,
             timeout,
             proxy,
+            logs_url: logs_endpoint(&url),
             url,
             token: server.token.clone(),
             tenant: server.tenant.clone(),
@@ -209,16 +212,21 @@ impl Client {
             .get_or_init(|| agent(&self.url, self.timeout, trusting(Some(roots)), self.proxy.clone())))
     }
 
-    /// Sends a request compressed with zstd; a server that reads none of it gets gzip from then on.
-    pub(crate) fn send(&self, zstd: &[u8]) -> Outcome {
-        let outcome = self.send_once(zstd);
+    /// Sends a batch, which is compressed with zstd; a server that reads none of it gets gzip from then on.
+    pub(crate) fn send(&self, batch: &[u8]) -> Outcome {
+        let content = batch::read(batch);
+        let outcome = self.send_once(content);
         if outcome.status == 415 && !self.gzip.swap(true, Ordering::Relaxed) {
-            return self.send_once(zstd);
+            return self.send_once(content);
         }
         outcome
     }
 
-    fn send_once(&self, zstd: &[u8]) -> Outcome {
+    fn send_once(&self, content: Content<'_>) -> Outcome {
+        let (url, id, zstd) = match content {
+            Content::Readings(body) => (&self.url, None, body),
+            Content::Events { id, body } => (&self.logs_url, Some(id), body),
+        };
         let (encoding, body) = if self.gzip.load(Ordering::Relaxed) {
             match regzip(zstd) {
                 Ok(body) => ("gzip", Cow::Owned(body)),
@@ -232,7 +240,7 @@ impl Client {
             Err(problem) => return Outcome::unsent(problem),
         };
         let mut request = agent
-            .post(&self.url)
+            .post(url)
             .header("content-type", "application/x-protobuf")
             // Refusals then come as text that the log can show.
             .header("accept", "application/x-protobuf, application/json")
@@ -242,6 +250,9 @@ impl Client {
         }
         if let Some(tenant) = &self.tenant {
             request = request.header("x-scope-orgid", tenant);
+        }
+        if let Some(id) = id {
+            request = request.header("idempotency-key", id);
         }
         let mut answer = match request.send(&*body) {
             Ok(answer) => answer,
@@ -273,7 +284,10 @@ impl Client {
         };
         let problem = match (verdict, rejected_points, message) {
             (Verdict::Accepted, 0, _) => None,
-            (Verdict::Accepted, n, message) => Some(format!("{n} points rejected: {}", message.unwrap_or_default())),
+            (Verdict::Accepted, n, message) => Some(format!(
+                "{n} points or records rejected: {}",
+                message.unwrap_or_default()
+            )),
             (_, _, message) => Some(format!("HTTP {status}: {}", message.unwrap_or_default())),
         };
         Outcome {
@@ -305,6 +319,11 @@ pub(crate) fn endpoint(given: &str) -> Result<String, ServerError> {
     } else {
         format!("{base}/v1/metrics")
     })
+}
+
+/// The URL of the logs endpoint beside that of the metrics.
+fn logs_endpoint(metrics: &str) -> String {
+    format!("{}/v1/logs", metrics.trim_end_matches("/v1/metrics"))
 }
 
 /// Believes `roots`, or those that the web believes.
@@ -371,7 +390,10 @@ mod tests {
     #[test]
     fn a_base_url_gets_the_path_and_a_full_one_is_kept() {
         let check = |given: &str, expected: Option<&str>| {
-            assert_eq!(endpoint(given).ok().as_deref(), expected, "{given}");
+            let found = endpoint(given).ok();
+            assert_eq!(found.as_deref(), expected, "{given}");
+            let logs = expected.map(|url| url.replace("metrics", "logs"));
+            assert_eq!(found.map(|url| logs_endpoint(&url)), logs, "{given}");
         };
         check("http://127.0.0.1:9750", Some("http://127.0.0.1:9750/v1/metrics"));
         check(

@@ -15,6 +15,7 @@ fn install(root: &Path) -> Install {
             .to_vec(),
         token_file: Some(give("token", "fs_1_2")),
         ca_file: Some(give("ca", "pem")),
+        disk_health: true,
     }
 }
 
@@ -53,6 +54,8 @@ fn what_was_installed_is_where_it_belongs_and_is_taken_away_without_a_trace() {
     expected.extend([
         ("etc/foreshock-agent/ca.pem".to_owned(), 0o644),
         ("etc/foreshock-agent/token".to_owned(), 0o600),
+        ("etc/systemd/system/foreshock-agent-smart.service".to_owned(), 0o644),
+        ("etc/systemd/system/foreshock-agent-smart.timer".to_owned(), 0o644),
         ("etc/systemd/system/foreshock-agent.service".to_owned(), 0o644),
         ("usr/local/bin/foreshock-agent".to_owned(), 0o755),
     ]);
@@ -61,6 +64,7 @@ fn what_was_installed_is_where_it_belongs_and_is_taken_away_without_a_trace() {
     fs::create_dir_all(root.path().join("var/lib/private/foreshock-agent")).expect("state");
     fs::write(root.path().join("var/lib/private/foreshock-agent/cursor"), "x").expect("state");
     std::os::unix::fs::symlink("private/foreshock-agent", root.path().join("var/lib/foreshock-agent")).expect("link");
+    fs::create_dir_all(root.path().join("run/foreshock-agent-smart")).expect("report");
     for step in removal(Some(root.path())) {
         assert!(step.apply().expect("removed"), "{step}");
     }
@@ -89,9 +93,17 @@ fn a_dry_run_says_everything_and_an_image_is_not_started() {
     let here = Install { root: None, ..install };
     let text: String = here.steps().iter().map(ToString::to_string).collect();
     assert!(
-        text.ends_with("run systemctl restart foreshock-agent.service\n"),
+        text.ends_with(
+            "run systemctl restart foreshock-agent.service\nrun systemctl enable --now foreshock-agent-smart.timer\n"
+        ),
         "{text}"
     );
+    let without = Install {
+        disk_health: false,
+        ..here
+    };
+    let text: String = without.steps().iter().map(ToString::to_string).collect();
+    assert!(!text.contains("smart"), "{text}");
     assert!(matches!(removal(None).first(), Some(Step::Run { may_fail: true, .. })));
 }
 
@@ -119,13 +131,23 @@ fn the_packaged_unit_is_the_installed_one_but_for_where_its_options_come_from() 
         include_str!("../../packaging/foreshock-agent.service"),
         service(&command, &inputs)
     );
+    assert_eq!(
+        include_str!("../../packaging/foreshock-agent-smart.service"),
+        smart_unit("/usr/bin/foreshock-agent")
+    );
+    assert_eq!(include_str!("../../packaging/foreshock-agent-smart.timer"), TIMER);
 }
 
 #[test]
-fn systemd_rates_the_unit_at_three_or_better() {
+fn systemd_rates_the_units_at_three_or_better() {
+    let arguments = ["--server".to_owned(), "https://h".to_owned()];
+    rate(UNIT, &unit("/bin/true", &arguments, true));
+    rate(SMART_UNIT, &smart_unit("/bin/true"));
+}
+
+fn rate(name: &str, text: &str) {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let path = dir.path().join(UNIT);
-    let text = unit("/bin/true", &["--server".to_owned(), "https://h".to_owned()], true);
+    let path = dir.path().join(name);
     fs::write(&path, text).expect("write");
     let analysis = Command::new("systemd-analyze")
         .args(["security", "--offline=true", "--no-pager", "--threshold=30"])

@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod cgroup;
 pub mod cpu;
 pub mod disk;
+pub mod disk_health;
 pub mod files;
 pub mod filesystem;
 pub mod gpu;
@@ -20,6 +21,7 @@ pub mod sockets;
 pub mod sysfs;
 pub mod tasks;
 pub mod timesync;
+pub mod units;
 pub mod uptime;
 pub mod vmstat;
 mod worker;
@@ -58,6 +60,9 @@ pub trait Probe: Send {
     /// # Errors
     /// When the source cannot be read or does not look as expected; what was written before stays.
     fn sample(&mut self, deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError>;
+
+    /// What the last sample told of events is in the spool: it need not be told again.
+    fn spooled(&mut self) {}
 }
 
 /// How often a probe is read.

@@ -20,10 +20,20 @@ impl Sink for Strict {
         assert!(time > 0);
         self.0.point(attributes, start, time, value);
     }
+
+    fn events(&mut self, id: &str, records: &[wire::otlp::write::logs::Record<'_>]) {
+        assert!(!id.is_empty() && !records.is_empty());
+        assert!(
+            records
+                .iter()
+                .all(|record| record.time_unix_nano <= record.observed_time_unix_nano)
+        );
+        self.0.events(id, records);
+    }
 }
 
 /// Files that the probes of `/proc` and `/sys` read.
-const FILES: [&str; 34] = [
+const FILES: [&str; 35] = [
     "proc/stat",
     "proc/meminfo",
     "proc/vmstat",
@@ -48,6 +58,7 @@ const FILES: [&str; 34] = [
     "proc/1/stat",
     "proc/kmsg-records",
     "proc/spl/kstat/zfs/arcstats",
+    "proc/disk-health",
     "sys/class/hwmon/hwmon0/temp1_input",
     "sys/class/hwmon/hwmon0/name",
     "sys/class/thermal/thermal_zone0/temp",
@@ -75,13 +86,19 @@ fn probes(paths: &Paths) -> Vec<Box<dyn Probe>> {
         Box::new(cgroup::CgroupMemory::new(paths, &["/x".to_owned()])),
         Box::new(sockets::Sockets::new(paths)),
         Box::new(kernel::Kernel::new(paths)),
-        Box::new(kernel_log::KernelLog::new(paths, None, "boot")),
+        Box::new(kernel_log::KernelLog::new(
+            paths,
+            kernel_log::Bookmark::Nowhere,
+            &crate::Host::read(paths, None),
+        )),
         Box::new(tasks::Tasks::new(paths)),
         Box::new(filesystem::Filesystem::new(paths)),
         Box::new(sysfs::hardware::probe(paths)),
         Box::new(sysfs::storage::probe(paths)),
         Box::new(sysfs::links::probe(paths)),
         Box::new(timesync::TimeSync::new(paths)),
+        Box::new(disk_health::Health::new(paths)),
+        Box::new(units::Units::new(paths)),
     ]
 }
 
@@ -104,6 +121,8 @@ fn texts() -> impl Strategy<Value = String> {
         Just("kB".to_owned()),
         Just("\n".to_owned()),
         Just("nan".to_owned()),
+        Just("foreshock disk health 1".to_owned()),
+        Just("\ndisk sda 1 0.5 id\nvalue x".to_owned()),
         Just("-1".to_owned()),
         any::<u64>().prop_map(|number| number.to_string()),
         any::<f64>().prop_map(|number| number.to_string()),

@@ -7,7 +7,7 @@
 //! lock                        held by the agent that uses the directory
 //! ```
 //! The cursor is written after each acknowledgement and not synced: after a power cut some batches are sent twice, which
-//! costs nothing, since a sample of the same series and time replaces itself.
+//! costs nothing, since a sample of the same series and time replaces itself, and a batch of events has an id.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::BATCH_BYTES_MAX;
+use crate::batch;
 
 const MAGIC: &[u8; 8] = b"FSSPOOL2";
 const HEADER_BYTES: u64 = 16;
@@ -30,6 +31,8 @@ pub(super) struct Record {
     pub(super) len: u32,
     /// When the batch was taken.
     pub(super) unix_nanos: u64,
+    /// It tells of events.
+    pub(super) events: bool,
 }
 
 /// One file of batches, appended to until it is full.
@@ -143,11 +146,12 @@ fn record_at(file: &File, offset: u64, size: u64) -> Option<Record> {
     file.read_exact_at(&mut header, offset).ok()?;
     let len = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
     let fits = len as usize <= BATCH_BYTES_MAX && offset + HEADER_BYTES + u64::from(len) <= size;
-    let whole = fits && read_record(file, offset, len).is_some();
-    whole.then(|| Record {
+    let batch = fits.then(|| read_record(file, offset, len)).flatten()?;
+    Some(Record {
         offset,
         len,
         unix_nanos: little_endian(&header[UNCOVERED_BYTES..]),
+        events: batch::is_events(&batch),
     })
 }
 

@@ -63,6 +63,34 @@ fn the_newest_goes_first_and_the_backlog_follows_oldest_first() {
 }
 
 #[test]
+fn events_go_before_the_backlog_and_after_the_newest_also_when_the_agent_starts_again() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let events = |id: &str| batch::events(id, b"").expect("compresses");
+    let mut spool = disk(dir.path(), 1 << 20);
+    (1..=2).for_each(|n| put(&mut spool, batch(n)));
+    put(&mut spool, events("a"));
+    put(&mut spool, batch(3));
+    put(&mut spool, events("b"));
+    put(&mut spool, batch(4));
+    let order = |spool: &mut Spool| -> Vec<String> {
+        let mut order = Vec::new();
+        while let Some(batch) = spool.next() {
+            let bytes = batch.read().expect("whole");
+            order.push(match batch::read(&bytes) {
+                batch::Content::Events { id, .. } => id.to_owned(),
+                batch::Content::Readings(bytes) => bytes[0].to_string(),
+            });
+            spool.done(batch.id);
+        }
+        order
+    };
+    drop(spool);
+    let mut spool = disk(dir.path(), 1 << 20);
+    put(&mut spool, batch(5));
+    assert_eq!(order(&mut spool), ["5", "a", "b", "1", "2", "3", "4"]);
+}
+
+#[test]
 fn a_batch_that_could_not_be_sent_is_handed_out_again() {
     let mut spool = memory(1 << 20);
     put(&mut spool, batch(1));

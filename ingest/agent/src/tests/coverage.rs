@@ -258,6 +258,8 @@ const CONVENTIONS: &[(&str, Kind, &str)] = &[
     ("hw.fan.speed", Kind::Gauge, "rpm"),
     ("hw.voltage", Kind::Gauge, "V"),
     ("hw.battery.charge", Kind::Gauge, "1"),
+    ("hw.physical_disk.smart", Kind::Gauge, "1"),
+    ("hw.physical_disk.endurance_utilization", Kind::Gauge, "1"),
     ("hw.network.up", Kind::UpDownCounter, "1"),
     ("hw.network.io", Kind::Counter, "By"),
     ("hw.gpu.utilization", Kind::Gauge, "1"),
@@ -413,6 +415,10 @@ const PREDICTS: &[(&str, &str)] = &[
         "system.linux.file_descriptors",
         "a leak of descriptors that ends in failing opens",
     ),
+    (
+        "system.linux.systemd",
+        "the service that is down, or will be: one that is started again and again",
+    ),
     ("system.linux.hwmon", "heat, a fan or a supply that fails"),
     ("system.linux.cooling", "heat"),
     ("system.linux.watchdog", "a host that hung"),
@@ -440,6 +446,11 @@ const PREDICTS: &[(&str, &str)] = &[
     ("hw.status", "absence: what was there and is not"),
     ("hw.temperature", "heat"),
     ("hw.fan", "heat"),
+    ("hw.physical_disk.endurance", "a disk that wears out"),
+    (
+        "hw.physical_disk.",
+        "the disk: pending and reallocated sectors, media errors and time-outs come before its end",
+    ),
     ("hw.network", "a cable, port or fabric that fails"),
     ("hw.", "the power supply, heat"),
 ];

@@ -159,10 +159,74 @@ fn lines_of_drivers_and_kernel_are_told_apart() {
     check("", "");
 }
 
+fn host(boot_id: &str) -> Host {
+    Host {
+        name: "gpu-17".to_owned(),
+        id: "h17".to_owned(),
+        boot_id: boot_id.to_owned(),
+        kernel: String::new(),
+        arch: String::new(),
+    }
+}
+
+/// A probe that has read these records, without a file to keep its place in.
+fn read(records: &[&str]) -> KernelLog {
+    let files = testing::files(&[]);
+    let mut probe = KernelLog::new(&files.paths, Bookmark::Nowhere, &host("boot-1"));
+    let clock = Clock {
+        booted: 0,
+        earliest: 0,
+        now: u64::MAX,
+    };
+    records.iter().for_each(|record| probe.record(record.as_bytes(), clock));
+    probe
+}
+
 fn counts(records: &[&str]) -> Counts {
-    let mut counts = Counts::default();
-    records.iter().for_each(|record| counts.record(record.as_bytes()));
-    counts
+    read(records).counts
+}
+
+/// Batches of events that a probe gave: the id, then a line for each record.
+#[derive(Default)]
+struct Told(Vec<(String, Vec<String>)>);
+
+impl crate::reading::Sink for Told {
+    fn metric(&mut self, _metric: &'static wire::metric::MetricDef) {}
+
+    fn point(&mut self, _attributes: &[(&str, &str)], _start: u64, _time: u64, _value: f64) {}
+
+    fn events(&mut self, id: &str, records: &[Record<'_>]) {
+        let line = |record: &Record<'_>| {
+            let attributes: Vec<String> = record
+                .attributes
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            format!(
+                "{} {} {} {} {}: {}",
+                record.time_unix_nano,
+                record.severity_number,
+                record.severity_text,
+                record.event_name,
+                attributes.join(" "),
+                record.body
+            )
+        };
+        self.0.push((id.to_owned(), records.iter().map(line).collect()));
+    }
+}
+
+/// A round at `seconds` after boot, and what it told.
+fn round(probe: &mut KernelLog, seconds: u64) -> Vec<(String, Vec<String>)> {
+    let mut sink = Told::default();
+    let mut out = Readings::new(&mut sink, seconds * 1_000_000_000, 0);
+    probe.sample(Instant::now(), &mut out).expect("reading");
+    sink.0
+}
+
+/// The ids alone.
+fn ids(batches: Vec<(String, Vec<String>)>) -> Vec<String> {
+    batches.into_iter().map(|(id, _)| id).collect()
 }
 
 const XID: &str = "3,100,5140900,-;NVRM: Xid (PCI:0000:3b:00): 48, pid=1\n SUBSYSTEM=pci\n DEVICE=+pci:0000:3b:00.0\n";
@@ -180,54 +244,53 @@ fn repeats_are_counted_and_what_the_kernel_overwrote_is_told() {
 fn only_the_kernels_own_word_counts() {
     // Facility 3, daemon: a program wrote it.
     let forged = XID.replace("3,100,", "27,100,");
-    assert!(
-        counts(&[&forged, "no record", "x,y,z;NVRM: Xid (PCI:0000:3b:00): 48"])
-            .by_kind
-            .is_empty()
-    );
+    let mut probe = read(&[&forged, "no record", "x,y,z;NVRM: Xid (PCI:0000:3b:00): 48"]);
+    assert!(probe.counts.by_kind.is_empty());
+    assert!(probe.outgoing.batch(u64::MAX).1.is_empty());
+    probe.spooled();
 }
 
 #[test]
 fn an_agent_that_starts_again_goes_on_where_it_was_and_a_new_boot_begins_anew() {
-    let before = counts(&[XID, "6,101,1,-;ata3: hard resetting link\n"]);
-    let text = before.text("boot-1");
-    let after = Counts::parse(&text, "boot-1").expect("the same boot");
-    assert_eq!(after, before);
-    let mut after = after;
-    after.record(XID.as_bytes());
-    assert_eq!(after, before);
-    assert_eq!(Counts::parse(&text, "boot-2"), None);
+    let mut before = read(&[XID, "6,101,1,-;ata3: hard resetting link\n"]);
+    before.counts.limited = 3;
+    let text = before.counts.text("boot-1", 102);
+    let (counts, outgoing) = parse(&text, "boot-1").expect("the same boot");
+    assert_eq!(counts, before.counts);
+    assert!(!outgoing.wants(101) && outgoing.wants(102));
+    let mut after = counts;
+    assert!(!after.move_to(100), "counted before");
+    assert_eq!(after, before.counts);
+    assert!(parse(&text, "boot-2").is_none());
     for broken in [
         "",
         "boot boot-1",
         "boot boot-1 next x missed 0",
         &format!("{text}half a li"),
     ] {
-        assert_eq!(Counts::parse(broken, "boot-1"), None, "{broken}");
+        assert!(parse(broken, "boot-1").is_none(), "{broken}");
     }
+    // An agent that only counted has sent nothing, and what it counted is not sent now.
+    let (counts, outgoing) = parse("boot boot-1 next 7 missed 1\nio_error sda - 2\n", "boot-1").expect("an older text");
+    assert_eq!((counts.next, counts.missed, counts.by_kind["io_error"]), (7, 1, 2));
+    assert!(!outgoing.wants(6) && outgoing.wants(7));
 }
 
 #[test]
 fn devices_are_bounded_and_sums_are_not() {
-    let mut counts = Counts::default();
-    for n in 0..5000 {
-        counts.record(format!("3,{n},1,-;I/O error, dev sd{n}, sector 0\n").as_bytes());
-    }
+    let records: Vec<String> = (0..5000)
+        .map(|n| format!("3,{n},1,-;I/O error, dev sd{n}, sector 0\n"))
+        .collect();
+    let counts = counts(&records.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(counts.by_kind.get("io_error"), Some(&5000));
     assert_eq!(counts.by_device.len(), KEYS_MAX + 1);
 }
 
 #[test]
 fn points_carry_the_gpus_uuid_and_kinds_that_never_happened_are_zero() {
-    let files = testing::files(&[
-        ("proc/kmsg-records", XID),
-        (
-            "proc/driver/nvidia/gpus/0000:3b:00.0/information",
-            "Model: \t NVIDIA H100\nGPU UUID: \t GPU-0a1b\n",
-        ),
-    ]);
+    let files = gpu_with(XID);
     let state = files.path("kernel-log");
-    let mut probe = KernelLog::new(&files.paths, Some(Path::new(&state)), "boot-1");
+    let mut probe = KernelLog::new(&files.paths, Bookmark::Kept(state.clone().into()), &host("boot-1"));
     assert_eq!(probe.is_supported(), Support::Yes);
     let mut sink = TextSink::default();
     let mut out = Readings::new(&mut sink, 2, 1);
@@ -237,6 +300,9 @@ fn points_carry_the_gpus_uuid_and_kinds_that_never_happened_are_zero() {
         "system.linux.kernel.events{event=oom_kill} 0 {event}\n",
         "hw.gpu.xid{hw.id=GPU-0a1b,hw.type=gpu,gpu.slot=00000000:3B:00.0,xid=48} 1 {error}\n",
         "system.linux.kernel.log_missed 0 {record}\n",
+        "system.linux.kernel.log_limited 0 {event}\n",
+        "event gpu_xid{kernel.sequence=100,device=0000:3b:00,hw.id=GPU-0a1b,hw.type=gpu,gpu.slot=00000000:3B:00.0,xid=48} \
+         NVRM: Xid (PCI:0000:3b:00): 48, pid=1\n",
     ] {
         assert!(sink.text().contains(line), "{line} not in {}", sink.text());
     }
@@ -247,10 +313,133 @@ fn points_carry_the_gpus_uuid_and_kinds_that_never_happened_are_zero() {
     );
 }
 
+/// A host with this kernel log and one GPU.
+fn gpu_with(records: &str) -> testing::Files {
+    testing::files(&[
+        ("proc/kmsg-records", records),
+        (
+            "proc/driver/nvidia/gpus/0000:3b:00.0/information",
+            "Model: \t NVIDIA H100\nGPU UUID: \t GPU-0a1b\n",
+        ),
+    ])
+}
+
+/// Gives the probe one more record: a file gives all that it holds at once, the kernel a record a read.
+fn append(probe: &mut KernelLog, record: &str, seconds: u64) {
+    let clock = Clock {
+        booted: 0,
+        earliest: probe.looked.unwrap_or(0),
+        now: seconds * 1_000_000_000,
+    };
+    probe.record(record.as_bytes(), clock);
+}
+
+#[test]
+fn an_event_is_told_once_with_its_time_and_its_severity() {
+    let files = gpu_with(XID);
+    let state = files.path("kernel-log");
+    let mut probe = KernelLog::new(&files.paths, Bookmark::Kept(state.clone().into()), &host("boot-1"));
+    assert_eq!(
+        round(&mut probe, 10),
+        [(
+            "h17/boot-1/kernel/0-101".to_owned(),
+            vec![
+                "5140900000 17 err gpu_xid kernel.sequence=100 device=0000:3b:00 hw.id=GPU-0a1b hw.type=gpu \
+                 gpu.slot=00000000:3B:00.0 xid=48: NVRM: Xid (PCI:0000:3b:00): 48, pid=1"
+                    .to_owned()
+            ]
+        )]
+    );
+    probe.spooled();
+    assert_eq!(round(&mut probe, 20), []);
+    probe.spooled();
+    // The kernel's clock is behind: what came since the last look did not come before it.
+    append(
+        &mut probe,
+        "4,101,6000000,-;nvme nvme0: I/O 912 QID 3 timeout, aborting",
+        30,
+    );
+    let told = round(&mut probe, 30);
+    assert_eq!(
+        told[0].1,
+        [
+            "20000000000 13 warning disk_timeout kernel.sequence=101 device=nvme0: nvme nvme0: I/O 912 QID 3 timeout, aborting"
+        ]
+    );
+    assert_eq!(ids(told), ["h17/boot-1/kernel/101-102"]);
+}
+
+#[test]
+fn an_agent_killed_before_it_noted_what_it_handed_over_gives_it_the_same_id_again() {
+    let files = gpu_with(XID);
+    let kept = || Bookmark::Kept(files.path("kernel-log").into());
+    let start = || KernelLog::new(&files.paths, kept(), &host("boot-1"));
+    let mut probe = start();
+    let first = round(&mut probe, 10);
+    drop(probe); // Killed: nobody said that the spool has it.
+    let mut probe = start();
+    // A file gives all at once: record by record, as the kernel does.
+    files.write("proc/kmsg-records", "");
+    append(&mut probe, XID, 20);
+    append(&mut probe, "3,300,7000000,-;I/O error, dev sdb, sector 1", 20);
+    let again = round(&mut probe, 20);
+    assert_eq!(ids(again.clone()), ids(first));
+    assert_eq!(again[0].1.len(), 1, "what came later is another batch");
+    assert_eq!(probe.counts.by_kind["gpu_xid"], 1, "counted once");
+    probe.spooled();
+    let next = round(&mut probe, 30);
+    assert!(next[0].1[0].starts_with("7000000000 17 err io_error "), "{next:?}");
+    assert_eq!(ids(next), ["h17/boot-1/kernel/101-301"]);
+    probe.spooled();
+    drop(probe);
+    assert_eq!(round(&mut start(), 40), [], "all of it was noted");
+}
+
+#[test]
+fn without_a_place_to_keep_only_what_comes_later_is_told_and_who_only_looks_changes_nothing() {
+    let files = gpu_with(XID);
+    let mut probe = KernelLog::new(&files.paths, Bookmark::Nowhere, &host("boot-1"));
+    assert_eq!(round(&mut probe, 10), []);
+    assert_eq!(probe.counts.by_kind["gpu_xid"], 1);
+    probe.spooled();
+    append(&mut probe, "3,101,7000000,-;I/O error, dev sdb, sector 1", 20);
+    assert_eq!(ids(round(&mut probe, 20)), ["h17/boot-1/kernel/101-102"]);
+
+    // A kernel without a name for its boot is one whose place cannot be kept.
+    let state = files.path("kernel-log");
+    let mut nameless = KernelLog::new(&files.paths, Bookmark::Kept(state.clone().into()), &host(""));
+    assert_eq!(round(&mut nameless, 10), []);
+
+    let mut looks = KernelLog::new(&files.paths, Bookmark::ReadOnly(state.clone().into()), &host("boot-1"));
+    assert_eq!(round(&mut looks, 10).len(), 1);
+    assert!(!std::path::Path::new(&state).exists());
+}
+
+#[test]
+fn a_fault_that_goes_on_is_told_twenty_times_a_second_and_counted_whole() {
+    let record = |n: u64, micros: u64| format!("3,{n},{micros},-;I/O error, dev sda, sector {n}\n");
+    let mut records: Vec<String> = (0..100).map(|n| record(n, 1_000_000 + n)).collect();
+    records.extend((100..130).map(|n| record(n, 2_000_000 + n)));
+    let mut probe = read(&records.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!((probe.counts.by_kind["io_error"], probe.counts.limited), (130, 90));
+    assert_eq!(probe.outgoing.batch(130).1.len(), 40);
+    // A ring full of them is bounded as well.
+    let records: Vec<String> = (200..5000).map(|n| record(n, n * 1_000_000)).collect();
+    records.iter().for_each(|text| append(&mut probe, text, 10_000));
+    assert_eq!(probe.outgoing.batch(5000).1.len(), outgoing::WAITING_MAX);
+    assert_eq!(probe.counts.limited, 90 + 4800 - (outgoing::WAITING_MAX as u64 - 40));
+}
+
+#[test]
+fn levels_are_those_of_the_data_model() {
+    let all: Vec<u8> = (0..9).map(|level| severity(level).0).collect();
+    assert_eq!(all, [21, 19, 18, 17, 13, 10, 9, 5, 5]);
+}
+
 #[test]
 fn a_host_that_hides_its_log_says_what_is_needed() {
     let files = testing::files(&[]);
-    let Support::No(why) = KernelLog::new(&files.paths, None, "").is_supported() else {
+    let Support::No(why) = KernelLog::new(&files.paths, Bookmark::Nowhere, &host("")).is_supported() else {
         panic!("there is no log")
     };
     assert!(why.contains("CAP_SYSLOG"), "{why}");
@@ -267,8 +456,8 @@ proptest! {
     ], 0..12)) {
         let text = parts.concat();
         classify(&text);
-        let mut counts = Counts::default();
-        counts.record(text.as_bytes());
-        Counts::parse(&text, "b");
+        let probe = read(&[&text]);
+        probe.outgoing.batch(u64::MAX);
+        prop_assert!(parse(&text, "b").is_none());
     }
 }

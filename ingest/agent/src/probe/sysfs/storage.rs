@@ -31,7 +31,7 @@ fn list(paths: &Paths) -> Found {
 }
 
 /// What identifies the part wherever it is plugged in: its serial number or world-wide name.
-fn identity(device: &Path) -> Option<String> {
+pub(crate) fn identity(device: &Path) -> Option<String> {
     ["serial", "device/serial", "wwid", "device/wwid"]
         .iter()
         .find_map(|file| word(&device.join(file)))
