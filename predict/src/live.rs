@@ -1,5 +1,7 @@
 //! Scoring rounds: every host of a tenant, as of now, with what is known about each and why.
 
+mod peers;
+
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
@@ -11,7 +13,7 @@ pub use crate::rules::Finding;
 
 use crate::Probability;
 use crate::explain;
-use crate::features::{Aggregate, FeatureSet, HostColumns, Inventory, Origin, Prepared, build, median_f64};
+use crate::features::{FeatureSet, HostColumns, Inventory, Origin, Prepared, build};
 use crate::forecast::forecasts;
 use crate::incident::Incidents;
 use crate::instruments;
@@ -20,6 +22,7 @@ use crate::rules::findings;
 use crate::telemetry::{SeriesRef, Telemetry, TelemetryError};
 use crate::train::INCIDENTS_MIN;
 use crate::window::{Grid, Horizon};
+use peers::PeerValues;
 
 /// Blocks that are read again in every round, because their samples may have come late.
 const OVERLAP_BLOCKS: i64 = 10;
@@ -234,11 +237,11 @@ impl Scorer {
             .par_iter()
             .map(|(host, c)| (host.as_str(), Prepared::new(set, &c.columns)))
             .collect();
-        let peers = peer_medians(&prepared, set, at);
+        let peers = PeerValues::new(&prepared, set, at);
         let scores = prepared
             .par_iter()
             .enumerate()
-            .map(|(i, (host, prepared))| self.score(host, prepared, at, &peers.without(i)))
+            .map(|(i, (host, prepared))| self.score(host, prepared, at, &peers.medians_without(i)))
             .collect();
         drop(prepared);
         self.cache = ready.into_iter().collect();
@@ -371,56 +374,6 @@ impl Scorer {
             };
         }
         ScoreState::Scored(Probability::clamped(0.0))
-    }
-}
-
-/// What every host shows in every column at one time.
-struct PeerValues {
-    /// By column, NaN where a host shows nothing.
-    values: Vec<Vec<f64>>,
-}
-
-fn peer_medians(prepared: &[(&str, Prepared<'_>)], set: &FeatureSet, at: i64) -> PeerValues {
-    let values = (0..set.columns.len())
-        .map(|column| {
-            prepared
-                .iter()
-                .map(|(_, p)| {
-                    let Some(view) = p.view(column, at) else {
-                        return f64::NAN;
-                    };
-                    Aggregate::of(view.blocks(view.windows.short, 0))
-                        .mean()
-                        .unwrap_or(f64::NAN)
-                })
-                .collect()
-        })
-        .collect();
-    PeerValues { values }
-}
-
-impl PeerValues {
-    /// The median of the others for each column; NaN where fewer than two of them show anything.
-    fn without(&self, host: usize) -> Vec<f64> {
-        let mut others = Vec::new();
-        self.values
-            .iter()
-            .map(|values| {
-                others.clear();
-                others.extend(
-                    values
-                        .iter()
-                        .enumerate()
-                        .filter(|(i, v)| *i != host && !v.is_nan())
-                        .map(|(_, v)| *v),
-                );
-                if others.len() < 2 {
-                    f64::NAN
-                } else {
-                    median_f64(&mut others)
-                }
-            })
-            .collect()
     }
 }
 
