@@ -25,20 +25,20 @@ enum Test {
     FewerThanBefore,
 }
 
-/// Signal, rule, test, words (`{}` is the number). Thresholds: XID and ECC as NVIDIA's catalogue and gpud have them
+/// Signal, rule, test, words for [`say`]. Thresholds: XID and ECC as NVIDIA's catalogue and gpud have them
 /// (facts: `xid_actions.csv`); 90 °C is where data-centre GPUs slow down.
 const RULES: [(&str, &str, Test, &str); 7] = [
     (
         "gpu_xid_fatal",
         "xid_fatal",
         Test::AnyEvent,
-        "{} fatal XIDs in the last hours: the GPU asks for a reset or a repair",
+        "{} fatal {XID|XIDs} in the last hours: the GPU asks for a reset or a repair",
     ),
     (
         "gpu_ecc_uncorrected",
         "ecc_uncorrected",
         Test::AnyEvent,
-        "{} ECC errors could not be corrected",
+        "{} ECC {error|errors} could not be corrected",
     ),
     (
         "gpu_temperature",
@@ -50,13 +50,13 @@ const RULES: [(&str, &str, Test, &str); 7] = [
         "oom_kills",
         "oom_kill",
         Test::AnyEvent,
-        "the kernel killed {} processes for lack of memory",
+        "the kernel killed {} {process|processes} for lack of memory",
     ),
     (
         "devices",
         "device_gone",
         Test::FewerThanBefore,
-        "{} devices stopped reporting",
+        "{} {device|devices} stopped reporting",
     ),
     (
         "disk_used",
@@ -114,7 +114,7 @@ pub(crate) fn findings(prepared: &Prepared<'_>, at: i64) -> Vec<Finding> {
         let area = set.signal_of(column).area;
         found.push(Finding {
             rule,
-            text: words.replace("{}", &format!("{number:.0}")),
+            text: say(words, number),
             advice: if *rule == "device_gone" {
                 Area::Reporting.advice()
             } else {
@@ -125,3 +125,25 @@ pub(crate) fn findings(prepared: &Prepared<'_>, at: i64) -> Vec<Finding> {
     }
     found
 }
+
+/// The words with the number where `{}` stands and, of each `{one|many}`, what goes with it.
+fn say(words: &str, number: f64) -> String {
+    let number = format!("{number:.0}");
+    let mut text = String::new();
+    for piece in words.split_inclusive('}') {
+        let Some((before, braced)) = piece.split_once('{') else {
+            text.push_str(piece);
+            continue;
+        };
+        text.push_str(before);
+        text.push_str(match braced.trim_end_matches('}').split_once('|') {
+            None => &number,
+            Some((one, _)) if number == "1" => one,
+            Some((_, many)) => many,
+        });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

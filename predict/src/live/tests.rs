@@ -224,7 +224,7 @@ fn rules_speak_without_a_model() {
         round.scores[0]
             .findings
             .iter()
-            .any(|f| f.rule == "device_gone" && f.text.starts_with("1 devices"))
+            .any(|f| f.rule == "device_gone" && f.text.starts_with("1 device stopped"))
     );
 }
 
