@@ -76,47 +76,46 @@ pub(super) fn kinds(e: &Evaluation) -> Markup {
 }
 
 pub(super) fn missed(ledger: &Ledger) -> Markup {
-    let missed: Vec<&IncidentEntry> = ledger.incidents.iter().filter(|i| !i.detected).collect();
-    if missed.is_empty() {
-        return html! { p { "None." } };
-    }
-    let lines = missed
-        .iter()
-        .map(|i| {
-            vec![
-                utc(i.start),
-                i.host.clone(),
-                i.kind.replace('_', " "),
-                spoken_duration(i.end - i.start),
-            ]
-        })
-        .collect();
-    table(
+    incidents(
         "Incidents without any alert",
-        &["Start", "Host", "Kind", "Lasted#"],
-        lines,
+        &["Lasted#"],
+        ledger.incidents.iter().filter(|i| !i.detected),
+        |i| vec![spoken_duration(i.end - i.start)],
     )
 }
 
 pub(super) fn met(ledger: &Ledger) -> Markup {
-    let met: Vec<&IncidentEntry> = ledger.incidents.iter().filter(|i| i.detected).collect();
-    if met.is_empty() {
-        return html! { p { "None." } };
-    }
-    let lines = met
-        .iter()
-        .map(|i| {
+    incidents(
+        "Incidents with an alert",
+        &["Warned ahead#", "Detected after#"],
+        ledger.incidents.iter().filter(|i| i.detected),
+        |i| {
             vec![
-                utc(i.start),
-                i.host.clone(),
-                i.kind.replace('_', " "),
                 i.lead_ms.map_or_else(|| "not warned".to_owned(), spoken_duration),
                 i.delay_ms.map_or_else(String::new, spoken_duration),
             ]
+        },
+    )
+}
+
+/// A line for each incident: when, where, what, and `more` of it under the columns `named`.
+fn incidents<'a>(
+    name: &str,
+    named: &[&str],
+    some: impl Iterator<Item = &'a IncidentEntry>,
+    more: impl Fn(&IncidentEntry) -> Vec<String>,
+) -> Markup {
+    let lines: Vec<Vec<String>> = some
+        .map(|i| {
+            let mut line = vec![utc(i.start), i.host.clone(), i.kind.replace('_', " ")];
+            line.extend(more(i));
+            line
         })
         .collect();
-    let columns = ["Start", "Host", "Kind", "Warned ahead#", "Detected after#"];
-    table("Incidents with an alert", &columns, lines)
+    if lines.is_empty() {
+        return html! { p { "None." } };
+    }
+    table(name, &[&["Start", "Host", "Kind"], named].concat(), lines)
 }
 
 pub(super) fn alarms(ledger: &Ledger) -> Markup {
