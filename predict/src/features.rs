@@ -188,7 +188,7 @@ impl FeatureSet {
             signals,
             columns,
             typical,
-            history: History::Fleet,
+            history: History::Relative,
         }
     }
 

@@ -237,6 +237,15 @@ impl Incidents {
         to.saturating_sub(from)
     }
 
+    /// How many usually start on any host within `span`: as many a time as within the last `over`, counted from the first
+    /// start in it, since nobody knows how long before it the record began.
+    pub(crate) fn usual_starts(&self, at: i64, span: i64, over: i64) -> f64 {
+        let first = self.starts.partition_point(|s| *s <= at - over);
+        let n = self.starts_between(at - over, at);
+        let since = self.starts.get(first).map_or(0, |first| at - first);
+        n as f64 * span as f64 / since.max(span) as f64
+    }
+
     /// Those of one host.
     #[must_use]
     pub fn of(&self, host: &str) -> Option<&HostIncidents> {

@@ -12,6 +12,9 @@ const DAY: i64 = 24 * HOUR;
 const REPEATS: i64 = 7;
 const FADE: f64 = 0.75;
 
+/// How far back one looks for what usually begins in the fleet.
+const USUAL: i64 = 30 * DAY;
+
 /// Which features of history a model uses: models keep those that they were trained with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,6 +26,8 @@ pub enum History {
     Long,
     /// The same, and what has begun on other hosts within the hour, and on any host within a day or, if longer, the horizon.
     Fleet,
+    /// The same, with what has begun in the fleet against what usually begins: a count would tell how large the fleet is.
+    Relative,
 }
 
 const SHORT: [&str; 4] = ["incidents_7d", "incidents_30d", "since_last", "recurrence"];
@@ -50,12 +55,13 @@ impl History {
         match self {
             Self::Short => &SHORT,
             Self::Long => fleet.split_at(LONG).0,
-            Self::Fleet => fleet,
+            Self::Fleet | Self::Relative => fleet,
         }
     }
 
     /// Counts as `ln(1 + n)`, closeness of the last start and end (1 just now, 0 long ago or never), days of quiet as a
-    /// logarithm, and on how many of the last days one started in the same clock window `(t, t + horizon]`.
+    /// logarithm, and on how many of the last days one started in the same clock window `(t, t + horizon]`; of the fleet,
+    /// `ln(1 + n)`, or `ln((1 + n) / (1 + usual))`.
     pub(crate) fn features(self, fleet: &Incidents, host: &str, at: i64, horizon: i64, out: &mut Vec<f32>) {
         let none = HostIncidents::default();
         let incidents = fleet.of(host).unwrap_or(&none);
@@ -68,7 +74,7 @@ impl History {
                 let share = repeats(incidents, at, horizon, 0, 1.0);
                 out.extend([count(7), count(30), closeness(start), share]);
             }
-            Self::Long | Self::Fleet => {
+            Self::Long | Self::Fleet | Self::Relative => {
                 // Longer than anybody remembers counts as 400 days.
                 let quiet = start.map_or(400.0, |s| days(s).min(400.0)).ln_1p() as f32;
                 let ever = (incidents.starts_between(i64::MIN, at) as f64).ln_1p() as f32;
@@ -78,11 +84,18 @@ impl History {
                 out.push(repeats(incidents, at, horizon, HOUR / 2, FADE));
             }
         }
-        if self == Self::Fleet {
+        if matches!(self, Self::Fleet | Self::Relative) {
             let began = |span: i64| fleet.starts_between(at - span, at);
             let others = began(HOUR) - incidents.starts_between(at - HOUR, at);
             // Over no longer than the question asks for: a count that a young history still fills would tell its age.
-            out.extend([others, began(horizon.max(DAY))].map(|n| (n as f64).ln_1p() as f32));
+            let recent = horizon.max(DAY);
+            out.extend([(others, HOUR), (began(recent), recent)].map(|(n, span)| {
+                let log = (n as f64).ln_1p();
+                match self {
+                    Self::Relative => log - fleet.usual_starts(at, span, USUAL).ln_1p(),
+                    _ => log,
+                }
+            } as f32));
         }
     }
 }

@@ -3,6 +3,10 @@ use crate::incident::{Incident, Incidents, Source, Verdict};
 
 /// Incidents of host `a` as `start-end` in hours, those of `b` with the name in front, as `b:10-11`; the values of the named feature at each hour of `at`.
 fn check(incidents: &str, feature: &str, at: &str, expected: &str) {
+    check_of(History::Fleet, incidents, feature, at, expected);
+}
+
+fn check_of(history: History, incidents: &str, feature: &str, at: &str, expected: &str) {
     let list: Vec<Incident> = incidents
         .split_whitespace()
         .map(|span| {
@@ -22,17 +26,13 @@ fn check(incidents: &str, feature: &str, at: &str, expected: &str) {
         })
         .collect();
     let incidents = Incidents::new(&list);
-    let position = History::Fleet
-        .names()
-        .iter()
-        .position(|n| *n == feature)
-        .expect(feature);
+    let position = history.names().iter().position(|n| *n == feature).expect(feature);
     let values: Vec<String> = at
         .split_whitespace()
         .map(|hour| {
             let mut row = Vec::new();
             let at = hour.parse::<i64>().expect("hours") * HOUR;
-            History::Fleet.features(&incidents, "a", at, HOUR, &mut row);
+            history.features(&incidents, "a", at, HOUR, &mut row);
             format!("{:.2}", row[position])
         })
         .collect();
@@ -82,6 +82,29 @@ fn what_began_on_other_hosts_counts_from_its_start() {
         "fleet",
         "9 10 20 33 34 44",
         "0.00 0.69 1.10 1.10 0.69 0.00",
+    );
+}
+
+#[test]
+fn a_fleet_is_restless_against_what_is_usual_there() {
+    // Ten hosts that fail once a day each are as restless as one that does.
+    let daily = |hosts: usize| -> String {
+        let starts = (0..hosts).flat_map(|host| (0..10).map(move |day| format!("h{host}:{}-x ", day * 24)));
+        starts.collect()
+    };
+    for hosts in [1, 10] {
+        check_of(History::Relative, &daily(hosts), "fleet", "239", "-0.00");
+    }
+    check_of(History::Fleet, &daily(10), "fleet", "239", "2.40");
+    // Before anything began nothing is usual, and the first that begins is no unrest.
+    check_of(History::Relative, "10-11 b:20-21", "fleet", "9 10 30", "0.00 0.00 0.00");
+    // ln(1 + 3) - ln(1 + 4 / 201): three at once after a week of quiet.
+    check_of(
+        History::Relative,
+        "b:0-1 b:200-x c:201-x d:201-x",
+        "others_1h",
+        "199 201",
+        "-0.01 1.08",
     );
 }
 
