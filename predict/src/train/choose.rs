@@ -26,6 +26,9 @@ const NO_WORSE: f64 = 0.4;
 const EVENTS_MIN: usize = 10;
 /// Ranking within incidents is a plain matter; a simpler head stays unless another ranks this many times better.
 const DETECTS_BETTER: f64 = 1.1;
+/// PR-AUC that the under-way head needs to have a say: mostly one of four rows that it points at lies within an incident.
+/// Below, it raises alarms that detect nothing, and warnings come later than they could.
+const DETECTS_MIN: f64 = 0.25;
 
 /// What one family did on rows and incidents that it had not seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,7 +162,7 @@ fn wins(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(won).sum::<f64>() / DRAWS as f64
 }
 
-/// The under-way head that ranks rows within incidents best; none where no family could be fitted.
+/// The under-way head that ranks rows within incidents best; none where none ranks them well.
 fn under_way(walked: &Walked, judge: &Judge<'_>, until: u8) -> Option<usize> {
     let examples = &judge.prepared.examples;
     let quality = |output: &Output| {
@@ -177,7 +180,7 @@ fn under_way(walked: &Walked, judge: &Judge<'_>, until: u8) -> Option<usize> {
             best = Some((i, quality));
         }
     }
-    best.map(|(i, _)| i)
+    best.filter(|(_, quality)| *quality >= DETECTS_MIN).map(|(i, _)| i)
 }
 
 /// The onset of the incident that row `i` lies before.

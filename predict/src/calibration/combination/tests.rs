@@ -31,16 +31,17 @@ fn rarity_never_falls_and_says_nothing_of_nothing() {
 }
 
 #[test]
-fn the_under_way_head_speaks_only_when_it_is_four_times_rarer() {
+fn the_under_way_head_speaks_only_when_it_is_sixteen_times_rarer() {
     let both = Combination {
         soon: even(),
         under_way: even(),
     };
-    assert!(!both.under_way_speaks(512.0, 768.0));
-    assert!(both.under_way_speaks(512.0, 1_008.0));
-    assert_eq!(both.apply(512.0, 1_008.0), 4.0);
+    // Halvings of 1,008 and of 1,016 are six and seven.
+    assert!(!both.under_way_speaks(768.0, 1_008.0));
+    assert!(both.under_way_speaks(768.0, 1_016.0));
+    assert_eq!(both.apply(768.0, 1_016.0), 3.0);
     assert_eq!(both.apply(512.0, f64::NAN), 1.0);
-    assert!(both.apply(f64::NAN, 1_008.0).is_nan());
+    assert!(both.apply(f64::NAN, 1_016.0).is_nan());
 }
 
 #[test]
