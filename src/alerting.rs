@@ -1,9 +1,14 @@
 //! Who is told about alerts, from the configuration.
 
-use anyhow::{Context, Result, bail};
-use api::notify::{Auth, Channel, Hook, Receiver, Routing, Secret, Settings, load_configuration_file};
+use std::path::PathBuf;
 
-use crate::config::{Config, ReceiverConfig};
+use anyhow::{Context, Result, bail};
+use api::notify::{
+    Auth, Channel, Escalation, Escalations, Hook, Mail, MailDraft, Receiver, Routing, Schedule, Secret, Settings,
+    ShiftDraft, load_configuration_file,
+};
+
+use crate::config::{Config, EscalationConfig, ReceiverConfig, ScheduleConfig, ShiftConfig, StepConfig};
 
 /// What the configuration says about notifications.
 pub(crate) fn settings(config: &Config) -> Result<Settings> {
@@ -36,7 +41,30 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
         }
     }
     check(&settings)?;
+    let policies = config.escalation.iter().map(escalation).collect::<Result<_>>()?;
+    let schedules = config.schedule.iter().map(schedule).collect::<Result<_>>()?;
+    // Those that send nothing anywhere are nobody to pass an alert on to.
+    let names: Vec<&str> = settings.receivers.iter().map(Receiver::name).collect();
+    settings.escalations = Escalations::new(policies, schedules, &names)?;
     Ok(settings)
+}
+
+fn escalation(config: &EscalationConfig) -> Result<Escalation> {
+    let step = |step: &StepConfig| ((step.after_minutes * 60_000.0).round() as i64, step.to.clone());
+    let steps = config.steps.iter().map(step).collect();
+    Ok(Escalation::new(&config.name, &config.matchers, steps)?)
+}
+
+fn schedule(config: &ScheduleConfig) -> Result<Schedule> {
+    let shift = |shift: &ShiftConfig| ShiftDraft {
+        days: shift.days.clone(),
+        from: shift.from.clone(),
+        to: shift.to.clone(),
+        receiver: shift.receiver.clone(),
+    };
+    let shifts = config.shifts.iter().map(shift).collect();
+    let zone = config.time_zone.as_deref();
+    Ok(Schedule::new(&config.name, zone, shifts, config.otherwise.clone())?)
 }
 
 fn check(settings: &Settings) -> Result<()> {
@@ -68,12 +96,19 @@ fn receiver(config: &ReceiverConfig) -> Result<Receiver> {
         }
     };
     // A key without its kind would silently do nothing.
-    for (key, value, kinds) in [
-        ("chat", &config.chat, ["telegram", ""]),
-        ("channel", &config.channel, ["slack", "mattermost"]),
-        ("secret", &config.secret, ["dingtalk", "feishu"]),
+    for (key, is_given, kinds) in [
+        ("chat", config.chat.is_some(), ["telegram", ""]),
+        ("channel", config.channel.is_some(), ["slack", "mattermost"]),
+        ("secret", config.secret.is_some(), ["dingtalk", "feishu"]),
+        ("from", config.from.is_some(), ["email", ""]),
+        ("smarthost", config.smarthost.is_some(), ["email", ""]),
+        ("user", config.user.is_some(), ["email", ""]),
+        ("password", config.password.is_some(), ["email", ""]),
+        ("password_file", config.password_file.is_some(), ["email", ""]),
+        ("require_tls", config.require_tls.is_some(), ["email", ""]),
+        ("ca_file", config.ca_file.is_some(), ["email", ""]),
     ] {
-        if value.is_some() && !kinds.contains(&kind) {
+        if is_given && !kinds.contains(&kind) {
             bail!("receiver {name:?}: {key} belongs to {}", kinds.join(" ").trim());
         }
     }
@@ -142,7 +177,31 @@ fn channels(config: &ReceiverConfig) -> Result<Vec<(&'static str, Channel)>> {
     if let Some(routing_key) = &config.pagerduty {
         found.push(("pagerduty", Channel::pagerduty(routing_key)));
     }
+    if let Some(to) = &config.email {
+        let mail = mail(config, to).with_context(|| format!("receiver {name:?}"))?;
+        found.push(("email", Channel::Email(Box::new(mail))));
+    }
     Ok(found)
+}
+
+fn mail(config: &ReceiverConfig, to: &str) -> Result<Mail> {
+    let needed = |key: &str, value: &Option<String>| value.clone().with_context(|| format!("email needs {key}"));
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let password = match (&config.password, &config.password_file) {
+        (Some(_), Some(_)) => bail!("give password or password_file, not both"),
+        (None, Some(path)) => Some(String::from_utf8_lossy(&read(path)?).trim().to_owned()),
+        (password, None) => password.clone(),
+    };
+    Ok(Mail::new(MailDraft {
+        to: to.to_owned(),
+        from: needed("from, the sender's address", &config.from)?,
+        smarthost: needed("smarthost, the mail server's HOST:PORT", &config.smarthost)?,
+        auth_username: config.user.clone(),
+        auth_password: password.map(Secret::new),
+        require_tls: config.require_tls.unwrap_or(true),
+        authorities: config.ca_file.as_ref().map(read).transpose()?,
+        ..MailDraft::default()
+    })?)
 }
 
 fn external_url(config: &Config) -> String {

@@ -112,6 +112,8 @@ pub(crate) struct Config {
     pub(crate) notify: NotifyConfig,
     pub(crate) receiver: Vec<ReceiverConfig>,
     pub(crate) objective: Vec<ObjectiveConfig>,
+    pub(crate) escalation: Vec<EscalationConfig>,
+    pub(crate) schedule: Vec<ScheduleConfig>,
 }
 
 /// How remote write becomes series.
@@ -323,6 +325,22 @@ pub(crate) struct ReceiverConfig {
     pub(crate) telegram: Option<String>,
     /// The routing key of a PagerDuty integration, Events API v2.
     pub(crate) pagerduty: Option<String>,
+    /// Addresses of mail, with commas between them.
+    pub(crate) email: Option<String>,
+    /// Mail: the sender.
+    pub(crate) from: Option<String>,
+    /// Mail: the server that takes it, `HOST:PORT`.
+    pub(crate) smarthost: Option<String>,
+    /// Mail: who logs in there.
+    pub(crate) user: Option<String>,
+    /// Mail: with what.
+    pub(crate) password: Option<String>,
+    /// Mail: a file with what.
+    pub(crate) password_file: Option<PathBuf>,
+    /// Mail: false allows it without TLS, to a server on this machine.
+    pub(crate) require_tls: Option<bool>,
+    /// Mail: a file with the authorities to believe instead of the system's.
+    pub(crate) ca_file: Option<PathBuf>,
     /// Telegram: the chat's number or name.
     pub(crate) chat: Option<String>,
     /// Slack, Mattermost: another channel than the webhook's own.
@@ -335,6 +353,55 @@ pub(crate) struct ReceiverConfig {
     pub(crate) send_resolved: Option<bool>,
     /// Another receiver, which gets a copy of what this one cannot be told.
     pub(crate) fallback: Option<String>,
+}
+
+/// Whom else to tell where nobody acknowledges an alert.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EscalationConfig {
+    pub(crate) name: String,
+    /// Which alerts, as in a route; all where there is none.
+    #[serde(default)]
+    pub(crate) matchers: Vec<String>,
+    pub(crate) steps: Vec<StepConfig>,
+}
+
+/// A step of an escalation.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StepConfig {
+    /// Since the first message.
+    pub(crate) after_minutes: f64,
+    /// A receiver or a schedule.
+    pub(crate) to: String,
+}
+
+/// Who is on duty when.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScheduleConfig {
+    pub(crate) name: String,
+    /// `Europe/Berlin`; UTC where nothing is said.
+    pub(crate) time_zone: Option<String>,
+    /// The first that holds counts.
+    #[serde(default)]
+    pub(crate) shifts: Vec<ShiftConfig>,
+    /// The receiver outside of all shifts.
+    pub(crate) otherwise: String,
+}
+
+/// A stretch of the week.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShiftConfig {
+    /// `monday:friday`; every day where there is none.
+    #[serde(default)]
+    pub(crate) days: Vec<String>,
+    /// `22:00`.
+    pub(crate) from: Option<String>,
+    /// `06:00`; before `from` it is that of the next day.
+    pub(crate) to: Option<String>,
+    pub(crate) receiver: String,
 }
 
 // Everything but the name may be a secret.
@@ -404,6 +471,8 @@ impl Default for Config {
             notify: NotifyConfig::default(),
             receiver: Vec::new(),
             objective: Vec::new(),
+            escalation: Vec::new(),
+            schedule: Vec::new(),
         }
     }
 }

@@ -146,7 +146,7 @@ impl Runtimes {
         let Some(store) = self.tenants.get(tenant) else {
             return Ok(());
         };
-        let outbox = self.notifier.outbox(store.state())?;
+        let outbox = self.notifier.outbox(store.state())?.of_tenant(store.tenant());
         outbox
             .deliver_due(store.state(), now_ms, self.notifier.client())
             .await

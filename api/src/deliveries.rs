@@ -122,7 +122,10 @@ impl From<NotifyError> for Problem {
     fn from(error: NotifyError) -> Self {
         let kind = match &error {
             NotifyError::State(state) => state.kind().into(),
-            NotifyError::Receiver { .. } => Kind::NotFound,
+            NotifyError::Receiver { .. } | NotifyError::Alert { .. } => Kind::NotFound,
+            NotifyError::Text { .. } => Kind::Invalid,
+            NotifyError::Link { .. } => Kind::Forbidden,
+            NotifyError::Random => Kind::Internal,
             NotifyError::Full { .. } => Kind::Unavailable,
         };
         Self::from_error(kind, &error).maybe_hint(error.hint())

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::number::rfc3339;
-use crate::params::{Scope, Told, parse_time};
+use crate::params::{Scope, Told, json_time};
 use crate::problem::{Kind, Problem};
 use crate::work::blocking;
 
@@ -62,12 +62,15 @@ pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>, request:
 pub(crate) async fn declare(State(app): State<App>, told: Told<Declaration>) -> Result<Response, Problem> {
     let Told { store, body, .. } = told;
     let now = app.now();
-    let start = body.start.as_ref().map_or(Ok(now), |value| time("start", value, now))?;
+    let start = body
+        .start
+        .as_ref()
+        .map_or(Ok(now), |value| json_time("start", value, now))?;
     let end = body
         .end
         .as_ref()
         .filter(|value| !value.is_null())
-        .map(|value| time("end", value, now))
+        .map(|value| json_time("end", value, now))
         .transpose()?;
     let kind = body.kind.unwrap_or_else(|| "unspecified".to_owned());
     // The same host, kind and second is the same incident: a button pressed twice, or a sender that tries again.
@@ -99,7 +102,11 @@ pub(crate) async fn change(
 ) -> Result<Response, Problem> {
     let Told { store, body, .. } = told;
     let now = app.now();
-    let start = body.start.as_ref().map(|value| time("start", value, now)).transpose()?;
+    let start = body
+        .start
+        .as_ref()
+        .map(|value| json_time("start", value, now))
+        .transpose()?;
     let end = body
         .end
         .as_ref()
@@ -107,7 +114,7 @@ pub(crate) async fn change(
             if value.is_null() {
                 Ok(None)
             } else {
-                time("end", value, now).map(Some)
+                json_time("end", value, now).map(Some)
             }
         })
         .transpose()?;
@@ -153,17 +160,6 @@ pub(crate) fn incident_json(incident: &Incident) -> Value {
         "source": incident.source.to_string(),
         "verdict": incident.verdict.to_string(),
         "summary": incident.summary,
-    })
-}
-
-fn time(name: &str, value: &Value, now: i64) -> Result<i64, Problem> {
-    let text = match value {
-        Value::String(text) if text == "now" => return Ok(now),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    parse_time(&text).ok_or_else(|| {
-        Problem::invalid(format!("{name} {text} is no time")).hint("use RFC 3339, seconds since 1970, or \"now\"")
     })
 }
 

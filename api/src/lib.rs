@@ -19,8 +19,10 @@
 //! ```
 
 pub mod access;
+mod acknowledge;
 mod admin;
 mod alertmanager;
+mod answer;
 pub mod app;
 pub mod board;
 mod compress;

@@ -6,6 +6,7 @@ use axum::extract::{Form, FromRequest, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, Uri};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use store::Store;
 
 use crate::app::App;
@@ -95,6 +96,18 @@ impl Params {
             Err(error) => Err(parameter(name, &format!("cannot parse {text:?} as a number: {error}"))),
         }
     }
+}
+
+/// The time `name` in JSON: RFC 3339, seconds since 1970, or `"now"`.
+pub(crate) fn json_time(name: &str, value: &Value, now: i64) -> Result<i64, Problem> {
+    let text = match value {
+        Value::String(text) if text == "now" => return Ok(now),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    parse_time(&text).ok_or_else(|| {
+        Problem::invalid(format!("{name} {text} is no time")).hint("use RFC 3339, seconds since 1970, or \"now\"")
+    })
 }
 
 /// A request with its tenant's store.

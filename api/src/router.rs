@@ -13,8 +13,8 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::{
-    admin, alertmanager, compress, deliveries, guard, hosts, incidents, models, page, prometheus, rules, scores,
-    silences, sql,
+    acknowledge, admin, alertmanager, answer, compress, deliveries, guard, hosts, incidents, models, page, prometheus,
+    rules, scores, silences, sql,
 };
 
 /// All routes over `app`. Whoever merges it with other routers leaves the fallback to this one.
@@ -64,6 +64,10 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/metadata", get(prometheus::series::metadata))
         .route("/api/v1/rules", get(prometheus::rules::rules))
         .route("/api/v1/alerts", get(prometheus::rules::alerts))
+        .route(
+            "/api/v1/alerts/{fingerprint}/acknowledge",
+            post(acknowledge::acknowledge).delete(acknowledge::take_back),
+        )
         .route("/api/v1/rules/replay", post(rules::replayed))
         // Mimir's ruler, by which rules are edited.
         .route("/config/v1/rules", get(rules::list))
@@ -143,6 +147,7 @@ pub fn router(app: App) -> Router {
         .route("/", get(page::hosts::show))
         .route("/hosts/{host}", get(page::host::show))
         .route("/alerts", get(page::alerts::show))
+        .route(answer::PATH, get(answer::show).post(answer::answer))
         .route("/models", get(page::models::show))
         .route("/explore", get(page::explore::show))
         .route("/page.css", get(page::asset::style))

@@ -13,7 +13,7 @@ use serde_yaml_ng::Value as Yaml;
 
 use crate::app::App;
 use crate::number::rfc3339;
-use crate::params::{Scope, Text, Told, parse_time};
+use crate::params::{Scope, Text, Told, json_time};
 use crate::problem::{Kind, Problem};
 use crate::rule::{Episode, Group, Replay, ReplayError, ReplayReport, Shelf, ShelfError, Shelved, load, replay};
 use crate::work::blocking;
@@ -137,8 +137,8 @@ pub(crate) struct ReplayRequest {
 pub(crate) async fn replayed(State(app): State<App>, told: Told<ReplayRequest>) -> Result<Response, Problem> {
     let Told { store, body, .. } = told;
     let now = app.now();
-    let from_ms = moment("from", &body.from, now)?;
-    let to_ms = body.to.as_ref().map_or(Ok(now), |to| moment("to", to, now))?;
+    let from_ms = json_time("from", &body.from, now)?;
+    let to_ms = body.to.as_ref().map_or(Ok(now), |to| json_time("to", to, now))?;
     let engine = app.engine();
     let fixed = app.groups();
     let url = app.notifier().settings().external_url.clone();
@@ -208,17 +208,6 @@ fn episode_json(episode: &Episode) -> Value {
         "activeAt": rfc3339(episode.since_ms),
         "firedAt": rfc3339(episode.fired_ms),
         "resolvedAt": episode.resolved_ms.map(rfc3339),
-    })
-}
-
-fn moment(name: &str, value: &Value, now: i64) -> Result<i64, Problem> {
-    let text = match value {
-        Value::String(text) if text == "now" => return Ok(now),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    parse_time(&text).ok_or_else(|| {
-        Problem::invalid(format!("{name} {text} is no time")).hint("use RFC 3339, seconds since 1970, or \"now\"")
     })
 }
 

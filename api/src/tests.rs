@@ -1,6 +1,7 @@
 //! Routes over a real store: shapes, errors, and what is escaped.
 
 mod alertmanager;
+mod answers;
 mod foreshock;
 mod page;
 mod prometheus;

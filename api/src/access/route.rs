@@ -63,6 +63,10 @@ pub(super) fn needed(method: &Method, path: &str) -> Option<Scope> {
     if *method == Method::OPTIONS || (reads && (OPEN.contains(&path) || is_below(path, AGENTS))) {
         return None;
     }
+    // The link itself is what lets in.
+    if path == crate::answer::PATH && (reads || *method == Method::POST) {
+        return None;
+    }
     if !reads && (is_telemetry(path) || path == "/api/v2/alerts") {
         return Some(Scope::Write);
     }

@@ -106,6 +106,9 @@ async fn each_scope_opens_what_it_names() {
         ("POST /api/v1/writers", [403, 403, 200]),
         ("POST /api/v1/incidents", [403, 403, 200]),
         ("POST /api/v1/models/rollback", [403, 403, 200]),
+        ("POST /api/v1/alerts/0123456789abcdef/acknowledge", [403, 403, 200]),
+        ("DELETE /answer", [403, 403, 200]),
+        ("POST /answers", [403, 403, 200]),
         ("DELETE /api/v1/tenants/a", [403, 403, 200]),
         ("GET /api/v1/admin/anything", [403, 403, 200]),
         ("POST /api/v1/admin/store/flush", [403, 403, 200]),
@@ -124,6 +127,8 @@ async fn each_scope_opens_what_it_names() {
         "GET /install.sh",
         "GET /-/agent/x86_64",
         "GET /page.css",
+        "GET /answer?t=anything",
+        "POST /answer",
         "OPTIONS /api/v1/query",
     ] {
         assert_eq!(server.ask(open, &[]).await.0, 200, "{open}");

@@ -131,7 +131,7 @@ impl Wanted {
     }
 
     fn fits(&self, held: &HeldAlert) -> bool {
-        let kept_back = is_kept_back(held);
+        let kept_back = held.is_kept_back();
         !held.alert.is_resolved()
             && matcher::all_match(&self.matchers, &held.alert.labels)
             && (self.active || kept_back)
@@ -143,10 +143,6 @@ impl Wanted {
     fn fits_receiver(&self, name: &str) -> bool {
         self.receiver.as_ref().is_none_or(|pattern| pattern.is_match(name))
     }
-}
-
-fn is_kept_back(held: &HeldAlert) -> bool {
-    !(held.silenced_by.is_empty() && held.inhibited_by.is_empty() && held.muted_by.is_empty())
 }
 
 /// `GET /api/v2/alerts`
@@ -199,7 +195,7 @@ fn alert_json(app: &App, held: &HeldAlert) -> Value {
         "fingerprint": alert.fingerprint,
         "receivers": receivers,
         "status": {
-            "state": if is_kept_back(held) { "suppressed" } else { "active" },
+            "state": if held.is_kept_back() { "suppressed" } else { "active" },
             "silencedBy": held.silenced_by.iter().copied().map(id_of).collect::<Vec<_>>(),
             "inhibitedBy": held.inhibited_by,
             "mutedBy": held.muted_by,
@@ -208,6 +204,9 @@ fn alert_json(app: &App, held: &HeldAlert) -> Value {
     // Clients take it for an address, which nothing is not.
     if !alert.generator_url.is_empty() {
         shown["generatorURL"] = alert.generator_url.as_str().into();
+    }
+    if let Some(one) = &held.acknowledged {
+        shown["acknowledged"] = json!({ "by": one.who, "at": rfc3339(one.at_ms), "comment": one.comment });
     }
     shown
 }

@@ -173,7 +173,8 @@ impl Courier {
             .map(|(_, id)| id.clone())
             .collect();
         let (notifier, their, now_ms) = (Arc::clone(&self.notifier), Arc::clone(store), self.clock.now_ms());
-        let glance = on_disk(move || glance(known, &notifier, their.state(), &served, now_ms)).await;
+        let whose = tenant.to_owned();
+        let glance = on_disk(move || glance(known, &notifier, (&whose, their.state()), &served, now_ms)).await;
         // The runtime ends: so does this loop.
         let Some(glance) = glance else { return Ok(None) };
         let Glance { outbox, due, next_ms } = glance?;
@@ -209,15 +210,16 @@ struct Glance {
 fn glance(
     known: Option<Outbox>,
     notifier: &Notifier,
-    state: &State,
+    (tenant, state): (&str, &State),
     served: &HashSet<String>,
     now_ms: i64,
 ) -> Result<Glance, NotifyError> {
     let outbox = match known {
         Some(outbox) => outbox,
-        None => notifier.outbox(state)?,
+        None => notifier.outbox(state)?.of_tenant(tenant),
     };
     outbox.flush(state, now_ms)?;
+    outbox.escalate(state, now_ms)?;
     outbox.divert_new(state, now_ms)?;
     let (mut due, mut idle) = (Vec::new(), Vec::new());
     for receiver in outbox

@@ -28,6 +28,7 @@ impl Outbox {
     /// [`NotifyError::State`]: messages stay as they were and are sent again, with the same key.
     pub async fn deliver_due(&self, state: &State, now_ms: i64, client: &Client) -> Result<Vec<Delivery>, NotifyError> {
         self.flush(state, now_ms)?;
+        self.escalate(state, now_ms)?;
         let started = Instant::now();
         let now = || now_ms + i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX / 2);
         let mut running = JoinSet::new();
@@ -68,8 +69,11 @@ impl Outbox {
         receiver: &Receiver,
     ) -> Result<Option<(Letter, Message)>, NotifyError> {
         while let Some(letter) = ledger::due_letter(state, receiver.id(), now_ms)? {
-            match serde_json::from_str(&letter.body) {
-                Ok(message) => return Ok(Some((letter, message))),
+            match serde_json::from_str::<Message>(&letter.body) {
+                Ok(mut message) => {
+                    message.answer = self.answer_url(state, receiver, &message, letter.created_ms)?;
+                    return Ok(Some((letter, message)));
+                }
                 Err(error) => {
                     let reason = format!("it was kept in a form that this version does not read: {error}");
                     let delivery = state.with(|connection| {
@@ -298,6 +302,9 @@ impl Outbox {
             left_out: 0,
             reason: "test".to_owned(),
             instead_of: None,
+            note: None,
+            about: None,
+            answer: None,
         };
         let ended = send(client, receiver, &letter.key, &message, now_ms).await;
         let outcome = if ended.verdict == Verdict::Delivered {

@@ -1,6 +1,7 @@
 //! The outbox on disk: alerts, groups, what was told, messages, dead letters, receivers on hold, and the log.
 
 mod alerts;
+mod hands;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -9,6 +10,10 @@ use store::{State, StateError};
 pub(super) use alerts::{
     Group, alert, alerts_of, all_alerts, count_alerts, groups, leave, look_again, members, put_alert, put_member, tell,
     told,
+};
+pub(super) use hands::{
+    Climb, acknowledgement, acknowledgements, climb, climbs_due, drop_acknowledgement, drop_climb, keep_key, key,
+    put_acknowledgement, put_climb, stop_climb,
 };
 
 const STEPS: &[&str] = &[
@@ -84,6 +89,27 @@ INSERT INTO notify_member (group_key, fingerprint) SELECT group_key, fingerprint
 DROP INDEX notify_alert_group;
 ALTER TABLE notify_alert DROP COLUMN group_key;
 ALTER TABLE notify_group ADD COLUMN route TEXT NOT NULL DEFAULT '{}';",
+    "CREATE TABLE notify_acknowledged (
+    fingerprint TEXT PRIMARY KEY,
+    starts_ms INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    comment TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE notify_climb (
+    fingerprint TEXT PRIMARY KEY,
+    starts_ms INTEGER NOT NULL,
+    policy TEXT NOT NULL,
+    told_ms INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    due_ms INTEGER,
+    told TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE notify_key (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    key BLOB NOT NULL
+) STRICT;
+CREATE INDEX notify_climb_due ON notify_climb (due_ms) WHERE due_ms IS NOT NULL;",
 ];
 
 /// Rows of the log that are kept.
@@ -513,6 +539,7 @@ pub(super) fn next_due_of<'a>(
     state.with(|connection| {
         let mut next: Option<i64> =
             connection.query_row("SELECT min(flush_ms) FROM notify_group", [], |row| row.get(0))?;
+        next = [next, hands::next_climb_ms(connection)?].into_iter().flatten().min();
         for receiver in receivers {
             let due: Option<i64> = connection
                 .prepare_cached("SELECT min(due_ms) FROM notify_outbox WHERE receiver = ?1")?
@@ -530,6 +557,8 @@ pub(super) fn next_due(state: &State) -> Result<Option<i64>, StateError> {
         connection.query_row(
             "SELECT min(due) FROM (
                  SELECT min(flush_ms) AS due FROM notify_group
+                 UNION ALL
+                 SELECT min(due_ms) FROM notify_climb
                  UNION ALL
                  SELECT min(max(due_ms, coalesce(until_ms, due_ms)))
                  FROM notify_outbox LEFT JOIN notify_hold USING (receiver)

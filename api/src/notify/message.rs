@@ -26,6 +26,15 @@ pub(super) struct Message {
     /// The receiver that could not be reached, where this copy goes to its fallback.
     #[serde(default)]
     pub(super) instead_of: Option<String>,
+    /// A sentence that stands before everything else.
+    #[serde(default)]
+    pub(super) note: Option<String>,
+    /// The key of the group, or of the alert, that an answer is about.
+    #[serde(default)]
+    pub(super) about: Option<String>,
+    /// Where it can be answered; made for each attempt.
+    #[serde(skip)]
+    pub(super) answer: Option<String>,
 }
 
 impl Message {
@@ -71,7 +80,7 @@ impl Message {
     /// What stands below the title: one paragraph an alert, for a single one without its first line.
     pub(super) fn details(&self) -> String {
         let text = self.text();
-        match (self.alerts.as_slice(), &self.instead_of, self.left_out) {
+        match (self.alerts.as_slice(), self.prologue().next(), self.left_out) {
             ([_], None, 0) => text
                 .split_once('\n')
                 .map_or_else(String::new, |(_, rest)| rest.to_owned()),
@@ -100,16 +109,45 @@ impl Message {
 
     /// The message in words, for receivers that show text: one paragraph an alert.
     pub(super) fn text(&self) -> String {
-        let mut paragraphs: Vec<String> = Vec::new();
-        if let Some(missed) = &self.instead_of {
-            paragraphs.push(format!("Sent here because receiver {missed} cannot be reached."));
-        }
+        let mut paragraphs: Vec<String> = self.prologue().collect();
         paragraphs.extend(self.alerts.iter().map(alert_text));
         if self.left_out > 0 {
             paragraphs.push(format!("And {} more.", self.left_out));
         }
         paragraphs.join("\n\n")
     }
+}
+
+impl Message {
+    /// What can be done about it from where it is read: words, and an address.
+    pub(super) fn doors(&self) -> Vec<(&'static str, String)> {
+        let mut doors = vec![("Open in Foreshock", self.link())];
+        if let Some(answer) = &self.answer {
+            let at = |place: &str| format!("{answer}#{place}");
+            doors.push(("Acknowledge", at("acknowledge")));
+            doors.push(("Silence", at("silence")));
+            doors.push(("Real or noise?", at("verdict")));
+        }
+        doors
+    }
+
+    /// The same in a line, each in the form that the platform gives to links.
+    pub(super) fn door_line(&self, form: impl Fn(&str, &str) -> String) -> String {
+        let doors: Vec<String> = self.doors().iter().map(|(words, url)| form(words, url)).collect();
+        doors.join(" · ")
+    }
+
+    /// Why it came here: a sentence each.
+    pub(super) fn prologue(&self) -> impl Iterator<Item = String> {
+        let missed = self.instead_of.as_ref();
+        let missed = missed.map(|missed| format!("Sent here because receiver {missed} cannot be reached."));
+        self.note.iter().cloned().chain(missed)
+    }
+}
+
+/// The doors of a message in Markdown.
+pub(super) fn markdown_doors(message: &Message) -> String {
+    message.door_line(|words, url| format!("[{words}]({url})"))
 }
 
 /// A text of at most `most` characters, counted in UTF-16 as most platforms do; what had to go is told.

@@ -16,20 +16,27 @@
 //! - A receiver's `Retry-After` holds for all messages to it and is never cut short; 429, 408, 5xx and no answer at all are
 //!   tried again with growing, jittered pauses; other refusals become dead letters after a few tries.
 //! - No receiver waits for another one.
+//! - What nobody acknowledges climbs, step by step, and each step is taken once; what somebody has in hand is neither repeated nor
+//!   climbs, until it ends.
 //! - A message is kept as what is to be said, and takes its platform's form when it is sent: signatures are fresh, and any
 //!   receiver can stand in for any other.
+//! - A link in a message allows to answer that message's alerts, for three days, and nothing else.
 //! - Addresses and tokens are secrets: they are in no log, no error and no `Debug` output.
 //! - There is no clock here: the caller says what time it is, or hands one over.
 
+mod acknowledgement;
 mod backoff;
 mod channel;
 mod configuration;
 mod courier;
 mod delivery;
+mod escalation;
 mod group;
 mod inhibit;
 mod interval;
 mod ledger;
+mod link;
+mod mail;
 pub(crate) mod matcher;
 mod message;
 mod notification;
@@ -41,16 +48,20 @@ mod send;
 #[cfg(test)]
 mod tests;
 
+pub use acknowledgement::Acknowledgement;
 pub use backoff::Backoff;
 pub use channel::{Auth, Channel, Hook};
 pub use configuration::{
     Configuration, ConfigurationError, load as load_configuration, load_file as load_configuration_file,
 };
 pub use courier::{Courier, Notifier};
+pub use escalation::{Escalation, EscalationError, Escalations, Schedule, ShiftDraft};
 pub use group::Grouping;
 pub use inhibit::Inhibition;
 pub use interval::TimeInterval;
 pub use ledger::{DeadLetter, Delivery, Outcome};
+pub use link::Grant;
+pub use mail::{Mail, MailDraft, MailError};
 pub use notification::{Notification, Outlook, Signal};
 pub(crate) use outbox::NOBODY;
 pub use outbox::{HeldAlert, HeldGroup, NotifyError, Outbox, ReceiverStatus, Settings};

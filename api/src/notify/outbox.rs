@@ -6,8 +6,10 @@ use std::sync::Arc;
 use rusqlite::Transaction;
 use store::{Labels, State, StateError};
 
+use super::acknowledgement::Acknowledgement;
 use super::backoff::Backoff;
 use super::delivery::{count, delivery_of, given_up};
+use super::escalation::Escalations;
 use super::group;
 use super::inhibit::inhibitors;
 use super::ledger::{self, DeadLetter, Delivery, Group, Letter, Outcome};
@@ -15,6 +17,7 @@ use super::message::Message;
 use super::notification::Notification;
 use super::receiver::Receiver;
 use super::route::{Route, Routing};
+use crate::params::DEFAULT_TENANT;
 use crate::silences::{Silence, SilenceBook};
 
 /// What an operator may choose about notifications.
@@ -24,6 +27,8 @@ pub struct Settings {
     pub receivers: Vec<Receiver>,
     /// Who is told what, and which alerts share a message.
     pub routing: Routing,
+    /// Whom else to tell where nobody acknowledges an alert.
+    pub escalations: Escalations,
     /// Pauses between attempts.
     pub backoff: Backoff,
     /// A message that its receiver refuses (4xx other than 408, 425, 429, or a redirect) is given up after so many attempts.
@@ -52,6 +57,7 @@ impl Default for Settings {
         Self {
             receivers: Vec::new(),
             routing: Routing::default(),
+            escalations: Escalations::default(),
             backoff: Backoff::default(),
             refusals_max: 5,
             failures_max: 3,
@@ -154,6 +160,16 @@ pub struct HeldAlert {
     pub muted_by: Vec<String>,
     /// Names of the receivers that its routes lead to.
     pub receivers: Vec<String>,
+    /// Who has it in hand.
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+impl HeldAlert {
+    /// Whether anything keeps messages about it back.
+    #[must_use]
+    pub fn is_kept_back(&self) -> bool {
+        !(self.silenced_by.is_empty() && self.inhibited_by.is_empty() && self.muted_by.is_empty())
+    }
 }
 
 /// Alerts that share messages.
@@ -204,6 +220,29 @@ pub enum NotifyError {
         /// The name.
         name: String,
     },
+    /// No such alert, or none that fires.
+    #[error("no alert {fingerprint:?} fires")]
+    Alert {
+        /// What it was asked for by.
+        fingerprint: String,
+    },
+    /// A link that is not one of ours, or was.
+    #[error("{}", if *is_old { "this link is too old" } else { "this link is none of this server's" })]
+    Link {
+        /// It was good once.
+        is_old: bool,
+    },
+    /// No key can be made for links.
+    #[error("the system gives no random numbers")]
+    Random,
+    /// A text that is too long to be kept.
+    #[error("the {what} is longer than {most} bytes")]
+    Text {
+        /// Which.
+        what: &'static str,
+        /// The bound.
+        most: usize,
+    },
     /// More alerts than may be held.
     #[error("with these more than {count} alerts would be held, which is the most")]
     Full {
@@ -219,6 +258,10 @@ impl NotifyError {
         match self {
             Self::State(error) => error.hint(),
             Self::Receiver { .. } => Some("receivers are named in the configuration; GET /api/v1/receivers lists them"),
+            Self::Alert { .. } => Some("GET /api/v2/alerts lists those that do, with their fingerprints"),
+            Self::Link { .. } => Some("the page of alerts shows what fires now"),
+            Self::Random => None,
+            Self::Text { .. } => Some("say it shorter"),
             Self::Full { .. } => Some("let alerts end, or aggregate them in their rules"),
         }
     }
@@ -236,6 +279,8 @@ enum Origin {
 #[derive(Debug, Clone)]
 pub struct Outbox {
     pub(super) settings: Arc<Settings>,
+    /// Whose outbox it is, for links.
+    pub(super) tenant: String,
 }
 
 impl Outbox {
@@ -248,7 +293,15 @@ impl Outbox {
         SilenceBook::open(state)?;
         Ok(Self {
             settings: settings.into(),
+            tenant: DEFAULT_TENANT.to_owned(),
         })
+    }
+
+    /// The same for this tenant, whom its links name.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: &str) -> Self {
+        tenant.clone_into(&mut self.tenant);
+        self
     }
 
     /// To whom it delivers.
@@ -362,6 +415,7 @@ impl Outbox {
         } else {
             firing(state, now_ms)?
         };
+        let acknowledged = state.with(|connection| ledger::acknowledgements(connection))?;
         let mut written = 0;
         for group in groups {
             let Some(route) = self.settings.routing.by_id(&group.route) else {
@@ -384,12 +438,19 @@ impl Outbox {
                             && inhibitors(rules, alert, &firing).is_empty()
                     };
                     let told: Vec<&Notification> = alerts.iter().filter(heard).collect();
+                    let mut firing = told.iter().filter(|alert| !alert.is_resolved());
+                    let in_hand =
+                        firing.all(|alert| acknowledged.get(&alert.fingerprint).is_some_and(|one| one.is_of(alert)));
                     for receiver in self.settings.of(route) {
-                        written += usize::from(self.message(&transaction, &group, route, receiver, &told, now_ms)?);
+                        let said = self.message(&transaction, (&group, route), receiver, (&told, in_hand), now_ms)?;
+                        written += usize::from(said);
                     }
                 }
                 ledger::look_again(&transaction, &group.key, now_ms + route.grouping.interval_ms)?;
                 let ended = alerts.iter().filter(|alert| alert.is_resolved());
+                for alert in ended.clone() {
+                    written += self.end_escalation(&transaction, alert, now_ms)?;
+                }
                 ledger::leave(&transaction, &group.key, ended.map(|alert| alert.fingerprint.as_str()))?;
                 transaction.commit()?;
                 Ok(written)
@@ -398,21 +459,21 @@ impl Outbox {
         Ok(written)
     }
 
-    /// Writes the message for one receiver, if there is anything new to say.
+    /// Writes the message for one receiver, if there is anything new to say: where somebody has all that fires in hand, that it
+    /// goes on is nothing new.
     fn message(
         &self,
         transaction: &Transaction<'_>,
-        group: &Group,
-        route: &Route,
+        (group, route): (&Group, &Route),
         receiver: &Receiver,
-        alerts: &[&Notification],
+        (alerts, in_hand): (&[&Notification], bool),
         now_ms: i64,
     ) -> Result<bool, rusqlite::Error> {
         let (ended, firing): (Vec<&Notification>, Vec<&Notification>) =
             alerts.iter().copied().partition(|alert| alert.is_resolved());
         let episodes = |alerts: &[&Notification]| alerts.iter().map(|alert| alert.episode()).collect::<BTreeSet<_>>();
         let before = ledger::told(transaction, &group.key, receiver.id())?;
-        let repeat_ms = route.grouping.repeat_ms;
+        let repeat_ms = if in_hand { i64::MAX } else { route.grouping.repeat_ms };
         let repeat_ms = receiver
             .channel
             .repeat_ms()
@@ -457,7 +518,11 @@ impl Outbox {
             }
             .to_owned(),
             instead_of: None,
+            note: None,
+            about: Some(group.key.clone()),
+            answer: None,
         };
+        self.begin_escalation(transaction, &included, now_ms)?;
         let letter = Letter {
             id: 0,
             receiver: receiver.id().to_owned(),
@@ -493,13 +558,23 @@ impl Outbox {
     /// [`NotifyError::State`].
     pub fn alerts(&self, state: &State, now_ms: i64) -> Result<Vec<HeldAlert>, NotifyError> {
         let silences = SilenceBook::open(state)?.current(now_ms)?;
-        let alerts = state.with(|connection| ledger::all_alerts(connection, now_ms))?;
+        let (alerts, acknowledged) = state.with(|connection| {
+            let acknowledged = ledger::acknowledgements(connection)?;
+            Ok((ledger::all_alerts(connection, now_ms)?, acknowledged))
+        })?;
         let firing: Vec<Notification> = alerts.iter().filter(|alert| !alert.is_resolved()).cloned().collect();
-        let held = |alert: Notification| self.held(alert, &silences, &firing, now_ms);
+        let held = |alert: Notification| self.held(alert, &silences, &firing, &acknowledged, now_ms);
         Ok(alerts.into_iter().map(held).collect())
     }
 
-    fn held(&self, alert: Notification, silences: &[Silence], firing: &[Notification], now_ms: i64) -> HeldAlert {
+    pub(super) fn held(
+        &self,
+        alert: Notification,
+        silences: &[Silence],
+        firing: &[Notification],
+        acknowledged: &BTreeMap<String, Acknowledgement>,
+        now_ms: i64,
+    ) -> HeldAlert {
         let routing = &self.settings.routing;
         let routes = routing.of(&alert.labels);
         let mut receivers: Vec<String> = Vec::new();
@@ -514,6 +589,10 @@ impl Outbox {
             inhibited_by: inhibitors(&routing.inhibitions, &alert, firing),
             muted_by: muted.unwrap_or_default(),
             receivers,
+            acknowledged: acknowledged
+                .get(&alert.fingerprint)
+                .filter(|one| one.is_of(&alert))
+                .cloned(),
             alert,
         }
     }
@@ -635,7 +714,7 @@ impl Outbox {
 /// How often a group without a route is looked at.
 const ORPHAN_LOOK_MS: i64 = 60_000;
 
-fn firing(state: &State, now_ms: i64) -> Result<Vec<Notification>, StateError> {
+pub(super) fn firing(state: &State, now_ms: i64) -> Result<Vec<Notification>, StateError> {
     let mut alerts = state.with(|connection| ledger::all_alerts(connection, now_ms))?;
     alerts.retain(|alert| !alert.is_resolved());
     Ok(alerts)

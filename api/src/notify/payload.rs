@@ -26,6 +26,9 @@ pub(super) fn json(message: &Message) -> Value {
             "alerts": message.alerts.iter().map(extra_json).collect::<Vec<_>>(),
         },
     });
+    if let Some(answer) = &message.answer {
+        body["foreshock"]["answerUrl"] = answer.as_str().into();
+    }
     if let Some(missed) = &message.instead_of {
         body["foreshock"]["insteadOf"] = missed.as_str().into();
     }

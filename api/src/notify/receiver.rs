@@ -91,9 +91,9 @@ impl Receiver {
             name: name.to_owned(),
             alerts_max: channel.alerts_max(),
             pace: channel.pace(),
+            timeout: channel.timeout(),
             channel,
             send_resolved: true,
-            timeout: Duration::from_secs(10),
             fallback: None,
         })
     }
@@ -112,7 +112,7 @@ impl Receiver {
         self
     }
 
-    /// How long an attempt may take; 10 s unless told otherwise.
+    /// How long an attempt may take; 10 s unless told otherwise, 60 s for mail.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

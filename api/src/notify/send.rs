@@ -1,11 +1,11 @@
-//! One attempt over HTTP, and what its end means.
+//! One attempt, and what its end means.
 
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, StatusCode, redirect};
 
-use super::channel::{Auth, place_of};
+use super::channel::{Auth, Outgoing, Post, place_of};
 use super::message::Message;
 use super::receiver::Receiver;
 
@@ -71,15 +71,21 @@ pub fn client() -> Result<Client, reqwest::Error> {
 
 /// Says `message` once; `now_ms` goes into signatures.
 pub(super) async fn send(client: &Client, receiver: &Receiver, key: &str, message: &Message, now_ms: i64) -> Ended {
+    match receiver.channel.outgoing(message, now_ms) {
+        Outgoing::Post(post) => send_post(client, receiver, key, post).await,
+        Outgoing::Mail(mail) => mail.send(message, key, now_ms, receiver.timeout).await,
+    }
+}
+
+async fn send_post(client: &Client, receiver: &Receiver, key: &str, post: Post) -> Ended {
     let started = Instant::now();
-    let outgoing = receiver.channel.request(message, now_ms);
     let mut request = client
-        .post(outgoing.url.reveal())
+        .post(post.url.reveal())
         .timeout(receiver.timeout)
         .header(CONTENT_TYPE, "application/json")
         .header("Idempotency-Key", key)
-        .body(outgoing.body);
-    request = match &outgoing.auth {
+        .body(post.body);
+    request = match &post.auth {
         Some(Auth::Bearer(token)) => request.bearer_auth(token.reveal()),
         Some(Auth::Basic { user, password }) => request.basic_auth(user, Some(password.reveal())),
         None => request,

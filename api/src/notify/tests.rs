@@ -1,5 +1,6 @@
 mod delivery;
 mod groups;
+mod hands;
 mod receivers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -245,7 +246,11 @@ async fn the_payload_is_alertmanagers_with_ours_beside_it() {
     });
     bench.put(0, &likely);
     assert_eq!(bench.deliver(0).await, "delivered");
-    let heard = hook.heard.lock().unwrap()[0].clone();
+    let mut heard = hook.heard.lock().unwrap()[0].clone();
     assert_eq!(heard.authorization.as_deref(), Some("Bearer t0ken"));
+    // Signed with a key of its own in each state.
+    let answer = heard.body["foreshock"].as_object_mut().unwrap().remove("answerUrl");
+    let answer = answer.unwrap().as_str().unwrap().to_owned();
+    assert!(answer.starts_with("http://foreshock.example/answer?t="), "{answer}");
     insta::assert_snapshot!(serde_json::to_string_pretty(&heard.body).unwrap());
 }

@@ -1,5 +1,6 @@
 //! Alerts: what fires, what is about to, what has been resolved, who was told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -10,7 +11,7 @@ use store::host_of;
 
 use crate::app::App;
 use crate::board::{ActiveAlert, AlertState};
-use crate::notify::{DeadLetter, Delivery, HeldAlert, Outbox, Outcome, ReceiverStatus};
+use crate::notify::{Acknowledgement, DeadLetter, Delivery, HeldAlert, Outbox, Outcome, ReceiverStatus};
 use crate::params::{DEFAULT_TENANT, Scope};
 use crate::problem::Problem;
 use crate::silences::{Silence, SilenceBook};
@@ -47,13 +48,12 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
     let firing = rules.firing();
     let store = Arc::clone(&scope.store);
     let notifier = Arc::clone(app.notifier());
-    let (elsewhere, silences, delivered, receivers, dead) = blocking(move || {
+    let (held, silences, delivered, receivers, dead) = blocking(move || {
         let outbox = notifier.outbox(store.state())?;
-        let mut elsewhere = outbox.alerts(store.state(), now)?;
-        // Those of our own rules have no end of their own, and stand above.
-        elsewhere.retain(|held| held.alert.expires_ms.is_some() && !held.alert.is_resolved());
+        let mut held = outbox.alerts(store.state(), now)?;
+        held.retain(|held| !held.alert.is_resolved());
         Ok((
-            elsewhere,
+            held,
             SilenceBook::open(store.state())?.current(now)?,
             Outbox::log(store.state(), 50)?,
             outbox.receivers_status(store.state())?,
@@ -61,12 +61,19 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
         ))
     })
     .await?;
+    // Those of our own rules have no end of their own, and stand above.
+    let (elsewhere, own): (Vec<_>, Vec<_>) = held.into_iter().partition(|held| held.alert.expires_ms.is_some());
+    let own: BTreeMap<String, HeldAlert> = own
+        .into_iter()
+        .map(|held| (held.alert.fingerprint.clone(), held))
+        .collect();
     let count = rules.rules().count();
     let broken: Vec<(&str, &str)> = rules
         .rules()
         .filter_map(|rule| Some((&*rule.name, rule.error.as_deref()?)))
         .collect();
     let view = View {
+        own: &own,
         silences: &silences,
         tenant,
         now,
@@ -144,6 +151,8 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
 const ELSEWHERE_MAX: usize = 200;
 
 struct View<'a> {
+    /// Alerts of our own rules as they stand in the outbox, by fingerprint.
+    own: &'a BTreeMap<String, HeldAlert>,
     silences: &'a [Silence],
     tenant: &'a str,
     now: i64,
@@ -163,10 +172,17 @@ impl View<'_> {
         };
         let is_score = alert.labels.get("horizon").is_some() && (0.0..=1.0).contains(&alert.value);
         let severity = alert.labels.get("severity");
+        let labels = alert
+            .labels
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let held = self.own.get(&crate::rule::fingerprint(&labels.collect()));
+        let held = held.filter(|_| alert.state == AlertState::Firing);
         html! {
             span.when { (moment(at)) br; (ago(self.now, at)) }
             div.what {
                 span class=(class) { (word) } " "
+                @if held.is_some_and(|held| held.acknowledged.is_some()) { span.chip { "acknowledged" } " " }
                 @if silenced.is_some() { span.chip { "silenced" } " " }
                 b { (name) }
                 @if let Some(host) = host { " on " a href=(href(&format!("/hosts/{}", encoded(host)), self.tenant)) { (host) } }
@@ -174,13 +190,17 @@ impl View<'_> {
                 @if let Some(severity) = severity { span.muted { ", " (severity) } }
                 @if let Some(text) = alert.annotations.get("summary") { p { (text) } }
                 @if let Some(text) = alert.annotations.get("action") { p.muted { (text) } }
+                @if let Some(one) = held.and_then(|held| held.acknowledged.as_ref()) { (self.in_hand(one)) }
                 details {
                     summary { "More" }
                     @for name in ["description", "runbook"] { @if let Some(text) = alert.annotations.get(name) { p.muted { (text) } } }
                     div.labels { @for (label, value) in alert.labels.iter() { code { (label) "=" (value) } } }
                 }
             }
-            @if alert.state != AlertState::Resolved && silenced.is_none() { (self.silence_buttons(alert, name)) }
+            span.buttons {
+                @if let Some(held) = held { (self.hand_button(held)) }
+                @if alert.state != AlertState::Resolved && silenced.is_none() { (self.silence_buttons(alert, name)) }
+            }
         }
     }
 
@@ -191,6 +211,7 @@ impl View<'_> {
             span.when { (moment(alert.starts_ms)) br; (ago(self.now, alert.starts_ms)) }
             div.what {
                 span.chip.bad { "firing" } " "
+                @if held.acknowledged.is_some() { span.chip { "acknowledged" } " " }
                 @if !held.silenced_by.is_empty() { span.chip { "silenced" } " " }
                 @if !held.inhibited_by.is_empty() { span.chip { "inhibited" } " " }
                 @if !held.muted_by.is_empty() { span.chip { "muted" } " " }
@@ -198,11 +219,35 @@ impl View<'_> {
                 @if let Some(host) = label("host").or_else(|| label("instance")) { " on " (host) }
                 @if let Some(severity) = label("severity") { span.muted { ", " (severity) } }
                 @if let Some(text) = alert.annotations.get("summary") { p { (text) } }
+                @if let Some(one) = &held.acknowledged { (self.in_hand(one)) }
                 details {
                     summary { "More" }
                     @if let Some(text) = alert.annotations.get("description") { p.muted { (text) } }
                     p.muted { "for " (held.receivers.join(", ")) }
                     div.labels { @for (name, value) in &alert.labels { code { (name) "=" (value) } } }
+                }
+            }
+            span.buttons { (self.hand_button(held)) }
+        }
+    }
+
+    fn in_hand(&self, one: &Acknowledgement) -> Markup {
+        let who = if one.who.is_empty() { "Somebody" } else { &one.who };
+        html! {
+            p.muted { (who) " has it in hand, since " (moment(one.at_ms)) ", " (ago(self.now, one.at_ms)) @if !one.comment.is_empty() { ": " (one.comment) } }
+        }
+    }
+
+    /// The button that takes an alert in hand, or lays it down again.
+    fn hand_button(&self, held: &HeldAlert) -> Markup {
+        let path = format!("/api/v1/alerts/{}/acknowledge", encoded(&held.alert.fingerprint));
+        let url = href(&path, self.tenant);
+        html! {
+            span.feedback {
+                @if held.acknowledged.is_some() {
+                    button type="button" data-method="DELETE" data-url=(url) title="Repeat it again" { "Take back" }
+                } @else {
+                    button type="button" data-url=(url) data-body=(json!({ "by": "the page" }).to_string()) title="Neither repeated nor passed on until it ends" { "Acknowledge" }
                 }
             }
         }

@@ -16,9 +16,22 @@ pub(super) fn body(message: &Message) -> Value {
         (false, "warning" | "info") => 0xf9_a825,
         (false, _) => 0xc6_2828,
     };
+    // The title leads to the page already.
+    let doors = message.doors();
+    let doors: Vec<String> = doors
+        .iter()
+        .skip(1)
+        .map(|(words, url)| format!("[{words}]({url})"))
+        .collect();
+    let doors = if doors.is_empty() {
+        String::new()
+    } else {
+        format!("\n\n{}", doors.join(" · "))
+    };
+    let room = 4096_usize.saturating_sub(doors.encode_utf16().count());
     let mut embed = json!({
         "title": cut(&message.title(), 256),
-        "description": cut(&message.details(), 4096),
+        "description": cut(&message.details(), room) + &doors,
         "color": colour,
     });
     let link = message.link();

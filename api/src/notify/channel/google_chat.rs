@@ -9,7 +9,8 @@ const TEXT_MAX: usize = 4000;
 
 pub(super) fn body(message: &Message) -> Value {
     let text = format!("*{}*\n{}", message.title(), message.details());
-    let link = format!("\n<{}|Open in Foreshock>", message.link());
+    let link = message.door_line(|words, url| format!("<{url}|{words}>"));
+    let link = format!("\n{link}");
     let room = TEXT_MAX.saturating_sub(link.encode_utf16().count());
     json!({ "text": cut(text.trim_end(), room) + &link })
 }

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use super::Outgoing;
+use super::Post;
 use crate::notify::receiver::Secret;
 
 /// An address, which is treated as a secret: many services put the key into it.
@@ -51,8 +51,8 @@ impl Hook {
         &self.place
     }
 
-    pub(super) fn post(&self, body: String) -> Outgoing {
-        Outgoing {
+    pub(super) fn post(&self, body: String) -> Post {
+        Post {
             url: self.url.clone(),
             auth: self.auth.clone(),
             body,

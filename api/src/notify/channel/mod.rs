@@ -12,10 +12,13 @@ mod telegram;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use super::mail::{self, Mail};
 use super::message::Message;
 use super::receiver::{Pace, Secret};
 use super::send::{Judgement, by_status};
@@ -84,11 +87,20 @@ pub enum Channel {
         /// The integration's key.
         routing_key: Secret,
     },
+    /// Mail.
+    Email(Box<Mail>),
+}
+
+/// How a message leaves.
+#[derive(Debug)]
+pub(super) enum Outgoing<'a> {
+    Post(Post),
+    Mail(&'a Mail),
 }
 
 /// One HTTP request.
 #[derive(Debug, Clone)]
-pub(super) struct Outgoing {
+pub(super) struct Post {
     pub(super) url: Secret,
     pub(super) auth: Option<Auth>,
     pub(super) body: String,
@@ -134,10 +146,12 @@ impl Channel {
             Self::Feishu { .. } => "feishu",
             Self::WeCom(_) => "wecom",
             Self::PagerDuty { .. } => "pagerduty",
+            Self::Email(_) => "email",
         }
     }
 
-    fn hook(&self) -> &Hook {
+    /// Scheme, host and port: what may be shown of the address.
+    pub(super) fn place(&self) -> &str {
         match self {
             Self::Webhook(hook)
             | Self::Alertmanager(hook)
@@ -150,13 +164,17 @@ impl Channel {
             | Self::DingTalk { hook, .. }
             | Self::Feishu { hook, .. }
             | Self::WeCom(hook)
-            | Self::PagerDuty { hook, .. } => hook,
+            | Self::PagerDuty { hook, .. } => hook.place(),
+            Self::Email(mail) => mail.place(),
         }
     }
 
-    /// Scheme, host and port: what may be shown of the address.
-    pub(super) fn place(&self) -> &str {
-        self.hook().place()
+    /// How long an attempt may take, unless told otherwise.
+    pub(super) fn timeout(&self) -> Duration {
+        match self {
+            Self::Email(_) => mail::TIMEOUT,
+            _ => Duration::from_secs(10),
+        }
     }
 
     /// The most alerts in one message, unless told otherwise: as many as can be read, where people read them.
@@ -173,7 +191,7 @@ impl Channel {
     pub(super) fn pace(&self) -> Option<Pace> {
         let pace = |messages, within_ms| Some(Pace { messages, within_ms });
         match self {
-            Self::Webhook(_) | Self::Alertmanager(_) | Self::Mattermost { .. } => None,
+            Self::Webhook(_) | Self::Alertmanager(_) | Self::Mattermost { .. } | Self::Email(_) => None,
             Self::Slack { .. } | Self::GoogleChat(_) => pace(1, 1000),
             Self::Teams(_) => pace(4, 1000),
             Self::Discord(_) => pace(30, 60_000),
@@ -188,35 +206,42 @@ impl Channel {
         matches!(self, Self::Alertmanager(_)).then_some(alertmanager::REPEAT_MS)
     }
 
-    /// The request that says `message`, made at `now_ms`.
-    pub(super) fn request(&self, message: &Message, now_ms: i64) -> Outgoing {
-        let body = match self {
-            Self::Webhook(_) => super::payload::json(message),
-            Self::Alertmanager(_) => alertmanager::body(message, now_ms),
-            Self::Slack { channel, .. } => slack::slack(message, channel.as_deref()),
-            Self::Mattermost { channel, .. } => slack::mattermost(message, channel.as_deref()),
-            Self::Discord(_) => discord::body(message),
-            Self::Teams(_) => teams::body(message),
-            Self::GoogleChat(_) => google_chat::body(message),
+    /// What says `message`, made at `now_ms`.
+    pub(super) fn outgoing(&self, message: &Message, now_ms: i64) -> Outgoing<'_> {
+        let (hook, body) = match self {
+            Self::Email(mail) => return Outgoing::Mail(mail),
+            Self::Webhook(hook) => (hook, super::payload::json(message)),
+            Self::Alertmanager(hook) => (hook, alertmanager::body(message, now_ms)),
+            Self::Slack { hook, channel } => (hook, slack::slack(message, channel.as_deref())),
+            Self::Mattermost { hook, channel } => (hook, slack::mattermost(message, channel.as_deref())),
+            Self::Discord(hook) => (hook, discord::body(message)),
+            Self::Teams(hook) => (hook, teams::body(message)),
+            Self::GoogleChat(hook) => (hook, google_chat::body(message)),
             Self::Telegram {
-                chat, thread, silently, ..
-            } => telegram::body(message, chat, *thread, *silently),
-            Self::DingTalk { .. } => robots::dingtalk(message),
-            Self::Feishu { secret, .. } => robots::feishu(message, secret.as_ref().map(Secret::reveal), now_ms),
-            Self::WeCom(_) => robots::wecom(message),
-            Self::PagerDuty { routing_key, .. } => pagerduty::body(message, routing_key.reveal()),
+                hook,
+                chat,
+                thread,
+                silently,
+            } => (hook, telegram::body(message, chat, *thread, *silently)),
+            Self::DingTalk { hook, .. } => (hook, robots::dingtalk(message)),
+            Self::Feishu { hook, secret } => {
+                let secret = secret.as_ref().map(Secret::reveal);
+                (hook, robots::feishu(message, secret, now_ms))
+            }
+            Self::WeCom(hook) => (hook, robots::wecom(message)),
+            Self::PagerDuty { hook, routing_key } => (hook, pagerduty::body(message, routing_key.reveal())),
         };
-        let mut outgoing = self.hook().post(body.to_string());
+        let mut post = hook.post(body.to_string());
         if let Self::DingTalk {
             secret: Some(secret), ..
         } = self
         {
-            let url = outgoing.url.reveal();
+            let url = post.url.reveal();
             let sign = if url.contains('?') { '&' } else { '?' };
             let query = robots::dingtalk_query(secret.reveal(), now_ms);
-            outgoing.url = Secret::new(format!("{url}{sign}{query}"));
+            post.url = Secret::new(format!("{url}{sign}{query}"));
         }
-        outgoing
+        Outgoing::Post(post)
     }
 
     /// Whether an answer with a status of success has to be read before it is known to be one.
@@ -239,7 +264,9 @@ impl Channel {
             | Self::Alertmanager(_)
             | Self::Mattermost { .. }
             | Self::GoogleChat(_)
-            | Self::PagerDuty { .. } => by_status(status, headers),
+            | Self::PagerDuty { .. }
+            // Which says its noes in its own way.
+            | Self::Email(_) => by_status(status, headers),
             Self::Slack { .. } => slack::judge(status, headers, body),
             Self::Discord(_) => discord::judge(status, headers, body),
             Self::Teams(_) => teams::judge(status, headers, body),

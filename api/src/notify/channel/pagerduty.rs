@@ -56,6 +56,7 @@ pub(super) fn body(message: &Message, routing_key: &str) -> Value {
     });
     body["client"] = "Foreshock".into();
     body["client_url"] = message.link().into();
-    body["links"] = json!([{ "href": message.link(), "text": "Open in Foreshock" }]);
+    let link = |(words, url): &(&str, String)| json!({ "href": url, "text": words });
+    body["links"] = message.doors().iter().map(link).collect();
     body
 }

@@ -11,7 +11,7 @@ use reqwest::header::HeaderMap;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::notify::message::{Message, cut, cut_bytes};
+use crate::notify::message::{Message, cut, cut_bytes, markdown_doors};
 use crate::notify::send::{Judgement, Verdict, by_status};
 use crate::page::layout::encoded;
 
@@ -34,9 +34,9 @@ pub(super) fn dingtalk_query(secret: &str, now_ms: i64) -> String {
 pub(super) fn dingtalk(message: &Message) -> Value {
     let title = message.title();
     let text = format!(
-        "### {title}\n\n{}\n\n[Open in Foreshock]({})",
+        "### {title}\n\n{}\n\n{}",
         cut_bytes(&message.details(), 15_000).replace('\n', "  \n"),
-        message.link()
+        markdown_doors(message)
     );
     json!({ "msgtype": "markdown", "markdown": { "title": cut(&title, 100), "text": text } })
 }
@@ -48,6 +48,8 @@ pub(super) fn feishu(message: &Message, secret: Option<&str>, now_ms: i64) -> Va
         (false, "warning" | "info") => "orange",
         (false, _) => "red",
     };
+    let button = |(words, url): &(&str, String)| json!({ "tag": "button", "type": "default", "url": url, "text": { "tag": "plain_text", "content": words } });
+    let buttons: Vec<Value> = message.doors().iter().map(button).collect();
     let mut body = json!({
         "msg_type": "interactive",
         "card": {
@@ -55,10 +57,7 @@ pub(super) fn feishu(message: &Message, secret: Option<&str>, now_ms: i64) -> Va
             "header": { "template": template, "title": { "tag": "plain_text", "content": cut(&message.title(), 500) } },
             "elements": [
                 { "tag": "markdown", "content": cut_bytes(&message.details(), 14_000) },
-                { "tag": "action", "actions": [{
-                    "tag": "button", "type": "default", "url": message.link(),
-                    "text": { "tag": "plain_text", "content": "Open in Foreshock" },
-                }] },
+                { "tag": "action", "actions": buttons },
             ],
         },
     });
@@ -72,7 +71,7 @@ pub(super) fn feishu(message: &Message, secret: Option<&str>, now_ms: i64) -> Va
 
 /// Markdown, at most 4,096 bytes.
 pub(super) fn wecom(message: &Message) -> Value {
-    let link = format!("\n[Open in Foreshock]({})", message.link());
+    let link = format!("\n{}", markdown_doors(message));
     let text = format!("**{}**\n{}", message.title(), message.details());
     let room = 4096_usize.saturating_sub(link.len());
     json!({ "msgtype": "markdown", "markdown": { "content": cut_bytes(text.trim_end(), room) + &link } })

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::notify::message::{Message, cut, escaped};
+use crate::notify::message::{Message, cut, escaped, markdown_doors};
 use crate::notify::send::{Judgement, Verdict, by_status, retry_after};
 
 const HEADER_MAX: usize = 150;
@@ -25,7 +25,7 @@ pub(super) fn slack(message: &Message, channel: Option<&str>) -> Value {
     }
     blocks.push(json!({
         "type": "context",
-        "elements": [{ "type": "mrkdwn", "text": format!("<{}|Open in Foreshock>", escaped(&message.link())) }],
+        "elements": [{ "type": "mrkdwn", "text": message.door_line(|words, url| format!("<{}|{words}>", escaped(url))) }],
     }));
     let mut body = json!({
         // Shown where blocks are not: on lock screens.
@@ -41,14 +41,15 @@ pub(super) fn slack(message: &Message, channel: Option<&str>) -> Value {
 /// Markdown; Mattermost splits posts at 16,383 characters and refuses some longer ones.
 pub(super) fn mattermost(message: &Message, channel: Option<&str>) -> Value {
     const TEXT_MAX: usize = 16_000;
+    let doors = format!("\n\n{}", markdown_doors(message));
     let text = format!(
-        "#### {}\n{}\n\n[Open in Foreshock]({})",
+        "#### {}\n{}",
         message.title(),
         // A single line break is none in Markdown.
-        message.details().replace('\n', "  \n"),
-        message.link()
+        message.details().replace('\n', "  \n")
     );
-    let mut body = json!({ "text": cut(&text, TEXT_MAX) });
+    let room = TEXT_MAX.saturating_sub(doors.encode_utf16().count());
+    let mut body = json!({ "text": cut(&text, room) + &doors });
     if let Some(channel) = channel {
         body["channel"] = channel.into();
     }

@@ -26,6 +26,8 @@ pub(super) fn body(message: &Message) -> Value {
     if !details.is_empty() {
         lines.push(json!({ "type": "TextBlock", "text": details, "wrap": true }));
     }
+    let action = |(words, url): &(&str, String)| json!({ "type": "Action.OpenUrl", "title": words, "url": url });
+    let actions: Vec<Value> = message.doors().iter().map(action).collect();
     json!({
         "type": "message",
         "attachments": [{
@@ -37,7 +39,7 @@ pub(super) fn body(message: &Message) -> Value {
                 "version": "1.4",
                 "msteams": { "width": "full" },
                 "body": lines,
-                "actions": [{ "type": "Action.OpenUrl", "title": "Open in Foreshock", "url": message.link() }],
+                "actions": actions,
             },
         }],
     })

@@ -12,11 +12,19 @@ const TEXT_MAX: usize = 4096;
 
 pub(super) fn body(message: &Message, chat: &Value, thread: Option<i64>, silently: bool) -> Value {
     let (title, link) = (cut(&message.title(), 1000), message.link());
+    // Of a link only its words count; the first is written out, for Telegram makes none of addresses within a network.
+    let doors = message.doors();
+    let words: usize = doors.iter().skip(1).map(|(words, _)| words.len() + 3).sum();
+    let doors: String = doors
+        .iter()
+        .skip(1)
+        .map(|(words, url)| format!(" · <a href=\"{}\">{words}</a>", quoted(url)))
+        .collect();
     // Entities count as the characters that they stand for, so that the text is cut before it is escaped.
-    let room = TEXT_MAX.saturating_sub(title.encode_utf16().count() + link.encode_utf16().count() + 4);
+    let room = TEXT_MAX.saturating_sub(title.encode_utf16().count() + link.encode_utf16().count() + words + 4);
     let details = cut(&message.details(), room);
     let text = format!(
-        "<b>{}</b>\n{}\n\n{}",
+        "<b>{}</b>\n{}\n\n{}{doors}",
         escaped(&title),
         escaped(&details),
         escaped(&link)
@@ -32,6 +40,10 @@ pub(super) fn body(message: &Message, chat: &Value, thread: Option<i64>, silentl
         body["message_thread_id"] = thread.into();
     }
     body
+}
+
+fn quoted(url: &str) -> String {
+    escaped(url).replace('"', "&quot;")
 }
 
 pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &str) -> Judgement {

@@ -65,6 +65,9 @@ fn message(alerts: Vec<Notification>) -> Message {
         left_out: 0,
         reason: "first_notification".to_owned(),
         instead_of: None,
+        note: None,
+        about: None,
+        answer: None,
     }
 }
 
@@ -93,8 +96,15 @@ fn hook() -> Hook {
     Hook::at("https://chat.example/hook/s3cret?key=k").unwrap()
 }
 
+fn post(channel: &Channel, message: &Message) -> Post {
+    match channel.outgoing(message, NOW) {
+        Outgoing::Post(post) => post,
+        Outgoing::Mail(_) => panic!("mail is no request"),
+    }
+}
+
 fn body(channel: &Channel, message: &Message) -> Value {
-    serde_json::from_str(&channel.request(message, NOW).body).unwrap()
+    serde_json::from_str(&post(channel, message).body).unwrap()
 }
 
 const DETAILS: &str = "- memory 91 %, usually 47 %\nUnusual since 2025-12-31T23:50:00Z.\nFiring since 2025-12-31T23:59:00Z.\nWhat to do: Drain it & look <here>.";
@@ -143,6 +153,58 @@ fn slack_gets_blocks_and_a_text_for_the_lock_screen() {
     let blocks = &long["attachments"][0]["blocks"];
     let length = |text: &Value| text.as_str().unwrap().encode_utf16().count();
     assert!(length(&blocks[0]["text"]["text"]) <= 150 && length(&blocks[1]["text"]["text"]) <= 3000);
+}
+
+#[test]
+fn every_place_for_people_gets_links_to_answer_by_within_its_bounds() {
+    let answer = "https://foreshock.example/answer?t=abc-DEF_123&tenant=team";
+    let chats = [
+        slack(None),
+        Channel::Mattermost {
+            hook: hook(),
+            channel: None,
+        },
+        Channel::Discord(hook()),
+        Channel::Teams(hook()),
+        Channel::GoogleChat(hook()),
+        Channel::telegram("1:a", "1").unwrap(),
+        Channel::DingTalk {
+            hook: hook(),
+            secret: None,
+        },
+        Channel::Feishu {
+            hook: hook(),
+            secret: None,
+        },
+        Channel::WeCom(hook()),
+        Channel::pagerduty("key"),
+        Channel::Webhook(hook()),
+    ];
+    for channel in chats {
+        for mut message in [one(), long()] {
+            let without = post(&channel, &message).body;
+            assert!(!without.contains("answer"), "{without}");
+            message.answer = Some(answer.to_owned());
+            let sent = post(&channel, &message).body.replace("&amp;", "&");
+            let wanted: &[&str] = match channel {
+                Channel::Webhook(_) => &[""],
+                _ => &["#acknowledge", "#silence", "#verdict"],
+            };
+            for place in wanted {
+                assert!(
+                    sent.contains(&format!("{answer}{place}")),
+                    "{} {place}: {sent}",
+                    channel.kind()
+                );
+            }
+            let most = match channel {
+                Channel::Webhook(_) | Channel::PagerDuty { .. } => 512_000,
+                Channel::WeCom(_) => 4_300,
+                _ => 28_000,
+            };
+            assert!(sent.len() < most, "{}: {} bytes", channel.kind(), sent.len());
+        }
+    }
 }
 
 #[test]
@@ -227,7 +289,7 @@ fn teams_gets_an_adaptive_card_of_less_than_28_kilobytes() {
     assert_eq!(card["body"][0]["text"], "db-1: 71% likely to fail within 1h");
     assert_eq!(card["body"][0]["color"], "warning");
     assert_eq!(card["actions"][0]["url"], "http://foreshock.example/hosts/db-1");
-    assert!(channel.request(&long(), NOW).body.len() < 28_000);
+    assert!(post(&channel, &long()).body.len() < 28_000);
     assert_eq!(judged(&channel, 202, None, ""), Verdict::Delivered);
     assert_eq!(judged(&channel, 200, None, "1"), Verdict::Delivered);
     let failed = "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429";
@@ -293,7 +355,7 @@ fn dingtalk_signs_in_its_address_with_milliseconds() {
         hook: Hook::at("https://oapi.dingtalk.example/robot/send?access_token=t").unwrap(),
         secret: Some(Secret::new("SECabc")),
     };
-    let sent = channel.request(&one(), NOW);
+    let sent = post(&channel, &one());
     // echo -en "1767225600000\nSECabc" | openssl dgst -sha256 -hmac SECabc -binary | base64
     assert_eq!(
         sent.url.reveal(),
@@ -302,7 +364,7 @@ fn dingtalk_signs_in_its_address_with_milliseconds() {
     let markdown = body(&channel, &one());
     assert_eq!(markdown["msgtype"], "markdown");
     assert_eq!(markdown["markdown"]["title"], "db-1: 71% likely to fail within 1h");
-    assert!(channel.request(&long(), NOW).body.len() < 20_000);
+    assert!(post(&channel, &long()).body.len() < 20_000);
     assert_eq!(
         judged(&channel, 200, None, r#"{"errcode":0,"errmsg":"ok"}"#),
         Verdict::Delivered
@@ -339,7 +401,7 @@ fn feishu_signs_in_its_body_with_seconds_and_the_key_where_dingtalk_has_the_text
     assert_eq!(card["header"]["title"]["content"], "db-1: 71% likely to fail within 1h");
     assert_eq!(card["header"]["template"], "orange");
     assert_eq!(card["elements"][0], json!({ "tag": "markdown", "content": DETAILS }));
-    assert!(channel.request(&long(), NOW).body.len() < 20_000);
+    assert!(post(&channel, &long()).body.len() < 20_000);
     let plain = Channel::Feishu {
         hook: hook(),
         secret: None,
@@ -429,7 +491,7 @@ fn pagerduty_gets_an_event_of_version_2_and_the_same_key_for_its_end() {
         (&"resolve".into(), &trigger["dedup_key"])
     );
     assert!(trigger["dedup_key"].as_str().unwrap().len() <= 255);
-    let sent = channel.request(&long(), NOW).body;
+    let sent = post(&channel, &long()).body;
     let summary = serde_json::from_str::<Value>(&sent).unwrap()["payload"]["summary"].clone();
     assert!(summary.as_str().unwrap().chars().count() <= 1024 && sent.len() < 512_000);
     assert_eq!(
@@ -472,11 +534,7 @@ fn no_channel_shows_its_secrets() {
     ];
     for channel in all {
         let receiver = Receiver::new("r", channel.clone()).unwrap();
-        let shown = format!(
-            "{receiver:?} {} {:?}",
-            receiver.place(),
-            channel.request(&one(), NOW).url
-        );
+        let shown = format!("{receiver:?} {} {:?}", receiver.place(), post(&channel, &one()).url);
         assert!(!shown.contains("s3cret") && !shown.contains("R0UT1NG"), "{shown}");
         assert_eq!(receiver.place(), "https://chat.example");
     }

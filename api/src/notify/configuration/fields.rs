@@ -24,6 +24,11 @@ impl Fields {
         })
     }
 
+    /// Where these keys stand.
+    pub(super) fn here(&self) -> &str {
+        shown(&self.place)
+    }
+
     /// Where `key` stands.
     pub(super) fn place(&self, key: &str) -> String {
         if self.place.is_empty() {
@@ -54,7 +59,7 @@ impl Fields {
             return Ok(inline);
         };
         if inline.is_some() {
-            return Err(format!("{}: give {key} or {file_key}, not both", shown(&self.place)));
+            return Err(format!("{}: give {key} or {file_key}, not both", self.here()));
         }
         let path = dir.join(file);
         let text = std::fs::read_to_string(&path)

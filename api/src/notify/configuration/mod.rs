@@ -5,6 +5,7 @@
 //! knows is an error, as it is there, for it is most likely a mistake in writing.
 
 mod fields;
+mod mail;
 mod receivers;
 mod redact;
 

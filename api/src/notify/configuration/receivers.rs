@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_yaml_ng::Value;
 
 use super::fields::Fields;
+use super::mail::MailDefaults;
 use crate::notify::channel::{Auth, Channel, Hook, PAGERDUTY, TELEGRAM, telegram_chat, telegram_url};
+use crate::notify::mail::Mail;
 use crate::notify::receiver::{Receiver, Secret};
 
 /// What `global` says.
@@ -18,9 +20,8 @@ pub(super) struct Global {
     telegram_url: Option<String>,
     telegram_token: Option<Secret>,
     pagerduty_url: Option<String>,
+    mail: MailDefaults,
 }
-
-const NO_MAIL: &str = "there is no receiver for mail";
 
 /// What Alertmanager's `global` knows besides, with why it is not used.
 const GLOBAL_UNUSED: &[(&str, &str)] = &[
@@ -41,18 +42,8 @@ const GLOBAL_UNUSED: &[(&str, &str)] = &[
         "give it as http_config.authorization of the receiver",
     ),
     ("slack_app_url", "give api_url with the receiver"),
-    ("smtp_auth_identity", NO_MAIL),
-    ("smtp_auth_password", NO_MAIL),
-    ("smtp_auth_password_file", NO_MAIL),
-    ("smtp_auth_secret", NO_MAIL),
-    ("smtp_auth_secret_file", NO_MAIL),
-    ("smtp_auth_username", NO_MAIL),
-    ("smtp_force_implicit_tls", NO_MAIL),
-    ("smtp_from", NO_MAIL),
-    ("smtp_hello", NO_MAIL),
-    ("smtp_require_tls", NO_MAIL),
-    ("smtp_smarthost", NO_MAIL),
-    ("smtp_tls_config", NO_MAIL),
+    ("smtp_auth_secret", "CRAM-MD5 is not spoken"),
+    ("smtp_auth_secret_file", "CRAM-MD5 is not spoken"),
     ("victorops_api_key", "there is no receiver for VictorOps"),
     ("victorops_api_key_file", "there is no receiver for VictorOps"),
     ("victorops_api_url", "there is no receiver for VictorOps"),
@@ -71,6 +62,7 @@ impl Global {
             telegram_url: fields.text("telegram_api_url")?,
             telegram_token: fields.text_or_file("telegram_bot_token", dir)?.map(Secret::new),
             pagerduty_url: fields.text("pagerduty_url")?,
+            mail: MailDefaults::read(&mut fields, "smtp_", dir, warnings)?,
         };
         fields.finish(GLOBAL_UNUSED, warnings)?;
         Ok(read)
@@ -78,8 +70,7 @@ impl Global {
 }
 
 /// Kinds that Alertmanager has and that are not spoken here.
-const UNSPOKEN: [&str; 10] = [
-    "email_configs",
+const UNSPOKEN: [&str; 9] = [
     "incidentio_configs",
     "jira_configs",
     "opsgenie_configs",
@@ -171,6 +162,7 @@ const KINDS: &[(&str, Read)] = &[
     ("msteamsv2_configs", teams),
     ("telegram_configs", telegram),
     ("pagerduty_configs", pagerduty),
+    ("email_configs", email),
 ];
 
 const OWN_WORDS: &str = "Foreshock writes its messages itself";
@@ -217,6 +209,38 @@ const TEXTS: &[(&str, &str)] = &[
     ("title_link", OWN_WORDS),
     ("username", OWN_WORDS),
 ];
+
+fn email(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
+    let place = fields.here().to_owned();
+    let to = needed(&mut fields, "to", context)?;
+    let own = MailDefaults::read(&mut fields, "", context.dir, warnings)?;
+    let text = fields.text("text")?;
+    // Alertmanager's own way to say that a letter is a text only.
+    let html = fields.text("html")?.is_none_or(|html| !html.is_empty());
+    if text.is_some_and(|text| !text.is_empty()) {
+        warnings.push(format!("{place}.text is not used: {OWN_WORDS}"));
+    }
+    let mut headers = fields.pairs("headers")?;
+    headers.retain(|(name, value)| {
+        let is_template = value.contains("{{");
+        if is_template {
+            warnings.push(format!("{place}.headers.{name} is not used: {OWN_WORDS}"));
+        }
+        !is_template
+    });
+    let draft = own.over(&context.global.mail).draft(to, headers, html, &place)?;
+    let mail = Mail::new(draft).map_err(|error| format!("{place}: {error}"))?;
+    let receiver = built(&mut fields, context, Channel::Email(Box::new(mail)), false)?;
+    fields.finish(
+        &[
+            ("auth_secret", "CRAM-MD5 is not spoken"),
+            ("auth_secret_file", "CRAM-MD5 is not spoken"),
+            ("threading", "letters about one group of alerts stand in one thread"),
+        ],
+        warnings,
+    )?;
+    Ok(receiver)
+}
 
 fn slack(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
     let url = with_default(&mut fields, "api_url", context.global.slack_url.as_ref(), context)?;

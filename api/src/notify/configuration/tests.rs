@@ -102,6 +102,68 @@ fn a_whole_configuration_is_read_as_it_is() {
 }
 
 #[test]
+fn mail_is_read_with_what_is_said_for_all_of_it() {
+    let text = |own: &str| {
+        format!(
+            "global: {{smtp_from: a@example.net, smtp_smarthost: 'localhost:25', smtp_require_tls: false, smtp_auth_username: u, smtp_auth_password: w0rd}}
+route: {{receiver: team}}
+receivers: [{{name: team, email_configs: [{{to: b@example.net{own}}}]}}]"
+        )
+    };
+    let read = read_text(&text("")).unwrap();
+    let receiver = &read.receivers[0];
+    assert_eq!(
+        (receiver.kind(), receiver.place(), receiver.send_resolved),
+        ("email", "smtp://localhost:25", false)
+    );
+    assert!(!read.shown.contains("w0rd") && !format!("{read:?}").contains("w0rd"));
+    let own = ", send_resolved: true, smarthost: '[::1]:465', html: '', text: mine, headers: {X-Team: ops, Subject: '{{ .x }}'}, threading: {enabled: true}, tls_config: {min_version: TLS12}";
+    let read = read_text(&text(own)).unwrap();
+    assert_eq!(read.receivers[0].place(), "smtps://[::1]:465");
+    assert_eq!(
+        read.warnings,
+        [
+            "receivers[0].email_configs[0].tls_config.min_version is not used: TLS 1.2 and 1.3 are spoken",
+            "receivers[0].email_configs[0].text is not used: Foreshock writes its messages itself",
+            "receivers[0].email_configs[0].headers.Subject is not used: Foreshock writes its messages itself",
+            "receivers[0].email_configs[0].threading is not used: letters about one group of alerts stand in one thread",
+        ]
+    );
+    for (own, problem) in [
+        (", to: nobody", "duplicate entry"),
+        (
+            ", from: nobody",
+            "receivers[0].email_configs[0]: from must be an address",
+        ),
+        (
+            ", require_tls: 1",
+            "receivers[0].email_configs[0].require_tls must be true or false",
+        ),
+        (
+            ", smarthost: 'mail.example.net:25'",
+            "receivers[0].email_configs[0]: require_tls: false is for a mail server on this machine",
+        ),
+        (
+            ", tls_config: {insecure_skip_verify: true}",
+            "certificates are always checked",
+        ),
+        (
+            ", auth_password_file: /nowhere",
+            "receivers[0].email_configs[0].auth_password_file: cannot read",
+        ),
+    ] {
+        let refused = read_text(&text(own)).unwrap_err();
+        assert!(refused.contains(problem), "{refused}");
+    }
+    let refused = read_text("route: {receiver: a}\nreceivers: [{name: a, email_configs: [{to: b@c.d, from: b@c.d}]}]")
+        .unwrap_err();
+    assert!(
+        refused.contains("smarthost is missing, here and as global.smtp_smarthost"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn times_of_quiet_hold_for_the_routes_that_name_them() {
     let routing = read_text(WHOLE).unwrap().routing;
     let muted = |route: usize, at: &str| {

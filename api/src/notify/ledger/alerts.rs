@@ -138,6 +138,14 @@ pub(in crate::notify) fn leave<'a>(
                  AND NOT EXISTS (SELECT 1 FROM notify_member WHERE fingerprint = ?1)",
             )?
             .execute([fingerprint])?;
+        for statement in [
+            "DELETE FROM notify_acknowledged WHERE fingerprint = ?1
+             AND NOT EXISTS (SELECT 1 FROM notify_alert WHERE fingerprint = ?1)",
+            "DELETE FROM notify_climb WHERE fingerprint = ?1
+             AND NOT EXISTS (SELECT 1 FROM notify_alert WHERE fingerprint = ?1)",
+        ] {
+            transaction.prepare_cached(statement)?.execute([fingerprint])?;
+        }
     }
     for statement in [
         "DELETE FROM notify_told WHERE group_key = ?1

@@ -22,6 +22,14 @@ fn gives(text: &str, value: f64, expected: &str) {
     assert_eq!(rendered(text, value), expected, "{text} with {value}");
 }
 
+/// `cases`: value, `is`, what the template makes of it; a semicolon between two.
+fn each(template: &str, cases: &str) {
+    for case in cases.split("; ") {
+        let (value, expected) = case.split_once(" is ").unwrap();
+        gives(template, value.parse().unwrap(), expected);
+    }
+}
+
 #[test]
 fn labels_and_value_are_put_in() {
     gives("plain", 1.0, "plain");
@@ -47,38 +55,29 @@ fn labels_and_value_are_put_in() {
 
 #[test]
 fn numbers_look_as_in_go() {
-    gives("{{ $value }}", 95.0, "95");
-    gives("{{ $value }}", 0.1, "0.1");
-    gives("{{ $value }}", 1_234_567.0, "1.234567e+06");
-    gives("{{ $value }}", 100_000.0, "100000");
-    gives("{{ $value }}", 0.000_012, "1.2e-05");
-    gives("{{ $value }}", -0.5, "-0.5");
-    gives("{{ $value }}", f64::NAN, "NaN");
-    gives("{{ $value }}", f64::INFINITY, "+Inf");
+    each(
+        "{{ $value }}",
+        "95 is 95; 0.1 is 0.1; 1234567 is 1.234567e+06; 100000 is 100000; 0.000012 is 1.2e-05; -0.5 is -0.5; NaN is NaN; inf is +Inf",
+    );
 }
 
 #[test]
 fn humanized_numbers_are_those_of_prometheus() {
-    gives("{{ humanize $value }}", 0.0, "0");
-    gives("{{ $value | humanize }}", 1_234_567.0, "1.235M");
-    gives("{{ $value | humanize }}", 999.0, "999");
-    gives("{{ $value | humanize }}", 0.000_5, "500u");
-    gives("{{ $value | humanize }}", -0.25, "-250m");
-    gives("{{ $value | humanize1024 }}", 1_073_741_824.0, "1Gi");
-    gives("{{ $value | humanize1024 }}", 1500.0, "1.465ki");
-    gives("{{ $value | humanizePercentage }}", 0.123_456, "12.35%");
-    gives("{{ $value | humanizePercentage }}", 1.0, "100%");
-    gives("{{ $value | humanizeDuration }}", 0.0, "0s");
-    gives("{{ $value | humanizeDuration }}", 59.5, "59.5s");
-    gives("{{ $value | humanizeDuration }}", 3661.0, "1h 1m 1s");
-    gives("{{ $value | humanizeDuration }}", 90_061.0, "1d 1h 1m 1s");
-    gives("{{ $value | humanizeDuration }}", -65.0, "-1m 5s");
-    gives("{{ $value | humanizeDuration }}", 0.012, "12ms");
-    gives(
-        "{{ $value | humanizeTimestamp }}",
-        1_435_065_584.128,
-        "2015-06-23 13:19:44.128 +0000 UTC",
+    each(
+        "{{ $value | humanize }}",
+        "0 is 0; 1234567 is 1.235M; 999 is 999; 0.0005 is 500u; -0.25 is -250m",
     );
+    each("{{ $value | humanize1024 }}", "1073741824 is 1Gi; 1500 is 1.465ki");
+    each("{{ $value | humanizePercentage }}", "0.123456 is 12.35%; 1 is 100%");
+    each(
+        "{{ $value | humanizeDuration }}",
+        "0 is 0s; 59.5 is 59.5s; 3661 is 1h 1m 1s; 90061 is 1d 1h 1m 1s; -65 is -1m 5s; 0.012 is 12ms",
+    );
+    each(
+        "{{ $value | humanizeTimestamp }}",
+        "1435065584.128 is 2015-06-23 13:19:44.128 +0000 UTC",
+    );
+    gives("{{ humanize $value }}", 0.0, "0");
     gives("{{ \"1h\" | parseDuration }}", 0.0, "3600");
     gives("{{ \"3.5\" | humanize }}", 0.0, "3.5");
 }
