@@ -1,6 +1,7 @@
 //! `foreshock`: warns of a machine's failure before it happens. Server, demo and tools in one binary.
 
 mod alerting;
+mod availability;
 mod clock;
 mod commands;
 mod config;

@@ -26,6 +26,9 @@ pub(crate) struct ObjectiveConfig {
     /// Labels by which it is told apart.
     #[serde(default)]
     by: Vec<String>,
+    /// Whether its alerts are incidents that prediction learns from.
+    #[serde(default)]
+    outcome: bool,
 }
 
 fn month() -> String {
@@ -56,6 +59,7 @@ impl ObjectiveConfig {
             window: self.window.clone(),
             indicator,
             by: self.by.clone(),
+            outcome: self.outcome,
         })
     }
 }
@@ -112,10 +116,21 @@ mod tests {
         check(&format!("{shop}latency = 'seconds'"), needs);
         check(
             &format!("{shop}colour = 'red'"),
-            "unknown field `colour`, expected one of `name`, `target`, `window`, `errors`, `total`, `latency`, `under_seconds`, `up`, `by`",
+            "unknown field `colour`, expected one of `name`, `target`, `window`, `errors`, `total`, `latency`, `under_seconds`, `up`, `by`, `outcome`",
         );
         let up = format!("{shop}up = 'probe_success_ratio'\nby = ['probe_target']\n");
         check(&up, "objective-shop objective-shop-budget");
+        check(
+            &format!("{up}outcome = true\n"),
+            "objective \"shop\": outcome: `by` has to hold a label that names a host, such as host or instance",
+        );
+        check(
+            &format!(
+                "{}outcome = true\n",
+                up.replace("'probe_target'", "'probe_target', 'host'")
+            ),
+            "objective-shop objective-shop-budget",
+        );
         check(
             &format!("{up}{up}"),
             "two objectives are named \"shop\"; give each a name of its own",

@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use api::Board;
 use api::notify::{Courier, Notification, Notifier, Outbox};
 use api::rule::{Evaluator, Group, Shelf};
-use predict::incident::{IncidentBook, Incidents};
+use predict::incident::{IncidentBook, IncidentError, Incidents};
 use predict::live::{ForecastOptions, Round, Scorer};
 use predict::registry::{ModelId, Registry};
 use store::promql::Engine;
 use store::{Clock, Store, Tenants};
 use tokio::sync::watch;
 
+use crate::availability;
 use crate::clock::now_ms;
 use crate::own_metrics::OwnMetrics;
 use crate::scoring::{self, HORIZON, Writer};
@@ -28,6 +29,8 @@ const TICK: Duration = Duration::from_secs(1);
 const OWN_METRICS_MS: i64 = 10_000;
 /// Challengers are scored once in so many rounds: theirs is no hurry, and trees are slow.
 const ROUNDS_PER_SHADOW: u64 = 10;
+/// How often the availability of hosts is written.
+const AVAILABILITY_MS: i64 = 3_600_000;
 /// Whether a training is due is looked at so often.
 const TRAINING_CHECK_MS: i64 = 10 * 60_000;
 
@@ -219,6 +222,7 @@ struct TenantRuntime {
     rounds: u64,
     round_due_ms: i64,
     training_due_ms: i64,
+    availability_due_ms: i64,
     training: Training,
     round: Option<Round>,
 }
@@ -243,6 +247,7 @@ impl TenantRuntime {
             rounds: 0,
             round_due_ms: i64::MIN,
             training_due_ms: i64::MIN,
+            availability_due_ms: i64::MIN,
             training: Training::default(),
             round: None,
         })
@@ -281,6 +286,15 @@ impl TenantRuntime {
                 scoring::write_shadow(&self.store, now_ms, &round)?;
             }
         }
+        if now_ms >= self.availability_due_ms {
+            self.availability_due_ms = (now_ms.div_euclid(AVAILABILITY_MS) + 1) * AVAILABILITY_MS;
+            let mut hosts: Vec<&str> = round.scores.iter().map(|score| score.host.as_str()).collect();
+            hosts.extend(incidents.iter().map(|incident| incident.host.as_str()));
+            hosts.sort_unstable();
+            hosts.dedup();
+            availability::write(&self.store, now_ms, &hosts, &incidents)?;
+        }
+        availability::write_measured(&self.store, now_ms)?;
         self.rounds += 1;
         parts.board.publish_round(self.store.tenant(), round.clone());
         self.round = Some(round);
@@ -324,6 +338,12 @@ impl TenantRuntime {
                 let notification = Notification::of(transition, self.round.as_ref())
                     .with_link(&parts.notifier.settings().external_url, self.store.tenant());
                 self.outbox.enqueue(self.store.state(), now_ms, &notification)?;
+                match api::outcome::note(self.store.state(), &notification) {
+                    // Handed out again, and told twice to an outbox that does not mind.
+                    Err(IncidentError::State(error)) => return Err(error.into()),
+                    Err(error) => tracing::warn!(alert = notification.title(), %error, "an alert is no outcome"),
+                    Ok(()) => {}
+                }
             }
             Evaluator::acknowledge(self.store.state(), &transitions)?;
             parts.notifier.ring();

@@ -7,11 +7,12 @@ use axum::extract::{Request, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
-use predict::incident::{Incident, IncidentBook, Source, Verdict};
+use predict::incident::{Incident, IncidentBook, IncidentError, Verdict};
 use store::Store;
 
 use crate::app::App;
 use crate::notify::{HeldAlert, Notification, Outbox};
+use crate::outcome::incident_of;
 use crate::page::asset;
 use crate::page::layout::href;
 use crate::page::text::{ago, counted, moment};
@@ -123,19 +124,25 @@ fn done(
         }
         Deed::Judge(verdict) => {
             let book = IncidentBook::open(store.state())?;
-            let incidents: Vec<Incident> = alerts
-                .iter()
-                .filter_map(|alert| incident(alert, verdict, who))
-                .collect();
+            let known = |incident: Incident| match book.get(&incident.id) {
+                // What else is known about it stays.
+                Ok(known) => Ok(Incident { verdict, ..known }),
+                Err(IncidentError::Missing { .. }) => Ok(Incident {
+                    verdict,
+                    summary: format!("judged by {who}"),
+                    ..incident
+                }),
+                Err(error) => Err(error),
+            };
+            let incidents = alerts.iter().filter_map(incident_of).map(known);
+            let incidents: Vec<Incident> = incidents.collect::<Result<_, _>>()?;
             if incidents.is_empty() {
                 return Err(Problem::new(
                     Kind::Conflict,
                     "these alerts name no host, so that nothing can be learnt from a verdict",
                 ));
             }
-            for incident in &incidents {
-                book.declare(incident)?;
-            }
+            book.declare_all(&incidents)?;
             Ok(format!("{count} judged {verdict} by {who}."))
         }
     }
@@ -158,23 +165,6 @@ fn silence(alert: &Notification, who: &str, now: i64, hours: i64) -> Silence {
         comment: "from a link in a message".to_owned(),
         updated_ms: now,
     }
-}
-
-/// The same incident as that of the buttons on the host's page.
-fn incident(alert: &Notification, verdict: Verdict, who: &str) -> Option<Incident> {
-    let host = alert.labels.get("host").or_else(|| alert.labels.get("host_name"))?;
-    let kind = alert.labels.get("alertname").map_or("alert", String::as_str);
-    Some(Incident {
-        id: format!("{host}-{kind}-{}", alert.starts_ms / 1000),
-        host: host.clone(),
-        device: alert.labels.get("device").cloned(),
-        start: alert.starts_ms,
-        end: None,
-        kind: kind.to_owned(),
-        source: Source::Declared,
-        verdict,
-        summary: format!("judged by {who}"),
-    })
 }
 
 struct Page {

@@ -34,6 +34,7 @@ pub mod install;
 mod models;
 pub mod notify;
 mod number;
+pub mod outcome;
 mod page;
 mod params;
 pub mod problem;

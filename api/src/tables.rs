@@ -13,11 +13,12 @@ use sql::{RowsError, SqlEngine, SqlError};
 use store::{State, Store};
 
 use crate::models::role_name;
-use crate::notify::{Delivery, Outbox};
+use crate::notify::{Delivery, Episode, Measure, Outbox};
 use crate::silences::{Silence, SilenceBook};
 
-/// Rows of `deliveries`; the outbox keeps no more.
+/// Rows of `deliveries` and of `episodes`; the outbox keeps no more.
 const DELIVERIES_MAX: usize = 10_000;
+const EPISODES_MAX: usize = 50_000;
 
 /// Tables that are queries over samples and series: name and definition.
 const VIEWS: [(&str, &str); 3] = [
@@ -38,7 +39,7 @@ const VIEWS: [(&str, &str); 3] = [
     ),
 ];
 
-/// `engine` with the tables `incidents`, `models`, `deliveries`, `silences`, `scores`, `alerts` and `hosts`.
+/// `engine` with the tables `incidents`, `models`, `deliveries`, `episodes`, `silences`, `scores`, `alerts` and `hosts`.
 ///
 /// # Errors
 /// None in practice: [`SqlError`] when a table's columns or a definition make no sense, which a test rules out.
@@ -49,6 +50,9 @@ pub fn register(engine: SqlEngine) -> Result<SqlEngine, SqlError> {
     let engine = add(engine, "models", models, |state| Ok(Registry::open(state)?.list()?))?;
     let engine = add(engine, "deliveries", deliveries, |state| {
         Ok(Outbox::log(state, DELIVERIES_MAX)?)
+    })?;
+    let engine = add(engine, "episodes", episodes, |state| {
+        Ok(Outbox::episodes(state, EPISODES_MAX)?)
     })?;
     let engine = add(engine, "silences", silences, |state| {
         Ok(SilenceBook::open(state)?.current(i64::MIN)?)
@@ -114,6 +118,31 @@ fn deliveries(rows: &[Delivery]) -> Result<RecordBatch, ArrowError> {
         ("status", status, true),
         ("text", text(rows, |d| d.text.clone()), false),
         ("seconds", seconds, false),
+    ])
+}
+
+fn episodes(rows: &[Episode]) -> Result<RecordBatch, ArrowError> {
+    let seconds =
+        |measure: Measure| -> ArrayRef { Arc::new(rows.iter().map(|e| measure.of(e)).collect::<Float64Array>()) };
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", number(rows, |e| e.id), false),
+        ("fingerprint", text(rows, |e| e.fingerprint.clone()), false),
+        ("alert", text(rows, |e| e.alert.clone()), false),
+        ("host", optional_text(rows, |e| e.host.clone()), true),
+        ("service", optional_text(rows, |e| e.service.clone()), true),
+        ("severity", optional_text(rows, |e| e.severity.clone()), true),
+        ("since", time(rows, |e| e.since_ms), true),
+        ("start", time(rows, |e| Some(e.starts_ms)), false),
+        ("acknowledged", time(rows, |e| e.acknowledged_ms), true),
+        (
+            "acknowledged_by",
+            optional_text(rows, |e| e.acknowledged_by.clone()),
+            true,
+        ),
+        ("end", time(rows, |e| e.ends_ms), true),
+        ("detect_seconds", seconds(Measure::Detect), true),
+        ("acknowledge_seconds", seconds(Measure::Acknowledge), true),
+        ("resolve_seconds", seconds(Measure::Resolve), true),
     ])
 }
 

@@ -64,6 +64,7 @@ impl Outbox {
                 comment: comment.to_owned(),
             };
             ledger::put_acknowledgement(transaction, &new)?;
+            ledger::acknowledge_episode(transaction, &new)?;
             ledger::stop_climb(transaction, &alert.fingerprint)?;
             Ok(new)
         })

@@ -367,6 +367,7 @@ fn test_alert(now_ms: i64) -> Notification {
         outlook: None,
         expires_ms: None,
         updated_ms: now_ms,
+        since_ms: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The outbox on disk: alerts, groups, what was told, messages, dead letters, receivers on hold, and the log.
 
 mod alerts;
+mod episodes;
 mod hands;
 
 use rusqlite::types::Type;
@@ -11,6 +12,7 @@ pub(super) use alerts::{
     Group, alert, alerts_of, all_alerts, count_alerts, groups, leave, look_again, members, put_alert, put_member, tell,
     told,
 };
+pub(super) use episodes::{acknowledge_episode, end_episode, episodes, mark_measured, measured, note_episode};
 pub(super) use hands::{
     Climb, acknowledgement, acknowledgements, climb, climbs_due, drop_acknowledgement, drop_climb, keep_key, key,
     put_acknowledgement, put_climb, stop_climb,
@@ -105,6 +107,24 @@ CREATE TABLE notify_climb (
     due_ms INTEGER,
     told TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE notify_episode (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    fingerprint TEXT NOT NULL,
+    alert TEXT NOT NULL,
+    host TEXT,
+    service TEXT,
+    severity TEXT,
+    since_ms INTEGER,
+    starts_ms INTEGER NOT NULL,
+    acknowledged_ms INTEGER,
+    acknowledged_by TEXT,
+    ends_ms INTEGER,
+    measured INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (fingerprint, starts_ms)
+) STRICT;
+CREATE INDEX notify_episode_fresh ON notify_episode (id)
+    WHERE measured <> iif(since_ms IS NULL, 0, 1) + iif(acknowledged_ms IS NULL, 0, 2) + iif(ends_ms IS NULL, 0, 4);
+CREATE INDEX notify_episode_open ON notify_episode (fingerprint) WHERE ends_ms IS NULL;
 CREATE TABLE notify_key (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     key BLOB NOT NULL

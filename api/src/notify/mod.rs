@@ -30,6 +30,7 @@ mod channel;
 mod configuration;
 mod courier;
 mod delivery;
+mod episode;
 mod escalation;
 mod group;
 mod inhibit;
@@ -55,6 +56,7 @@ pub use configuration::{
     Configuration, ConfigurationError, load as load_configuration, load_file as load_configuration_file,
 };
 pub use courier::{Courier, Notifier};
+pub use episode::{Episode, Measure};
 pub use escalation::{Escalation, EscalationError, Escalations, Schedule, ShiftDraft};
 pub use group::Grouping;
 pub use inhibit::Inhibition;

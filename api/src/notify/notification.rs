@@ -32,6 +32,9 @@ pub struct Notification {
     /// When it was last said or evaluated, milliseconds UTC.
     #[serde(default)]
     pub updated_ms: i64,
+    /// Since when its condition had held when it began to fire, milliseconds UTC; where that is known.
+    #[serde(default)]
+    pub since_ms: Option<i64>,
 }
 
 /// What prediction says about the alert's host.
@@ -94,6 +97,7 @@ impl Notification {
             outlook: round.and_then(|round| Outlook::of(round, &alert.labels)),
             expires_ms: None,
             updated_ms: transition.at_ms,
+            since_ms: alert.state.since_ms(),
         }
     }
 

@@ -343,9 +343,19 @@ impl Outbox {
                     continue;
                 }
                 let alert = match known {
-                    Some(known) => known.merged(alert.clone()),
+                    Some(known) => {
+                        let (before_ms, end_ms) = (known.starts_ms, known.ends_ms.or(known.expires_ms));
+                        let merged = known.merged(alert.clone());
+                        if merged.starts_ms > before_ms {
+                            // Another episode, and nobody said that the last one was over.
+                            let end_ms = end_ms.unwrap_or(merged.starts_ms).min(merged.starts_ms);
+                            ledger::end_episode(&transaction, &merged.fingerprint, end_ms)?;
+                        }
+                        merged
+                    }
                     None => alert.clone(),
                 };
+                ledger::note_episode(&transaction, &alert)?;
                 ledger::put_alert(&transaction, &alert, &self.groups_of(&alert, now_ms))?;
             }
             // Our own rules have their own bounds, and must not lose an alert because others send too many.
@@ -449,6 +459,8 @@ impl Outbox {
                 ledger::look_again(&transaction, &group.key, now_ms + route.grouping.interval_ms)?;
                 let ended = alerts.iter().filter(|alert| alert.is_resolved());
                 for alert in ended.clone() {
+                    // Also where it ended by itself.
+                    ledger::note_episode(&transaction, alert)?;
                     written += self.end_escalation(&transaction, alert, now_ms)?;
                 }
                 ledger::leave(&transaction, &group.key, ended.map(|alert| alert.fingerprint.as_str()))?;

@@ -206,6 +206,7 @@ fn alert(name: &str, host: &str) -> Notification {
         outlook: None,
         expires_ms: None,
         updated_ms: START,
+        since_ms: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use store::promql::parse_selector;
-use store::{METRIC_NAME, MatchOp};
+use store::{Labels, METRIC_NAME, MatchOp, host_of};
 
 use super::duration;
 use super::file::{Group, LoadError, load};
@@ -26,6 +26,9 @@ pub struct Objective {
     pub indicator: Indicator,
     /// Labels by which it is told apart: an objective for each of their values.
     pub by: Vec<String>,
+    /// Whether a budget that burns at the fastest rates is an incident of the host that `by` tells apart, which prediction
+    /// learns to see coming.
+    pub outcome: bool,
 }
 
 /// What makes an event bad. Texts are selectors such as `http_requests_total{code=~"5.."}`.
@@ -225,6 +228,10 @@ impl Objective {
         {
             return Err(format!("by: {label:?} is no label that it can be told apart by"));
         }
+        let hosts = Labels::from_pairs(self.by.iter().map(|label| (label.as_str(), "a")));
+        if self.outcome && host_of(&hosts).is_none() {
+            return Err("outcome: `by` has to hold a label that names a host, such as host or instance".to_owned());
+        }
         days.ok_or_else(|| format!("window {:?} is not one of 1 to 90 days, such as 30d", self.window))
     }
 
@@ -271,10 +278,14 @@ impl Objective {
     fn alert(&self, burn: &Burn, rate: f64) -> Value {
         let threshold = (rate * self.budget()).min(RATIO_MOST);
         let (long, short) = (self.series(burn.long), self.series(burn.short));
+        let mut labels = json!({ "severity": burn.severity });
+        if self.outcome && burn.severity == "critical" {
+            labels[crate::outcome::LABEL] = "objective".into();
+        }
         json!({
             "alert": "ErrorBudgetBurns",
             "expr": format!("{long} > {threshold:e} and ignoring (span) {short} > {threshold:e}"),
-            "labels": { "severity": burn.severity },
+            "labels": labels,
             "annotations": {
                 "summary": format!("{}: {{{{ $value | humanizePercentage }}}} of events fail, the error budget burns", self.name),
                 "description": format!(

@@ -52,6 +52,7 @@ fn alert(host: &str, summary: &str) -> Notification {
         }),
         expires_ms: None,
         updated_ms: NOW,
+        since_ms: None,
     }
 }
 

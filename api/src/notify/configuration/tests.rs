@@ -196,6 +196,7 @@ fn an_alert_is_inhibited_by_another_one_of_its_host_and_not_by_itself() {
             outlook: None,
             expires_ms: None,
             updated_ms: 0,
+            since_ms: None,
         }
     };
     let firing = [alert("HostSilent", "a", "page"), alert("HostSilent", "b", "page")];

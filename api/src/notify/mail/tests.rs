@@ -229,6 +229,7 @@ fn message() -> Message {
             outlook: None,
             expires_ms: None,
             updated_ms: NOW,
+            since_ms: None,
         }],
         left_out: 0,
         reason: "first_notification".to_owned(),

@@ -135,6 +135,74 @@ async fn what_nobody_acknowledges_climbs_once_a_step_and_its_end_goes_the_same_w
 }
 
 #[tokio::test]
+async fn each_episode_keeps_how_long_it_took_and_hands_it_out_until_it_is_taken_over() {
+    let hook = Sink::start([]).await;
+    let bench = Bench::new(settings(&[&hook]));
+    let mut hot = alert("Hot", "a");
+    hot.since_ms = Some(START - 60_000);
+    hot.labels.insert("job".to_owned(), "shop".to_owned());
+    let fresh = |bench: &Bench| -> Vec<(Measure, f64)> {
+        let measured = Outbox::measured(&bench.state).unwrap();
+        measured
+            .iter()
+            .map(|(episode, measure)| (*measure, measure.of(episode).unwrap()))
+            .collect()
+    };
+    bench.put(0, &hot);
+    // Told twice, as after a crash.
+    bench.put(0, &hot);
+    assert_eq!(fresh(&bench), [(Measure::Detect, 60.0)]);
+    assert_eq!(fresh(&bench), [(Measure::Detect, 60.0)], "until it is taken over");
+    Outbox::take_over(&bench.state, &Outbox::measured(&bench.state).unwrap()).unwrap();
+    assert_eq!(fresh(&bench), []);
+    for (at_s, who) in [(90, "eva"), (200, "max")] {
+        bench
+            .outbox
+            .acknowledge(&bench.state, START + at_s * 1000, &named(&hot), who, "")
+            .unwrap();
+    }
+    let bench = bench.restart(settings(&[&hook]));
+    assert_eq!(
+        fresh(&bench),
+        [(Measure::Acknowledge, 90.0)],
+        "the first who has it counts"
+    );
+    bench.put(300, &ended(&hot, 300));
+    assert_eq!(fresh(&bench), [(Measure::Acknowledge, 90.0), (Measure::Resolve, 300.0)]);
+    // Fired again before anyone looked, and once more though nobody said that it was over.
+    for at_s in [400, 500] {
+        let again = Notification {
+            starts_ms: START + at_s * 1000,
+            expires_ms: Some(START + at_s * 1000 + 60_000),
+            since_ms: None,
+            ..hot.clone()
+        };
+        bench.put(at_s, &again);
+    }
+    let episodes = Outbox::episodes(&bench.state, 10).unwrap();
+    let spans: Vec<(i64, Option<i64>)> = episodes
+        .iter()
+        .map(|one| (one.starts_ms - START, one.ends_ms.map(|at_ms| at_ms - START)))
+        .collect();
+    assert_eq!(spans, [(500_000, None), (400_000, Some(460_000)), (0, Some(300_000))]);
+    let first = episodes.last().unwrap();
+    assert_eq!(
+        (
+            first.host.as_deref(),
+            first.service.as_deref(),
+            first.acknowledged_by.as_deref()
+        ),
+        (Some("a"), Some("shop"), Some("eva"))
+    );
+    // The last one ends by itself, for nobody says it again.
+    bench.deliver(700).await;
+    assert_eq!(
+        Outbox::episodes(&bench.state, 1).unwrap()[0].ends_ms,
+        Some(START + 560_000)
+    );
+}
+
+#[tokio::test]
 async fn an_acknowledgement_stops_the_climb_and_those_above_hear_nothing_of_it() {
     let (first, second, third) = (Sink::start([]).await, Sink::start([]).await, Sink::start([]).await);
     let bench = Bench::new(climbing(&[&first, &second, &third]));

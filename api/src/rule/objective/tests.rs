@@ -17,6 +17,7 @@ fn objective(indicator: Indicator) -> Objective {
         window: "30d".to_owned(),
         indicator,
         by: Vec::new(),
+        outcome: false,
     }
 }
 
