@@ -34,6 +34,7 @@ use crate::security;
 /// retention_days = 90
 /// retention_bytes = 500000000000      # a tenant; 0: no bound
 /// result_cache_mib = 64               # a tenant; 0: every range query is evaluated whole
+/// wal_sync = "commit"                 # or "interval": acknowledged first, synced up to wal_sync_milliseconds (1000) later
 ///
 /// [[store.retention]]                 # series that are kept for a shorter time
 /// match = '{__name__=~"debug_.*"}'
