@@ -362,14 +362,25 @@ def started(arguments, url, log):
     raise SystemExit(f"{arguments[0]} did not start; its log is {log.name}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked_for(description, count):
+    """The command line's options, `count` expressions unless it says another number."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prometheus", required=True, help="a Prometheus 3.5 binary")
     parser.add_argument("--foreshock", required=True, help="the server's binary")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=400, help="expressions, each asked as an instant and as a range query")
+    parser.add_argument("--count", type=int, default=count, help="expressions, each asked as an instant and as a range query")
     parser.add_argument("--show", type=int, default=20, help="differences to print")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def serving(binary, url, folder):
+    """The command that serves Foreshock at `url` with its data below `folder`."""
+    ports = ["--otlp-http", "off", "--otlp-grpc", "off", "--flight-sql", "off"]
+    return [binary, "serve", "--data", f"{folder}/foreshock", "--listen", url[7:], *ports]
+
+
+def main():
+    options = asked_for(__doc__, 400)
     rng = random.Random(options.seed)
     now_ms = int(time.time() * 1000) // STEP_MS * STEP_MS
     series = generated(rng, now_ms)
@@ -382,10 +393,7 @@ def main():
                 options.prometheus, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/prometheus",
                 f"--web.listen-address={theirs[7:]}", "--web.enable-remote-write-receiver", "--enable-feature=native-histograms",
             ],
-            ours: [
-                options.foreshock, "serve", "--data", f"{folder}/foreshock", "--listen", ours[7:],
-                "--otlp-http", "off", "--otlp-grpc", "off", "--flight-sql", "off",
-            ],
+            ours: serving(options.foreshock, ours, folder),
         }  # fmt: skip
         processes = []
         try:

@@ -8,7 +8,6 @@ Prometheus 3.5. A second Prometheus has an empty directory and `remote_read` on 
 instant and as range queries, and the raw samples of every series. Every difference is printed; the exit status is 1 if there is one.
 """
 
-import argparse
 import random
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from native_histograms import SAMPLES, STEP_MS, ask, difference, expression, field, free_port, generated, post, request_of, started
+from native_histograms import SAMPLES, STEP_MS, ask, asked_for, difference, expression, field, free_port, generated, post, request_of, serving, started
 
 HEADERS = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"}
 
@@ -33,13 +32,7 @@ def series_of_samples_response(url, now_ms):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prometheus", required=True, help="a Prometheus 3.5 binary")
-    parser.add_argument("--foreshock", required=True, help="the server's binary")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=200, help="expressions, each asked as an instant and as a range query")
-    parser.add_argument("--show", type=int, default=20, help="differences to print")
-    options = parser.parse_args()
+    options = asked_for(__doc__, 200)
     rng = random.Random(options.seed)
     now_ms = int(time.time() * 1000) // STEP_MS * STEP_MS
     series = generated(rng, now_ms)
@@ -48,12 +41,7 @@ def main():
         own, reading, ours = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
         folder.joinpath("own.yml").write_text("global: {}\n")
         folder.joinpath("reading.yml").write_text(f"remote_read: [{{url: '{ours}/api/v1/read', read_recent: true}}]\n")
-        commands = {
-            ours: [
-                options.foreshock, "serve", "--data", f"{folder}/foreshock", "--listen", ours[7:],
-                "--otlp-http", "off", "--otlp-grpc", "off", "--flight-sql", "off",
-            ],
-        }  # fmt: skip
+        commands = {ours: serving(options.foreshock, ours, folder)}
         for name, url in (("own", own), ("reading", reading)):
             commands[url] = [
                 options.prometheus, f"--config.file={folder}/{name}.yml", f"--storage.tsdb.path={folder}/{name}",

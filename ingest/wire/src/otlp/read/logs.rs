@@ -1,5 +1,6 @@
 //! Reads OTLP logs requests without copying them: `resource → scope → record → attribute`, each level when it is asked for.
 
+use super::value::resource_of;
 use super::{AnyValue, Attributes, Messages};
 use crate::protobuf::{DecodeError, Fields};
 
@@ -21,17 +22,7 @@ impl<'a> ResourceLogs<'a> {
     const NAME: &'static str = "ResourceLogs";
 
     fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut resource = Attributes {
-            message: "Resource",
-            bytes: &[],
-            number: 1,
-        };
-        for field in Fields::new(Self::NAME, bytes) {
-            let field = field?;
-            if field.number == 1 {
-                resource.bytes = field.bytes()?;
-            }
-        }
+        let resource = resource_of(Self::NAME, bytes)?;
         Ok(Self { bytes, resource })
     }
 
