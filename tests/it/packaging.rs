@@ -134,12 +134,8 @@ fn the_debian_package_installs_and_is_purged_without_leftovers() {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    let (binary, root) = (dir.path().join("agent"), dir.path().join("root"));
-    fs::write(&binary, "a binary that asks for GLIBC_2.17 and GLIBC_2.34\n").expect("write");
-    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("mode");
-    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("ingest/agent/packaging");
-    let out = run(Command::new(packaging.join("build-deb")).arg(&binary).arg(dir.path()));
-    let deb = text(&out.stdout).trim().to_owned();
+    let root = dir.path().join("root");
+    let deb = deb(dir.path());
     assert!(
         deb.contains(&format!("foreshock-agent_{}_", env!("CARGO_PKG_VERSION"))),
         "{deb}"
@@ -191,6 +187,64 @@ fn the_debian_package_installs_and_is_purged_without_leftovers() {
         .filter(|path| !path.starts_with(&database))
         .collect();
     assert_eq!(left, [] as [PathBuf; 0]);
+}
+
+#[test]
+fn the_rpm_holds_what_the_debian_package_holds_and_its_scripts_are_shell() {
+    let agent = agent_folder();
+    let manifest = fs::read_to_string(agent.join("Cargo.toml")).expect("the agent's manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let rpm = &manifest["package"]["metadata"]["generate-rpm"];
+    let text_of = |value: &toml::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let mut held = Vec::new();
+    for asset in rpm["assets"].as_array().expect("assets") {
+        let (source, to) = (text_of(asset, "source"), text_of(asset, "dest"));
+        let is_built = source.starts_with("target/release/");
+        assert!(is_built || agent.join(&source).is_file(), "{source}");
+        // What an administrator changes stays at an update.
+        let keeps = asset.get("config").and_then(toml::Value::as_str) == Some("noreplace");
+        assert_eq!(keeps, to.starts_with("/etc/"), "{to}");
+        held.push(format!("{} {to}", text_of(asset, "mode")));
+    }
+    held.sort();
+    for script in ["post_install_script", "pre_uninstall_script", "post_uninstall_script"] {
+        run(Command::new("sh").args(["-n", "-c", &text_of(rpm, script)]));
+    }
+    if !["dpkg", "dpkg-deb"].iter().all(|program| has(program)) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let tree = dir.path().join("tree");
+    run(Command::new("dpkg-deb").arg("-x").arg(deb(dir.path())).arg(&tree));
+    let mut files: Vec<String> = files(&tree)
+        .iter()
+        .map(|path| {
+            let mode = fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+            let at = path.strip_prefix(&tree).expect("below").display().to_string();
+            format!("{mode:o} /{at}").replace(
+                "/usr/share/doc/foreshock-agent/copyright",
+                "/usr/share/licenses/foreshock-agent/LICENSE",
+            )
+        })
+        .collect();
+    files.sort();
+    assert_eq!(held, files);
+}
+
+/// The agent's crate.
+fn agent_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("ingest/agent")
+}
+
+/// Makes the Debian package of something that stands for a binary, and answers where it is.
+fn deb(dir: &Path) -> String {
+    let binary = dir.join("agent");
+    fs::write(&binary, "a binary that asks for GLIBC_2.17 and GLIBC_2.34\n").expect("write");
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("mode");
+    let out = run(Command::new(agent_folder().join("packaging/build-deb"))
+        .arg(&binary)
+        .arg(dir));
+    text(&out.stdout).trim().to_owned()
 }
 
 /// A host as the script sees it: an image, so that nothing of this machine is touched.
