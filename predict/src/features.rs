@@ -97,6 +97,9 @@ pub struct FeatureSet {
     /// Which features of past incidents it has.
     #[serde(default)]
     pub history: History,
+    /// How long a history the set was made for, in milliseconds; 0 where none was learned from.
+    #[serde(default)]
+    pub taught_ms: i64,
 }
 
 const PER_COLUMN: [&str; 10] = [
@@ -189,6 +192,7 @@ impl FeatureSet {
             columns,
             typical,
             history: History::Relative,
+            taught_ms: 0,
         }
     }
 
@@ -414,9 +418,14 @@ impl<'a> Prepared<'a> {
             .map(|c| View::new(&self.columns.values[c], &self.runs[c], index, self.set.windows()));
         let structure = structure::features(&self.columns.reported, index, columns_gone, devices, self.set.windows());
         out.extend(structure.iter().map(|v| *v as f32));
-        self.set
-            .history
-            .features(incidents, host, self.set.grid.end_of(at), horizon.millis(), out);
+        self.set.history.features(
+            incidents,
+            host,
+            self.set.grid.end_of(at),
+            horizon.millis(),
+            self.set.taught_ms,
+            out,
+        );
     }
 }
 

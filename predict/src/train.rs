@@ -308,6 +308,7 @@ pub(crate) fn prepare(
     // Usual spreads come from the oldest quarter, so that later blocks are judged by what was known before them.
     let quarter = input.range.start.0 + (input.range.end.0 - input.range.start.0) / 4;
     set.typical = learn_typical(input.telemetry, &set, TimeRange::millis(input.range.start.0, quarter))?;
+    set.taught_ms = labelled.iter().map(|l| l.to - l.from).max().unwrap_or(0);
     let rows = rows(input, &set, incidents, &labelled, progress)?;
     let examples = Examples::new(
         rows,

@@ -12,6 +12,12 @@ const DAY: i64 = 24 * HOUR;
 const REPEATS: i64 = 7;
 const FADE: f64 = 0.75;
 
+/// Of how long a history a count may be over: a count over the same days that training saw grew while it looked on, and so
+/// would tell a time from another one, and not a host.
+const SEEN: (i64, i64) = (2, 3);
+/// How long a history has to be before it can tell hosts that never failed from those that will.
+const EVER: i64 = 60 * DAY;
+
 /// How far back one looks for what usually begins in the fleet.
 const USUAL: i64 = 30 * DAY;
 
@@ -26,7 +32,8 @@ pub enum History {
     Long,
     /// The same, and what has begun on other hosts within the hour, and on any host within a day or, if longer, the horizon.
     Fleet,
-    /// The same, with what has begun in the fleet against what usually begins: a count would tell how large the fleet is.
+    /// The same, with what has begun in the fleet against what usually begins, since a count would tell how large the fleet is;
+    /// and without what looks back further than training could see, since it would tell how long the record is.
     Relative,
 }
 
@@ -62,10 +69,25 @@ impl History {
     /// Counts as `ln(1 + n)`, closeness of the last start and end (1 just now, 0 long ago or never), days of quiet as a
     /// logarithm, and on how many of the last days one started in the same clock window `(t, t + horizon]`; of the fleet,
     /// `ln(1 + n)`, or `ln((1 + n) / (1 + usual))`.
-    pub(crate) fn features(self, fleet: &Incidents, host: &str, at: i64, horizon: i64, out: &mut Vec<f32>) {
+    ///
+    /// `taught` is how long a history the model learned from, in milliseconds; what looks back too far for it is 0.
+    pub(crate) fn features(
+        self,
+        fleet: &Incidents,
+        host: &str,
+        at: i64,
+        horizon: i64,
+        taught: i64,
+        out: &mut Vec<f32>,
+    ) {
         let none = HostIncidents::default();
         let incidents = fleet.of(host).unwrap_or(&none);
-        let count = |days: i64| (incidents.starts_between(at - days * DAY, at) as f64).ln_1p() as f32;
+        let seen = |span: i64| self != Self::Relative || span <= taught / SEEN.1 * SEEN.0;
+        let if_seen = |span: i64, value: f32| if seen(span) { value } else { 0.0 };
+        let count = |days: i64| {
+            let n = incidents.starts_between(at - days * DAY, at);
+            if_seen(days * DAY, (n as f64).ln_1p() as f32)
+        };
         let days = |then: i64| (at - then) as f64 / DAY as f64;
         let closeness = |then: Option<i64>| then.map_or(0.0, |then| 1.0 / (1.0 + days(then))) as f32;
         let start = incidents.last_start(at);
@@ -78,8 +100,12 @@ impl History {
                 // Longer than anybody remembers counts as 400 days.
                 let quiet = start.map_or(400.0, |s| days(s).min(400.0)).ln_1p() as f32;
                 let ever = (incidents.starts_between(i64::MIN, at) as f64).ln_1p() as f32;
-                out.extend([count(1), count(7), count(30), count(90), ever]);
-                out.extend([closeness(start), closeness(incidents.last_end(at)), quiet]);
+                out.extend([count(1), count(7), count(30), count(90), if_seen(EVER, ever)]);
+                out.extend([
+                    closeness(start),
+                    closeness(incidents.last_end(at)),
+                    if_seen(EVER, quiet),
+                ]);
                 out.push(repeats(incidents, at, horizon, 0, FADE));
                 out.push(repeats(incidents, at, horizon, HOUR / 2, FADE));
             }

@@ -32,7 +32,7 @@ fn check_of(history: History, incidents: &str, feature: &str, at: &str, expected
         .map(|hour| {
             let mut row = Vec::new();
             let at = hour.parse::<i64>().expect("hours") * HOUR;
-            history.features(&incidents, "a", at, HOUR, &mut row);
+            history.features(&incidents, "a", at, HOUR, 15 * DAY, &mut row);
             format!("{:.2}", row[position])
         })
         .collect();
@@ -109,12 +109,21 @@ fn a_fleet_is_restless_against_what_is_usual_there() {
 }
 
 #[test]
+fn what_looks_back_further_than_training_saw_says_nothing() {
+    // Training saw 15 days, so a week is within two thirds of it, and a month is not.
+    check_of(History::Relative, "10-11 20-21", "incidents_7d", "9 20", "0.00 1.10");
+    check_of(History::Relative, "10-11 20-21", "incidents_30d", "9 20", "0.00 0.00");
+    check_of(History::Relative, "10-11 20-21", "quiet", "9 20 500", "0.00 0.00 0.00");
+    check_of(History::Fleet, "10-11 20-21", "incidents_30d", "9 20", "0.00 1.10");
+}
+
+#[test]
 fn a_set_of_the_host_alone_is_the_first_part_of_the_one_of_the_fleet() {
     assert_eq!(History::Long.names(), &History::Fleet.names()[..10]);
     let (mut long, mut fleet) = (Vec::new(), Vec::new());
     let none = Incidents::default();
-    History::Long.features(&none, "a", HOUR, HOUR, &mut long);
-    History::Fleet.features(&none, "a", HOUR, HOUR, &mut fleet);
+    History::Long.features(&none, "a", HOUR, HOUR, 0, &mut long);
+    History::Fleet.features(&none, "a", HOUR, HOUR, 0, &mut fleet);
     assert_eq!(long, fleet[..10]);
     assert_eq!(fleet.len(), 12);
 }
