@@ -6,10 +6,12 @@
 //! Tables have an `answer` column (boolean) and any number of float columns. Prints, for each repeat, CPU and wall seconds of
 //! the fit and of the prediction as JSON; writes the predicted probabilities.
 
+mod measure;
+
 use std::error::Error;
 use std::fs::File;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::Float32Type;
@@ -19,6 +21,8 @@ use linfa::traits::{Fit, Predict};
 use ndarray::{Array1, Array2, Ix1, ShapeBuilder};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use measure::cpu;
 
 fn read(path: &str) -> Result<Dataset<f32, bool, Ix1>, Box<dyn Error>> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
@@ -42,16 +46,6 @@ fn read(path: &str) -> Result<Dataset<f32, bool, Ix1>, Box<dyn Error>> {
         }
     }
     Ok(Dataset::new(records, Array1::from(answers)))
-}
-
-/// CPU time of all threads of this process so far, from the kernel's count of scheduled nanoseconds.
-fn cpu() -> Result<Duration, Box<dyn Error>> {
-    let mut nanoseconds = 0;
-    for task in std::fs::read_dir("/proc/self/task")? {
-        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
-        nanoseconds += text.split_whitespace().next().unwrap_or("0").parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what was asked for")]
