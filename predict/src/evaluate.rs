@@ -354,7 +354,8 @@ impl fmt::Display for Evaluation {
                 self.warned
             )?;
             if let Some(lead) = self.median_lead_minutes() {
-                write!(f, " (lead {lead:.0} min median)")?;
+                // Rounded as spoken durations are: the format would round halves to even.
+                write!(f, " (lead {:.0} min median)", lead.round())?;
             }
             let hopeless: Vec<&str> = self
                 .by_kind

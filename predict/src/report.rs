@@ -70,7 +70,7 @@ impl Report<'_> {
                         p.soft { (self.model) " on " (self.about) ", " (utc(e.from)) " to " (utc(e.to)) ": " (e.hosts) " hosts, "
                             (number(e.host_days)) " host-days outside incidents." }
                         (self.summary())
-                        @for line in e.to_string().lines() { p { (sentence(line)) } }
+                        @for line in e.to_string().lines() { p { (sentence(&line.replace('_', " "))) } }
                         h2 { "When" }
                         (plot::timeline(e, self.ledger))
                         div.plots {
@@ -123,9 +123,9 @@ impl Report<'_> {
             .map_or_else(|| "none".to_owned(), |m| spoken_duration((m * 60_000.0) as i64));
         html! {
             dl.summary {
-                (card("Warned ahead", format!("{} of {}", e.warned, e.incidents), format!("by chance {:.1}", e.chance_warned)))
+                (card("Warned ahead", format!("{} of {}", e.warned, e.incidents), format!("by chance {:.1}; {} of kinds without signs", e.chance_warned, e.unforeseeable)))
                 (card("Only detected", e.detected_only.to_string(), "after the start".to_owned()))
-                (card("Missed", e.missed.to_string(), format!("{} of kinds without signs", e.unforeseeable)))
+                (card("Missed", e.missed.to_string(), "without any alert".to_owned()))
                 (card("Median lead", lead, format!("of {}", horizon(e.horizon_ms))))
                 (card("False alarms", rate(e.false_alarm_rate(), e.budget), format!("a host-day, budget {}", e.budget)))
                 (card("PR-AUC", if e.pr_auc.is_nan() { "unknown".to_owned() } else { format!("{:.3}", e.pr_auc) }, format!("guessing {:.3}", e.base_rate)))
@@ -167,10 +167,10 @@ fn percent(p: f64) -> String {
     }
 }
 
-/// At most one decimal where it is large, three where it is small.
+/// None for whole numbers; else at most one decimal where it is large, three where it is small.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
-        v if v >= 100.0 || v == 0.0 => 0,
+        v if v >= 100.0 || v.fract() == 0.0 => 0,
         v if v >= 10.0 => 1,
         v if v >= 1.0 => 2,
         _ => 3,

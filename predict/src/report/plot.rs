@@ -56,7 +56,7 @@ pub(super) fn timeline(e: &Evaluation, ledger: &Ledger) -> Markup {
             );
             html! {
                 rect.incident x=(one(x(i.start))) y=(one(y - 6.0)) width=(one(width)) height="12" {
-                    title { (i.host) ": " (i.kind) ", " (fate) }
+                    title { (i.host) ": " (i.kind.replace('_', " ")) ", " (fate) }
                 }
             }
         })
