@@ -8,9 +8,10 @@ use store::promql::Engine;
 use store::{Labels, LabelsBuf, METRIC_NAME, Matcher, State, StateError, Store, StoreError, TimeRange};
 
 use super::alert::{ActiveAlert, Transition, TransitionKind, alert_series};
-use super::evaluation::{External, RuleHealth, RuleRun, evaluate, rule_ids};
+use super::evaluation::{External, Outcome, RuleHealth, RuleRun, evaluate, rule_ids};
 use super::file::{Group, RuleKind};
 use super::ledger::{self, Changes};
+use super::made::reads_before;
 use super::state::AlertState;
 use super::telemetry::{count_evaluation, count_transitions, measure_group};
 use crate::board::RuleBook;
@@ -55,6 +56,8 @@ pub(super) struct GroupRun {
     pub(super) rules: Vec<RuleRun>,
     pub(super) evaluated_ms: Option<i64>,
     pub(super) seconds: f64,
+    /// For each rule whether what was recorded before it has to be written first.
+    reads_before: Vec<bool>,
     /// True until the first evaluation of this process.
     resumes: bool,
 }
@@ -83,6 +86,7 @@ impl Evaluator {
                 let rules = rule_ids(&key, &group.rules).into_iter().map(RuleRun::new).collect();
                 GroupRun {
                     evaluated_ms: evaluated.get(&key).copied(),
+                    reads_before: reads_before(&group.rules),
                     group,
                     key,
                     rules,
@@ -220,6 +224,8 @@ fn mark_sole_writers(runs: &mut [GroupRun]) {
     }
 }
 
+/// Recorded series that are gathered before they are written.
+const RECORDED_MAX: usize = 10_000;
 /// How long a recorded sample is seen by selectors: the engine's lookback.
 const RECORDED_KEPT_MS: i64 = 5 * 60_000;
 
@@ -243,15 +249,22 @@ impl GroupRun {
         let mut changes = Changes::default();
         let mut series = Vec::new();
         let mut outcomes = Vec::new();
-        for (rule, run) in self.group.rules.iter().zip(&self.rules) {
-            let outcome = evaluate((&self.group, rule, run), engine, &store.snapshot(), now_ms, external);
+        let at_ms = now_ms - self.group.query_offset_ms;
+        let mut recorded = Recorded::default();
+        let mut snapshot = store.snapshot();
+        for ((rule, run), reads_before) in self.group.rules.iter().zip(&self.rules).zip(&self.reads_before) {
+            if *reads_before || recorded.series.len() >= RECORDED_MAX {
+                // An append waits for the disk: one for many rules rather than one for each.
+                recorded.write(store, at_ms)?;
+                snapshot = store.snapshot();
+            }
+            let outcome = evaluate((&self.group, rule, run), engine, &snapshot, now_ms, external);
             if let (RuleKind::Record, Ok(outcome)) = (&rule.kind, &outcome) {
-                // The next rule may read what this one records.
-                let at_ms = now_ms - self.group.query_offset_ms;
-                write_series(store, at_ms, outcome.series.clone(), &outcome.histograms)?;
+                recorded.add(outcome);
             }
             outcomes.push(outcome);
         }
+        recorded.write(store, at_ms)?;
         for ((rule, run), outcome) in self.group.rules.iter().zip(&self.rules).zip(&outcomes) {
             let (RuleKind::Alert { .. }, Ok(outcome)) = (&rule.kind, outcome) else {
                 continue;
@@ -319,6 +332,28 @@ impl GroupRun {
             }
         }
         self.resumes = false;
+        Ok(())
+    }
+}
+
+/// What recording rules of a group yielded and is not written yet.
+#[derive(Default)]
+struct Recorded {
+    series: Vec<(Labels, f64)>,
+    histograms: HashMap<Labels, Arc<store::Histogram>>,
+}
+
+impl Recorded {
+    fn add(&mut self, outcome: &Outcome) {
+        self.series.extend(outcome.series.iter().cloned());
+        let histograms = outcome.histograms.iter();
+        self.histograms
+            .extend(histograms.map(|(labels, histogram)| (labels.clone(), Arc::clone(histogram))));
+    }
+
+    fn write(&mut self, store: &Store, at_ms: i64) -> Result<(), RuleError> {
+        write_series(store, at_ms, std::mem::take(&mut self.series), &self.histograms)?;
+        self.histograms.clear();
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ mod evaluator;
 mod file;
 mod go;
 mod ledger;
+mod made;
 mod objective;
 mod page;
 mod replay;

@@ -1,57 +1,16 @@
 //! What is stored, with what the rules of a replay would have written in the place of what was written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use store::promql::{Source, SourceError};
-use store::{Histogram, Histograms, Labels, METRIC_NAME, MatchOp, Matcher, Samples, SeriesId, TimeRange};
+use store::{Histogram, Histograms, Labels, Matcher, Samples, SeriesId, TimeRange};
 
-use crate::rule::file::{Rule, RuleKind};
+use crate::rule::made::Made;
 use crate::rule::sheet::Sheet;
 
 /// Series of the sheet have this bit; stored ones are numbered from 0 and never get that far.
 const OF_SHEET: u32 = 1 << 31;
-
-/// What a set of rules writes.
-#[derive(Debug, Default)]
-pub(super) struct Made {
-    records: HashSet<String>,
-    alerts: HashSet<String>,
-}
-
-impl Made {
-    pub(super) fn by<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Self {
-        let mut made = Self::default();
-        for rule in rules {
-            let names = match rule.kind {
-                RuleKind::Record => &mut made.records,
-                RuleKind::Alert { .. } => &mut made.alerts,
-            };
-            names.insert(rule.name.clone());
-        }
-        made
-    }
-
-    /// Whether a series with these labels is theirs.
-    fn has(&self, labels: &Labels) -> bool {
-        match labels.metric() {
-            "ALERTS" | "ALERTS_FOR_STATE" => labels.get("alertname").is_some_and(|name| self.alerts.contains(name)),
-            name => self.records.contains(name),
-        }
-    }
-
-    /// Whether a selector may pick series of theirs.
-    pub(super) fn may_meet(&self, matchers: &[Matcher]) -> bool {
-        let is = |name: &str, value: &str| matchers.iter().filter(|m| m.name == name).all(|m| m.matches(value));
-        let named = |matcher: &&Matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Eq;
-        let record = match matchers.iter().find(named) {
-            Some(matcher) => self.records.contains(&matcher.value),
-            None => self.records.iter().any(|name| is(METRIC_NAME, name)),
-        };
-        let about_alerts = || is(METRIC_NAME, "ALERTS") || is(METRIC_NAME, "ALERTS_FOR_STATE");
-        record || (about_alerts() && self.alerts.iter().any(|name| is("alertname", name)))
-    }
-}
 
 /// Stored series, and from the first evaluation on those of the replay instead of the stored ones of the same rules.
 pub(super) struct History<'a> {
@@ -129,7 +88,7 @@ impl<'a> History<'a> {
     /// The stored part of a series and what is read of it, and its number in the sheet.
     fn parts(&self, id: SeriesId, range: TimeRange) -> (Option<(SeriesId, TimeRange)>, Option<SeriesId>) {
         if id.0 & OF_SHEET == 0 {
-            let is_made = !self.made.records.is_empty() || !self.made.alerts.is_empty();
+            let is_made = !self.made.is_empty();
             let is_made = is_made && self.made.has(&self.stored.labels(id));
             return (self.stored_range(range, is_made).map(|range| (id, range)), None);
         }

@@ -21,8 +21,9 @@ use store::promql::{Deadline, Engine, Line, QueryOptions, Source, Value};
 use super::alert::{ActiveAlert, TransitionKind};
 use super::evaluation::{External, Outcome, RuleRun, Vectors, follow, rule_ids, value_at};
 use super::file::{Group, Rule, RuleKind};
+use super::made::Made;
 use super::state::AlertState;
-use history::{History, Made};
+use history::History;
 use plan::plan;
 
 /// Evaluations of one rule that are made at once.

@@ -2,8 +2,8 @@
 
 use store::promql::selectors;
 
-use super::history::Made;
 use crate::rule::file::{Group, Rule};
+use crate::rule::made::Made;
 
 /// Rules that are evaluated together; places in the list of all rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
