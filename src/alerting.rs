@@ -112,7 +112,9 @@ fn receiver(config: &ReceiverConfig) -> Result<Receiver> {
             bail!("receiver {name:?}: {key} belongs to {}", kinds.join(" ").trim());
         }
     }
-    let receiver = Receiver::new(name, channel)?.with_fallback(config.fallback.clone());
+    let receiver = Receiver::new(name, channel)?
+        .with_fallback(config.fallback.clone())
+        .with_only_escalated(config.only_escalated);
     Ok(match config.send_resolved {
         Some(send_resolved) => receiver.with_resolved(send_resolved),
         None => receiver,

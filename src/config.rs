@@ -352,6 +352,8 @@ pub(crate) struct ReceiverConfig {
     pub(crate) token: Option<String>,
     /// Whether the ends of alerts are sent too.
     pub(crate) send_resolved: Option<bool>,
+    /// Whether it is told only what is passed on to it by an escalation.
+    pub(crate) only_escalated: bool,
     /// Another receiver, which gets a copy of what this one cannot be told.
     pub(crate) fallback: Option<String>,
 }

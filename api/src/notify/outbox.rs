@@ -117,9 +117,11 @@ impl Settings {
         if !names.is_empty() {
             lines.push("  routes:".to_owned());
         }
+        let everybody = self.names_of(self.routing.root());
         lines.extend(
             names
                 .iter()
+                .filter(|name| everybody.contains(name))
                 .map(|name| format!("  - {{receiver: {}, continue: true}}", quoted(name))),
         );
         lines.push("receivers:".to_owned());
@@ -135,14 +137,25 @@ impl Settings {
     pub(super) fn names_of<'a>(&'a self, route: &'a Route) -> Vec<&'a str> {
         match &route.receiver {
             Some(name) => vec![name.as_str()],
-            None if self.names().is_empty() => vec![NOBODY],
-            None => self.names(),
+            None => {
+                let mut names: Vec<&str> = Vec::new();
+                let all = self.of(route).map(Receiver::name);
+                for name in all.chain(self.silent.iter().map(String::as_str)) {
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+                if names.is_empty() { vec![NOBODY] } else { names }
+            }
         }
     }
 
     /// The receivers that a route speaks to.
     pub(super) fn of<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a Receiver> {
-        let meant = move |receiver: &&Receiver| route.receiver.as_deref().is_none_or(|name| name == receiver.name());
+        let meant = move |receiver: &&Receiver| match route.receiver.as_deref() {
+            Some(name) => name == receiver.name(),
+            None => !receiver.only_escalated,
+        };
         self.receivers.iter().filter(meant)
     }
 }

@@ -38,6 +38,7 @@ pub struct Receiver {
     pub(super) timeout: Duration,
     pub(super) fallback: Option<String>,
     pub(super) pace: Option<Pace>,
+    pub(super) only_escalated: bool,
 }
 
 /// How many messages a receiver takes in a stretch of time.
@@ -95,6 +96,7 @@ impl Receiver {
             channel,
             send_resolved: true,
             fallback: None,
+            only_escalated: false,
         })
     }
 
@@ -130,6 +132,13 @@ impl Receiver {
     #[must_use]
     pub fn with_fallback(mut self, fallback: Option<String>) -> Self {
         self.fallback = fallback;
+        self
+    }
+
+    /// Whether it is told only what is passed on to it, and not what every receiver is told.
+    #[must_use]
+    pub fn with_only_escalated(mut self, only_escalated: bool) -> Self {
+        self.only_escalated = only_escalated;
         self
     }
 

@@ -80,7 +80,7 @@ async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {
     };
     Ok(html! {
         div.head #alerts data-live="" {
-            h1 { @match (firing, active.len() - firing) {
+            h1 { @match (firing + elsewhere.len(), active.len() - firing) {
                 (0, 0) => "Nothing is firing",
                 (0, pending) => (counted(pending, "alert is pending", "alerts are pending")),
                 (firing, _) => (counted(firing, "alert is firing", "alerts are firing")),
@@ -332,10 +332,7 @@ fn deliveries_table(delivered: &[Delivery], now: i64) -> Markup {
 }
 
 fn outcome(delivery: &Delivery) -> Markup {
-    let status = delivery
-        .status
-        .map(|status| format!(" HTTP {status}"))
-        .unwrap_or_default();
+    let status = delivery.status.map(|status| format!(" {status}")).unwrap_or_default();
     let took = if delivery.seconds > 0.0 {
         format!(", {:.0} ms", delivery.seconds * 1000.0)
     } else {

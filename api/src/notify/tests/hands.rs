@@ -203,6 +203,31 @@ async fn each_episode_keeps_how_long_it_took_and_hands_it_out_until_it_is_taken_
 }
 
 #[tokio::test]
+async fn without_routes_those_for_escalations_hear_only_what_is_passed_on() {
+    let (first, second, third) = (Sink::start([]).await, Sink::start([]).await, Sink::start([]).await);
+    let mut wanted = climbing(&[&first, &second, &third]);
+    wanted.routing = settings(&[]).routing;
+    for receiver in &mut wanted.receivers[1..] {
+        *receiver = receiver.clone().with_only_escalated(true);
+    }
+    let shown = wanted.shown();
+    assert!(
+        shown.contains("{receiver: \"hook\", continue: true}") && !shown.contains("{receiver: \"hook1\""),
+        "{shown}"
+    );
+    assert!(shown.contains("- name: \"hook1\""), "{shown}");
+    let bench = Bench::new(wanted);
+    bench.put(0, &alert("Hot", "a"));
+    assert_eq!(bench.deliver(0).await, "delivered");
+    assert_eq!(bench.outbox.alerts(&bench.state, START).unwrap()[0].receivers, ["hook"]);
+    assert_eq!(bench.deliver(600).await, "delivered");
+    assert_eq!(
+        (first.accepted().len(), second.accepted().len(), third.accepted().len()),
+        (1, 1, 0)
+    );
+}
+
+#[tokio::test]
 async fn an_acknowledgement_stops_the_climb_and_those_above_hear_nothing_of_it() {
     let (first, second, third) = (Sink::start([]).await, Sink::start([]).await, Sink::start([]).await);
     let bench = Bench::new(climbing(&[&first, &second, &third]));
