@@ -213,3 +213,76 @@ fn external_url(config: &Config) -> String {
         |url| url.trim_end_matches('/').to_owned(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    /// The kinds of receivers that a configuration names, or why it cannot be used.
+    fn check(text: &str, expected: &str) {
+        let told = match toml::from_str::<Config>(text) {
+            Ok(config) => match super::settings(&config) {
+                Ok(settings) => {
+                    let kinds: Vec<&str> = settings.receivers.iter().map(api::notify::Receiver::kind).collect();
+                    kinds.join(" ")
+                }
+                Err(error) => format!("{error:#}"),
+            },
+            Err(error) => error.message().to_owned(),
+        };
+        assert_eq!(told, expected, "{text}");
+    }
+
+    const MAIL: &str = "[[receiver]]\nname = 'mail'\nemail = 'ops@example.net'\nfrom = 'a@example.net'\n";
+
+    #[test]
+    fn mail_is_checked_when_it_is_configured() {
+        let local = format!("{MAIL}smarthost = 'localhost:25'\nrequire_tls = false\n");
+        check(&local, "email");
+        check(
+            MAIL,
+            "receiver \"mail\": email needs smarthost, the mail server's HOST:PORT",
+        );
+        check(
+            &format!("{MAIL}smarthost = 'mail.example.net:25'\nrequire_tls = false\n"),
+            "receiver \"mail\": require_tls: false is for a mail server on this machine; \"mail.example.net\" is not (localhost, 127.0.0.0/8, ::1)",
+        );
+        check(
+            &format!("{local}user = 'a'\n"),
+            "receiver \"mail\": auth_username and auth_password must both be given, or neither",
+        );
+        check(
+            &format!("{local}user = 'a'\npassword = 'b'\npassword_file = '/c'\n"),
+            "receiver \"mail\": give password or password_file, not both",
+        );
+        check(
+            "[[receiver]]\nname = 'hook'\nwebhook = 'http://127.0.0.1:9'\nsmarthost = 'localhost:25'\n",
+            "receiver \"hook\": smarthost belongs to email",
+        );
+    }
+
+    #[test]
+    fn escalations_lead_to_receivers_and_schedules_that_there_are() {
+        let hook = "[[receiver]]\nname = 'hook'\nwebhook = 'http://127.0.0.1:9'\n";
+        let step = |to: &str| {
+            format!(
+                "{hook}[[escalation]]\nname = 'pages'\nmatchers = ['severity=\"page\"']\nsteps = [{{ after_minutes = 0.5, to = '{to}' }}]\n"
+            )
+        };
+        let duty = "[[schedule]]\nname = 'duty'\ntime_zone = 'UTC'\notherwise = 'hook'\nshifts = [{ days = ['monday:friday'], from = '22:00', to = '06:00', receiver = 'hook' }]\n";
+        check(&step("hook"), "webhook");
+        check(&format!("{}{duty}", step("duty")), "webhook");
+        check(
+            &step("duty"),
+            "escalation \"pages\": there is neither a receiver nor a schedule \"duty\"",
+        );
+        check(
+            &format!("{}{}", step("duty"), duty.replace("22:00", "26:00")),
+            "schedule \"duty\": shifts[0]: \"26:00\" is no time of day between 00:00 and 24:00",
+        );
+        check(
+            &format!("{hook}[[escalation]]\nname = 'pages'\nsteps = []\n"),
+            "escalation \"pages\": it needs 1 to 20 steps",
+        );
+    }
+}

@@ -92,6 +92,7 @@ async fn answered(app: &App, request: Request) -> Result<(Page, String), Problem
         return Err(Problem::new(Kind::Conflict, "none of these alerts fires any more"));
     }
     let said = blocking(move || done(&outbox, &store, &alerts, deed, &who, now)).await?;
+    tracing::info!(receiver = page.receiver, said, "a message was answered");
     app.notifier().ring();
     let page = page.again(app).await?;
     Ok((page, said))

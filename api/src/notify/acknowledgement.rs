@@ -66,6 +66,7 @@ impl Outbox {
             ledger::put_acknowledgement(transaction, &new)?;
             ledger::acknowledge_episode(transaction, &new)?;
             ledger::stop_climb(transaction, &alert.fingerprint)?;
+            tracing::info!(alert = alert.title(), who, "an alert was acknowledged");
             Ok(new)
         })
     }

@@ -112,7 +112,7 @@ impl Escalation {
 }
 
 impl Schedule {
-    /// Who is on duty, in the time of `time_zone`: the receiver of the first shift that holds, else `otherwise`.
+    /// Who is on duty, in the time of `time_zone`, a name or a rule as POSIX writes them (`CET-1CEST,M3.5.0,M10.5.0/3`): the receiver of the first shift that holds, else `otherwise`.
     ///
     /// # Errors
     /// [`EscalationError`] for days, times and zones that there are not.
@@ -126,10 +126,12 @@ impl Schedule {
         check_name("schedule", name)?;
         let zone = match time_zone {
             None => TimeZone::UTC,
-            Some(zone) => TimeZone::get(zone).map_err(|error| {
-                wrong(format!(
-                    "time_zone: {error}; is the system's time zone database installed?"
-                ))
+            Some(zone) => TimeZone::get(zone).or_else(|error| {
+                TimeZone::posix(zone).map_err(|_| {
+                    wrong(format!(
+                        "time_zone: {error}; is the system's time zone database installed?"
+                    ))
+                })
             })?,
         };
         if shifts.len() > SHIFTS_MAX {
