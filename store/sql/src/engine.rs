@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -12,7 +12,7 @@ use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use store::Store;
@@ -104,8 +104,11 @@ impl<'a> Query<'a> {
 /// Runs SQL over the stores of all tenants.
 pub struct SqlEngine {
     options: SqlOptions,
-    // Functions, rules and the memory pool, made once; every query starts from it.
-    base: SessionState,
+    // The memory pool and where it spills.
+    environment: Arc<RuntimeEnv>,
+    // Functions and rules, made by the first query; every query starts from them. A server that nobody asks in SQL does not keep
+    // DataFusion's pages in memory.
+    base: OnceLock<SessionState>,
     tables: Vec<Definition>,
     views: Arc<[View]>,
     queries: Arc<Semaphore>,
@@ -151,18 +154,6 @@ impl SqlEngine {
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(disk)
             .build_arc()?;
-        let config = SessionConfig::new()
-            .with_target_partitions(options.threads)
-            // What a sort has gathered when it must spill is sorted where it lies. Merging its batches would need as much again
-            // for the keys, which the pool does not have any more.
-            .with_sort_in_place_threshold_bytes(options.memory_bytes)
-            .with_information_schema(true)
-            .with_default_catalog_and_schema(CATALOG, SCHEMA);
-        let base = SessionStateBuilder::new()
-            .with_default_features()
-            .with_config(config)
-            .with_runtime_env(environment)
-            .build();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             // Two at least, so that a query that computes without a pause does not hold up the clock.
             .worker_threads(options.threads.max(2))
@@ -177,7 +168,8 @@ impl SqlEngine {
         let queries = Arc::new(Semaphore::new(options.queries_max.max(1)));
         Ok(Self {
             options,
-            base,
+            environment,
+            base: OnceLock::new(),
             tables: vec![metrics()],
             views: Arc::default(),
             queries,
@@ -198,21 +190,13 @@ impl SqlEngine {
         self
     }
 
-    /// Adds a table that is a query over tables that are there already.
-    ///
-    /// # Errors
-    /// What is wrong with `definition`.
-    pub fn register_view(mut self, name: &str, definition: &str) -> Result<Self, SqlError> {
-        let context = self.session()?;
-        context.register_table("samples", Arc::new(EmptyTable::new(Arc::clone(&SAMPLES))))?;
-        context.register_table("series", Arc::new(EmptyTable::new(Arc::clone(&SERIES))))?;
-        for table in &self.tables {
-            let empty = EmptyTable::new(Arc::clone(&table.schema));
-            context.register_table(table.name.as_str(), Arc::new(empty))?;
-        }
-        let view = futures::executor::block_on(View::new(&context, name, definition))?;
+    /// Adds a table that is a query over those of the store and of [`SqlEngine::register`]. Whoever reads it is told what is
+    /// wrong with `definition`.
+    #[must_use]
+    pub fn register_view(mut self, name: &str, definition: &str) -> Self {
+        let view = View::new(name, definition);
         self.views = self.views.iter().cloned().chain([view]).collect();
-        Ok(self)
+        self
     }
 
     /// The bounds of queries.
@@ -275,15 +259,22 @@ impl SqlEngine {
     }
 
     /// Names and columns of the tables.
-    pub(crate) fn tables(&self) -> Vec<(String, SchemaRef)> {
+    pub(crate) fn tables(&self) -> Result<Vec<(String, SchemaRef)>, SqlError> {
         let mut tables = vec![
             ("samples".to_owned(), Arc::clone(&SAMPLES)),
             ("series".to_owned(), Arc::clone(&SERIES)),
         ];
         tables.extend(Table::ALL.map(|table| (table.name().to_owned(), table.schema())));
         tables.extend(self.tables.iter().map(|t| (t.name.clone(), Arc::clone(&t.schema))));
-        tables.extend(self.views.iter().map(|v| (v.name.clone(), Arc::clone(&v.schema))));
-        tables
+        let context = self.session()?;
+        for (name, schema) in &tables {
+            context.register_table(name.as_str(), Arc::new(EmptyTable::new(Arc::clone(schema))))?;
+        }
+        for view in &*self.views {
+            let schema = futures::executor::block_on(view.schema(&context))?;
+            tables.push((view.name.clone(), schema));
+        }
+        Ok(tables)
     }
 
     fn runtime(&self) -> Result<&Handle, SqlError> {
@@ -317,9 +308,26 @@ impl SqlEngine {
         Ok(())
     }
 
+    fn base(&self) -> &SessionState {
+        self.base.get_or_init(|| {
+            let config = SessionConfig::new()
+                .with_target_partitions(self.options.threads)
+                // What a sort has gathered when it must spill is sorted where it lies. Merging its batches would need as much again
+                // for the keys, which the pool does not have any more.
+                .with_sort_in_place_threshold_bytes(self.options.memory_bytes)
+                .with_information_schema(true)
+                .with_default_catalog_and_schema(CATALOG, SCHEMA);
+            SessionStateBuilder::new()
+                .with_default_features()
+                .with_config(config)
+                .with_runtime_env(Arc::clone(&self.environment))
+                .build()
+        })
+    }
+
     /// A session without tables.
     fn session(&self) -> Result<SessionContext, SqlError> {
-        let state = SessionStateBuilder::new_from_existing(self.base.clone())
+        let state = SessionStateBuilder::new_from_existing(self.base().clone())
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .build();
         let context = SessionContext::new_with_state(state);

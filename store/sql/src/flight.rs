@@ -326,7 +326,10 @@ impl FlightSqlService for FlightSql {
         metadata::schemas(c)
     });
     listing!(get_flight_info_tables, do_get_tables, CommandGetTables, |me, c| {
-        metadata::tables(c, &me.engine.tables())
+        metadata::tables(
+            c,
+            &me.engine.tables().map_err(|error| FlightError::from(status(&error)))?,
+        )
     });
     listing!(
         get_flight_info_table_types,

@@ -611,12 +611,10 @@ fn a_wide_table_has_a_column_a_label_and_one_a_metric() {
 #[test]
 fn a_view_is_a_table_whose_conditions_reach_the_samples() {
     let Setup { engine, store, _dir } = Setup::new();
-    let engine = engine
-        .register_view(
-            "warm",
-            "SELECT timestamp, host, value AS celsius FROM samples WHERE metric = 'hw_temperature_celsius'",
-        )
-        .expect("a view");
+    let engine = engine.register_view(
+        "warm",
+        "SELECT timestamp, host, value AS celsius FROM samples WHERE metric = 'hw_temperature_celsius'",
+    );
     let setup = Setup { engine, store, _dir };
     setup.check("SELECT host, max(celsius) FROM warm GROUP BY host", "a|61.5");
     let scan = setup.scan("SELECT celsius FROM warm WHERE host = 'b'");
@@ -628,6 +626,7 @@ fn a_view_is_a_table_whose_conditions_reach_the_samples() {
     let error = SqlEngine::new(SqlOptions::default())
         .expect("an engine")
         .register_view("broken", "SELECT nothing FROM samples")
+        .query_blocking(&setup.store, "SELECT * FROM broken")
         .expect_err("there is no such column");
     assert_eq!(error.kind(), SqlErrorKind::BadData);
 }

@@ -12,19 +12,21 @@ use crate::rows::read_only;
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     pub(crate) name: String,
-    pub(crate) definition: String,
-    pub(crate) schema: SchemaRef,
+    definition: String,
 }
 
 impl View {
-    /// Checks `definition` against the tables of `context`.
-    pub(crate) async fn new(context: &SessionContext, name: &str, definition: &str) -> Result<Self, SqlError> {
-        let frame = context.sql_with_options(definition, read_only()).await?;
-        Ok(Self {
+    pub(crate) fn new(name: &str, definition: &str) -> Self {
+        Self {
             name: name.to_owned(),
             definition: definition.to_owned(),
-            schema: Arc::clone(frame.schema().inner()),
-        })
+        }
+    }
+
+    /// Its columns, over the tables of `context`.
+    pub(crate) async fn schema(&self, context: &SessionContext) -> Result<SchemaRef, SqlError> {
+        let frame = context.sql_with_options(&self.definition, read_only()).await?;
+        Ok(Arc::clone(frame.schema().inner()))
     }
 }
 
