@@ -18,6 +18,7 @@ use crate::number::rfc3339;
 use crate::params::Scope;
 use crate::problem::{Kind, Problem};
 use crate::scores::{forecast_json, score_json};
+use crate::work::Length;
 
 /// Hosts that sent nothing for longer than this are forgotten by the list; their series are not.
 const REMEMBERED_MS: i64 = 24 * 3_600_000;
@@ -138,7 +139,7 @@ async fn gather(app: &App, tenant: &str, store: &Arc<Store>, only: Option<String
     let (now, engine, snapshot) = (app.now(), app.engine(), store.snapshot());
     let (round, rules) = (app.board().round(tenant), app.board().rules(tenant));
     app.slots()
-        .run(app.limits().query_timeout, move |deadline| {
+        .run(Length::Any, app.limits().query_timeout, move |deadline| {
             let mut hosts = Hosts {
                 only,
                 found: BTreeMap::new(),

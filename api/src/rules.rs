@@ -16,7 +16,7 @@ use crate::number::rfc3339;
 use crate::params::{Scope, Text, Told, json_time};
 use crate::problem::{Kind, Problem};
 use crate::rule::{Episode, Group, Replay, ReplayError, ReplayReport, Shelf, ShelfError, Shelved, load, replay};
-use crate::work::blocking;
+use crate::work::{Length, blocking};
 
 /// `GET /config/v1/rules`
 pub(crate) async fn list(scope: Scope) -> Result<Response, Problem> {
@@ -144,7 +144,7 @@ pub(crate) async fn replayed(State(app): State<App>, told: Told<ReplayRequest>) 
     let url = app.notifier().settings().external_url.clone();
     let timeout = app.limits().query_timeout;
     // It stops by itself, and says how far it came; only where it cannot is it cut off.
-    let report = app.slots().run(timeout + GRACE, move |deadline| {
+    let report = app.slots().run(Length::Any, timeout + GRACE, move |deadline| {
         let mut groups: Vec<Group> = match &body.rules {
             Some(text) => load(text, "rules").map_err(ShelfError::from)?,
             None => fixed

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::compress::{Coding, Encoder};
 use crate::problem::{Kind, Problem};
-use crate::work::{CancelOnDrop, Slots, took_too_long};
+use crate::work::{CancelOnDrop, Length, Slots, took_too_long};
 
 /// Answers up to here go out whole.
 pub(crate) const WHOLE_BYTES: usize = 256 << 10;
@@ -47,6 +47,12 @@ pub(crate) struct Out {
     /// Whether a piece has gone out.
     begun: bool,
     encoder: Option<Encoder>,
+    // None while the caller itself writes: nobody could take a piece then, and what it writes is little.
+    way: Option<Way>,
+}
+
+/// To whoever waits for the answer.
+struct Way {
     steps: mpsc::Sender<Step>,
     runtime: Handle,
 }
@@ -67,9 +73,9 @@ impl Out {
 
     fn pass_on(&mut self) -> io::Result<()> {
         let enough = if self.begun { PIECE_BYTES } else { WHOLE_BYTES };
-        if self.buffer.len() < enough {
+        let Some(way) = self.way.as_ref().filter(|_| self.buffer.len() >= enough) else {
             return Ok(());
-        }
+        };
         self.begun = true;
         let piece = match &mut self.encoder {
             Some(encoder) => {
@@ -82,18 +88,7 @@ impl Out {
         if piece.is_empty() {
             return Ok(());
         }
-        self.send(Step::Piece(piece))
-    }
-
-    fn send(&self, step: Step) -> io::Result<()> {
-        match self.runtime.block_on(timeout(STALL, self.steps.send(step))) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the caller went away")),
-            Err(_) => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the caller takes nothing any more",
-            )),
-        }
+        way.send(Step::Piece(piece))
     }
 
     fn finish(mut self, done: Result<(), Problem>) {
@@ -105,9 +100,25 @@ impl Out {
             }
             Step::Failed(problem)
         });
-        if self.send(step).is_err() {
+        if self.way.is_some_and(|way| way.send(step).is_err()) {
             tracing::debug!("nobody waits for the answer any more");
         }
+    }
+
+    /// What was written, by work that was done where it was asked for.
+    fn whole(mut self, coding: Option<Coding>) -> io::Result<Answer> {
+        let Some(mut encoder) = self.encoder.take().filter(|_| self.buffer.len() >= WHOLE_BYTES) else {
+            return Ok(Answer {
+                body: Body::from(self.buffer),
+                coding: None,
+            });
+        };
+        let mut packed = encoder.pass(&self.buffer)?;
+        packed.append(&mut encoder.finish()?);
+        Ok(Answer {
+            body: Body::from(packed),
+            coding,
+        })
     }
 
     fn last_step(&mut self) -> io::Result<Step> {
@@ -123,6 +134,19 @@ impl Out {
             }
             None => rest,
         }))
+    }
+}
+
+impl Way {
+    fn send(&self, step: Step) -> io::Result<()> {
+        match self.runtime.block_on(timeout(STALL, self.steps.send(step))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the caller went away")),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the caller takes nothing any more",
+            )),
+        }
     }
 }
 
@@ -171,21 +195,20 @@ struct Rest {
 }
 
 impl Slots {
-    /// Runs `work` on a blocking thread in a slot of its own, and answers as soon as there is a piece of what it writes, or all of
-    /// it. `longest` holds until the last byte is written; without it only a caller who goes away ends the work.
+    /// Runs `work` in a slot of its own, on a blocking thread unless it is brief, and answers as soon as there is a piece of what it
+    /// writes, or all of it. `longest` holds until the last byte is written; without it only a caller who goes away ends the work.
     ///
     /// # Errors
     /// What `work` failed with, as long as nothing has gone out.
     pub(crate) async fn stream(
         &self,
+        length: Length,
         longest: Option<Duration>,
         coding: Option<Coding>,
         work: impl FnOnce(&Deadline, &mut Out) -> Result<(), Problem> + Send + 'static,
     ) -> Result<Answer, Problem> {
         let slot = self.take().await?;
         let deadline = longest.map_or_else(Deadline::default, |longest| Deadline::at(Instant::now() + longest));
-        let ended_when_dropped = CancelOnDrop(deadline.clone());
-        let (sender, mut steps) = mpsc::channel(PIECES);
         let encoder = coding
             .map(Encoder::new)
             .transpose()
@@ -194,9 +217,21 @@ impl Slots {
             buffer: Vec::new(),
             begun: false,
             encoder,
+            way: None,
+        };
+        if length.stays() {
+            return tokio::task::block_in_place(|| {
+                work(&deadline, &mut out)?;
+                out.whole(coding)
+                    .map_err(|error| Problem::from_error(Kind::Internal, &error))
+            });
+        }
+        let ended_when_dropped = CancelOnDrop(deadline.clone());
+        let (sender, mut steps) = mpsc::channel(PIECES);
+        out.way = Some(Way {
             steps: sender,
             runtime: Handle::current(),
-        };
+        });
         let running = tokio::task::spawn_blocking(move || {
             let done = work(&deadline, &mut out);
             out.finish(done);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use store::promql::Deadline;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::{Kind, Problem};
@@ -15,6 +16,26 @@ pub(crate) struct CancelOnDrop(pub(crate) Deadline);
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
+    }
+}
+
+/// How long work is expected to take, as far as can be told before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// Less than handing it to another thread and back is worth; nobody can call it off.
+    Brief,
+    Any,
+}
+
+impl Length {
+    pub(crate) fn brief_if(brief: bool) -> Self {
+        if brief { Self::Brief } else { Self::Any }
+    }
+
+    /// Whether the work is done on the thread that serves the connection. That thread hands its other connections on meanwhile,
+    /// which a runtime of one thread cannot.
+    pub(crate) fn stays(self) -> bool {
+        self == Self::Brief && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
     }
 }
 
@@ -46,15 +67,19 @@ impl Slots {
         }
     }
 
-    /// Runs `work` on a blocking thread in a slot of its own. The slot is held until the work really ends, not only until
-    /// its caller stops waiting, or callers that come and go could pile up work without bound.
+    /// Runs `work` in a slot of its own, on a blocking thread unless it is brief. The slot is held until the work really ends, not
+    /// only until its caller stops waiting, or callers that come and go could pile up work without bound.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        length: Length,
         timeout: Duration,
         work: impl FnOnce(&Deadline) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let slot = self.take().await?;
         let deadline = Deadline::at(Instant::now() + timeout);
+        if length.stays() {
+            return tokio::task::block_in_place(|| work(&deadline));
+        }
         let _ended_when_dropped = CancelOnDrop(deadline.clone());
         let running = tokio::task::spawn_blocking(move || {
             let answer = work(&deadline);

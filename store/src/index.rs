@@ -81,6 +81,16 @@ impl Index {
         found
     }
 
+    /// How many series have this label.
+    pub(crate) fn having<'l>(
+        &self,
+        name: &str,
+        value: &str,
+        labels_of: impl Fn(SeriesId) -> Option<&'l Labels>,
+    ) -> u64 {
+        self.ids(name, value, &labels_of).map_or(0, Ids::len)
+    }
+
     fn ids<'l>(&self, name: &str, value: &str, labels_of: &impl Fn(SeriesId) -> Option<&'l Labels>) -> Option<Ids<'_>> {
         self.names.get(name)?.ids(value, self.seed, texts(name, labels_of))
     }

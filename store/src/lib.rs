@@ -69,6 +69,7 @@ mod options;
 mod part;
 pub mod promql;
 mod reader;
+mod recent;
 mod repair;
 mod retention;
 mod segmented;

@@ -83,6 +83,12 @@ impl Snapshot {
         Ok(self.0.shared.table.select(matchers, range, self.0.series))
     }
 
+    /// A bound on how many series have all of these labels, at any time: as many as have the rarest. It costs a look-up a label.
+    #[must_use]
+    pub fn series_at_most<'a>(&self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> u64 {
+        self.0.shared.table.at_most(labels).min(u64::from(self.0.series))
+    }
+
     /// The labels of a series that [`Snapshot::select`] gave out; no labels for any other number.
     #[must_use]
     pub fn labels(&self, id: SeriesId) -> Labels {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::recent::Recent;
+
 /// The label that holds the name of the metric.
 pub const METRIC_NAME: &str = "__name__";
 
@@ -490,7 +492,8 @@ pub struct Matcher {
     pub op: MatchOp,
     /// The value or pattern.
     pub value: String,
-    regex: Option<regex::Regex>,
+    // Shared with other matchers of the same pattern, and with it what matching has learned.
+    regex: Option<Arc<regex::Regex>>,
 }
 
 impl Matcher {
@@ -502,17 +505,11 @@ impl Matcher {
         let (name, value) = (name.into(), value.into());
         let regex = match op {
             MatchOp::Eq | MatchOp::Ne => None,
-            // As Prometheus 3: anchored, and `.` matches a line feed as well.
-            MatchOp::Re | MatchOp::Nre => Some(
-                regex::RegexBuilder::new(&format!("^(?s:{value})$"))
-                    .size_limit(1 << 20)
-                    .build()
-                    .map_err(|source| MatcherError {
-                        name: name.clone(),
-                        value: value.clone(),
-                        source: Box::new(source),
-                    })?,
-            ),
+            MatchOp::Re | MatchOp::Nre => Some(compiled(&value).map_err(|source| MatcherError {
+                name: name.clone(),
+                value: value.clone(),
+                source: Box::new(source),
+            })?),
         };
         Ok(Self { name, op, value, regex })
     }
@@ -545,6 +542,21 @@ impl Matcher {
     pub fn matches_labels(&self, labels: &Labels) -> bool {
         self.matches(labels.get(&self.name).unwrap_or(""))
     }
+}
+
+/// Patterns kept compiled, and the longest of them. With what a search learns a pattern may take some hundred kilobytes.
+const PATTERNS_MAX: usize = 64;
+const PATTERN_BYTES_MAX: usize = 256;
+
+/// As Prometheus 3: anchored, and `.` matches a line feed as well.
+fn compiled(pattern: &str) -> Result<Arc<regex::Regex>, regex::Error> {
+    static PATTERNS: Recent<regex::Regex> = Recent::new(PATTERNS_MAX);
+    let compile = || {
+        regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
+            .size_limit(1 << 20)
+            .build()
+    };
+    PATTERNS.of(pattern, compile, |_| pattern.len() <= PATTERN_BYTES_MAX)
 }
 
 impl fmt::Display for Matcher {

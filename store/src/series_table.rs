@@ -229,6 +229,15 @@ impl SeriesTable {
         ids
     }
 
+    /// As many series as have the rarest of these labels; an empty value, which is no label, says nothing.
+    pub(crate) fn at_most<'a>(&self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> u64 {
+        let index = self.index.read();
+        let said = labels.into_iter().filter(|(_, value)| !value.is_empty());
+        said.map(|(name, value)| index.having(name, value, |id| self.labels(id)))
+            .min()
+            .unwrap_or(u64::MAX)
+    }
+
     /// Values of label `name` among the series below `bound` that may have samples within `range`, sorted.
     pub(crate) fn label_values(&self, name: &str, range: TimeRange, bound: u32) -> Vec<String> {
         let wanted = |id: SeriesId| id.0 < bound && self.entry(id).is_some_and(|entry| entry.overlaps(range));

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::params::{Scope, parameter};
 use crate::problem::{Kind, Problem};
 use crate::stream::Out;
+use crate::work::Length;
 
 /// `GET, POST /api/v1/export`: all samples of the series that `match[]` names, from `start` to `end`, as `format` says: `jsonl`,
 /// `openmetrics`, `prometheus` or `parquet`.
@@ -37,7 +38,7 @@ pub(crate) async fn samples(State(app): State<App>, request: Request) -> Result<
         Format::Parquet => "application/vnd.apache.parquet",
         Format::Prometheus | Format::Csv => "text/plain; version=0.0.4; charset=utf-8",
     };
-    let answer = app.slots().stream(None, None, move |_, out| {
+    let answer = app.slots().stream(Length::Any, None, None, move |_, out| {
         write(&store, format, &selection, out).map_err(|error| Problem::from_error(Kind::Internal, &error))
     });
     Ok(answer.await?.into_response(content_type))

@@ -15,6 +15,7 @@ use super::series::selector;
 use crate::app::App;
 use crate::params::Scope;
 use crate::problem::{Kind, Problem};
+use crate::work::Length;
 
 /// Series between two looks at the deadline.
 const SERIES_PER_CHECK: usize = 1024;
@@ -44,7 +45,7 @@ async fn answer(app: &App, request: Request) -> Result<String, Problem> {
     let now_ms = app.now();
     let range = TimeRange::millis(now_ms - app.engine().options().lookback_ms + 1, now_ms);
     app.slots()
-        .run(app.limits().query_timeout, move |deadline| {
+        .run(Length::Any, app.limits().query_timeout, move |deadline| {
             text(&store, &sets, range, deadline)
         })
         .await

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use store::TimeRange;
-use store::promql::{Answer, Deadline, Line, QueryError, QueryOptions, Stats, Summary, Value};
+use store::promql::{Answer, Deadline, Engine, Line, QueryError, QueryOptions, Stats, Summary, Value};
+use store::{Snapshot, TimeRange};
 
 use super::series::TRUNCATED;
 use super::{Data, close, envelope, labels, list};
@@ -17,6 +17,7 @@ use crate::number;
 use crate::params::{Params, Scope, parameter};
 use crate::problem::{Kind, Problem};
 use crate::stream::Out;
+use crate::work::Length;
 
 /// `GET, POST /api/v1/query`
 pub(crate) async fn instant(State(app): State<App>, request: Request) -> Response {
@@ -64,13 +65,29 @@ pub(crate) async fn parse(State(app): State<App>, request: Request) -> Response 
 async fn evaluate_instant(app: &App, scope: Scope) -> Result<Data, Problem> {
     let at_ms = scope.params.time("time", app.now())?;
     let asked = Asked::read(app, &scope.params)?;
-    let (engine, store) = (app.engine(), scope.store);
+    let (engine, snapshot) = (app.engine(), scope.store.snapshot());
+    let length = length_of(&engine, &snapshot, &asked, 0, 1)?;
     app.slots()
-        .run(asked.timeout, move |deadline| {
-            let answer = engine.instant(&store.snapshot(), &asked.query, at_ms, &asked.options(deadline));
+        .run(length, asked.timeout, move |deadline| {
+            let answer = engine.instant(&snapshot, &asked.query, at_ms, &asked.options(deadline));
             Ok(asked.data(answer.map_err(|error| Problem::from(error).of_query())?))
         })
         .await
+}
+
+/// Values up to which evaluating them takes less than a millisecond or so.
+const BRIEF: u64 = 100_000;
+
+fn length_of(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    asked: &Asked,
+    span_ms: i64,
+    points: u64,
+) -> Result<Length, Problem> {
+    let effort = engine.effort(snapshot, &asked.query, span_ms, points);
+    let effort = effort.map_err(|error| Problem::from(error).of_query())?;
+    Ok(Length::brief_if(effort <= BRIEF))
 }
 
 async fn find_exemplars(app: &App, scope: Scope) -> Result<Data, Problem> {
@@ -83,7 +100,7 @@ async fn find_exemplars(app: &App, scope: Scope) -> Result<Data, Problem> {
     let selectors = store::promql::selectors(query).map_err(|error| Problem::from(error).of_query())?;
     let store = scope.store;
     app.slots()
-        .run(app.limits().query_timeout, move |_| {
+        .run(Length::Any, app.limits().query_timeout, move |_| {
             let snapshot = store.snapshot();
             // Exemplars of series that have no samples in the range are wanted as well.
             let mut ids = BTreeSet::new();
@@ -139,20 +156,24 @@ async fn evaluate_range(app: &App, scope: Scope, coding: Option<Coding>) -> Resu
         return Err(QueryError::TooManyPoints { max }.into());
     }
     let asked = Asked::read(app, params)?;
-    let (engine, store) = (app.engine(), scope.store);
-    let answer = app.slots().stream(Some(asked.timeout), coding, move |deadline, out| {
-        let mut lines = Lines::new(&asked, out);
-        let summary = engine.range_lines(
-            &store.snapshot(),
-            &asked.query,
-            start_ms,
-            end_ms,
-            step_ms,
-            &asked.options(deadline),
-            &mut |line| lines.add(&line),
-        );
-        lines.finish(summary.map_err(|error| Problem::from(error).of_query())?)
-    });
+    let (engine, snapshot) = (app.engine(), scope.store.snapshot());
+    let (span_ms, points) = (end_ms - start_ms, (end_ms - start_ms) / step_ms + 1);
+    let length = length_of(&engine, &snapshot, &asked, span_ms, points.unsigned_abs())?;
+    let answer = app
+        .slots()
+        .stream(length, Some(asked.timeout), coding, move |deadline, out| {
+            let mut lines = Lines::new(&asked, out);
+            let summary = engine.range_lines(
+                &snapshot,
+                &asked.query,
+                start_ms,
+                end_ms,
+                step_ms,
+                &asked.options(deadline),
+                &mut |line| lines.add(&line),
+            );
+            lines.finish(summary.map_err(|error| Problem::from(error).of_query())?)
+        });
     Ok(answer.await?.into_response("application/json"))
 }
 

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::params::tenant_of;
 use crate::problem::{Kind, Problem};
 use crate::stream::Out;
+use crate::work::Length;
 
 /// Bytes of an answer that is in memory whole, before compression. Chunks are streamed and have no such bound.
 const SAMPLES_BYTES_MAX: usize = 128 << 20;
@@ -38,7 +39,7 @@ pub(crate) async fn read(State(app): State<App>, request: Request) -> Result<Res
     match encoding {
         Encoding::Samples => {
             let samples_max = app.engine().options().max_samples;
-            let body = app.slots().run(longest, move |deadline| {
+            let body = app.slots().run(Length::Any, longest, move |deadline| {
                 let response = samples(&store.snapshot(), &queries, samples_max, deadline)?;
                 let packed = snap::raw::Encoder::new().compress_vec(&response);
                 packed.map_err(|error| Problem::from_error(Kind::Internal, &error))
@@ -50,9 +51,11 @@ pub(crate) async fn read(State(app): State<App>, request: Request) -> Result<Res
             Ok(response)
         }
         Encoding::Chunks => {
-            let answer = app.slots().stream(Some(longest), None, move |deadline, out| {
-                stream(&store.snapshot(), &queries, deadline, out)
-            });
+            let answer = app
+                .slots()
+                .stream(Length::Any, Some(longest), None, move |deadline, out| {
+                    stream(&store.snapshot(), &queries, deadline, out)
+                });
             Ok(answer
                 .await?
                 .into_response("application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse"))

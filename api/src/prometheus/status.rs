@@ -11,6 +11,7 @@ use super::{Data, envelope};
 use crate::app::App;
 use crate::number;
 use crate::params::Scope;
+use crate::work::Length;
 
 // The version of Prometheus whose API this is. Clients decide by it what they may ask (Grafana: label names by selector
 // from 2.24 on), so our own version number would switch things off.
@@ -65,7 +66,7 @@ pub(crate) async fn tsdb(State(app): State<App>, request: Request) -> Response {
             let Scope { store, params, .. } = Scope::read(&app, request).await?;
             let limit = params.limit("limit")?.unwrap_or(10).min(10_000);
             app.slots()
-                .run(app.limits().query_timeout, move |_| {
+                .run(Length::Any, app.limits().query_timeout, move |_| {
                     let stats = store.stats();
                     let snapshot = store.snapshot();
                     let mut by_metric: BTreeMap<String, u64> = BTreeMap::new();

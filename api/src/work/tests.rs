@@ -7,14 +7,14 @@ async fn one_too_many_is_told_when_to_come_back() {
     let slots = Slots::new(1, Duration::from_millis(1));
     let held = slots.take().await.expect("one is free");
     let refused = slots
-        .run(Duration::from_secs(1), |_| Ok(1))
+        .run(Length::Any, Duration::from_secs(1), |_| Ok(1))
         .await
         .expect_err("none is free");
     assert_eq!(refused.kind(), Kind::Unavailable);
     drop(held);
     assert_eq!(
         slots
-            .run(Duration::from_secs(1), |_| Ok(1))
+            .run(Length::Any, Duration::from_secs(1), |_| Ok(1))
             .await
             .expect("one is free again"),
         1
@@ -27,7 +27,7 @@ async fn late_work_is_given_up_and_keeps_its_slot_until_it_ends() {
     let (release, released) = mpsc::channel::<()>();
     let work = move |_: &Deadline| released.recv().map_err(|_| Problem::internal("nobody waits"));
     let late = slots
-        .run(Duration::from_millis(1), work)
+        .run(Length::Any, Duration::from_millis(1), work)
         .await
         .expect_err("past its deadline");
     assert_eq!(late.kind(), Kind::Timeout);
@@ -38,4 +38,26 @@ async fn late_work_is_given_up_and_keeps_its_slot_until_it_ends() {
         ..slots
     };
     drop(patient.take().await.expect("free once the work has ended"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brief_work_stays_where_it_is_and_gives_its_slot_back() {
+    let asked = tokio::spawn(async {
+        let slots = Slots::new(1, Duration::from_secs(60));
+        let long = Duration::from_secs(60);
+        for _ in 0..3 {
+            let there = slots.run(Length::Brief, long, |_| Ok(std::thread::current().id()));
+            assert_eq!(there.await.expect("an id"), std::thread::current().id());
+        }
+    });
+    asked.await.expect("no assertion fails");
+}
+
+#[tokio::test]
+async fn a_runtime_of_one_thread_hands_brief_work_on() {
+    let slots = Slots::new(1, Duration::from_secs(60));
+    let there = slots.run(Length::Brief, Duration::from_secs(60), |_| {
+        Ok(std::thread::current().id())
+    });
+    assert_ne!(there.await.expect("an id"), std::thread::current().id());
 }

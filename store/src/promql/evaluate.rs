@@ -40,23 +40,31 @@ pub(super) enum Data<'a> {
     Text(String),
 }
 
-/// The parsed text, and where its parts stand.
-pub(super) fn parse(options: &EngineOptions, query: &str) -> Result<(Expr, Places), QueryError> {
+/// A parsed text, and where its parts stand.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) expr: Expr,
+    pub(super) places: Places,
+}
+
+pub(super) fn parse(options: &EngineOptions, query: &str) -> Result<Parsed, QueryError> {
     let checked = text::check(query, options.max_query_bytes, options.max_depth)?;
     let expr =
         promql_parser::parser::parse(&checked.text).map_err(|said| QueryError::Parse(said.replace('\'', "\"")))?;
-    Ok((expr, checked.places))
+    Ok(Parsed {
+        expr,
+        places: checked.places,
+    })
 }
 
-/// The value of `query` at one time.
+/// The value of a query at one time.
 pub(super) fn instant(
     options: &EngineOptions,
     source: &dyn Source,
-    query: &str,
+    parsed: &Parsed,
     at_ms: i64,
     asked: &QueryOptions,
 ) -> Result<Answer, QueryError> {
-    let parsed = parse(options, query)?;
     let grid = Grid::instant(at_ms);
     let times = Times {
         grid,
@@ -64,7 +72,7 @@ pub(super) fn instant(
         step_ms: 0,
     };
     let (value, Summary { warnings, infos, stats }) =
-        evaluated(options, source, &parsed, times, asked, |env, node, kind| {
+        evaluated(options, source, parsed, times, asked, |env, node, kind| {
             env.instant(node, kind, at_ms)
         })?;
     Ok(Answer {
@@ -75,18 +83,17 @@ pub(super) fn instant(
     })
 }
 
-/// Hands the values of `query` at all steps to `each`, series by series in label order, until it has enough.
+/// Hands the values of a query at all steps to `each`, series by series in label order, until it has enough.
 pub(super) fn range(
     options: &EngineOptions,
     source: &dyn Source,
-    query: &str,
+    parsed: &Parsed,
     grid: Grid,
     end_ms: i64,
     asked: &QueryOptions,
     each: &mut dyn FnMut(Line) -> ControlFlow<()>,
 ) -> Result<Summary, QueryError> {
-    let parsed = parse(options, query)?;
-    let kind = parsed.0.value_type();
+    let kind = parsed.expr.value_type();
     if !matches!(kind, ValueType::Scalar | ValueType::Vector) {
         let found = if kind == ValueType::Matrix {
             "range vector"
@@ -102,7 +109,7 @@ pub(super) fn range(
         end_ms,
         step_ms: grid.step_ms,
     };
-    let ((), summary) = evaluated(options, source, &parsed, times, asked, |env, node, kind| {
+    let ((), summary) = evaluated(options, source, parsed, times, asked, |env, node, kind| {
         env.range(node, kind, grid, each)
     })?;
     Ok(summary)
@@ -120,7 +127,7 @@ struct Times {
 fn evaluated<T>(
     options: &EngineOptions,
     source: &dyn Source,
-    (expr, places): &(Expr, Places),
+    parsed: &Parsed,
     times: Times,
     asked: &QueryOptions,
     work: impl FnOnce(&Env<'_>, &Node, Kind) -> Result<T, QueryError>,
@@ -130,9 +137,9 @@ fn evaluated<T>(
         end_ms: times.end_ms,
         step_ms: times.step_ms,
         experimental: options.experimental,
-        places,
+        places: &parsed.places,
     };
-    let (node, kind) = plan::plan(expr, around)?;
+    let (node, kind) = plan::plan(&parsed.expr, around)?;
     let env = Env {
         source,
         options,

@@ -26,6 +26,7 @@ mod aggregate;
 mod algebra;
 mod annotation;
 mod binary;
+mod effort;
 mod error;
 mod evaluate;
 mod function;
@@ -52,13 +53,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use promql_parser::label::MatchOp as ParsedOp;
 use promql_parser::parser::Expr;
 
 pub use error::{QueryError, QueryErrorKind};
 pub use reuse::{ResultCache, Versioned};
 pub use source::{Memory, Source, SourceError};
 
+use crate::recent::Recent;
 use crate::{Histogram, Labels};
+use evaluate::Parsed;
 use grid::Grid;
 
 /// How queries are evaluated, and what one query may cost.
@@ -240,17 +244,21 @@ pub struct Stats {
     pub reused_steps: u64,
 }
 
-/// Evaluates PromQL over a [`Source`]; cheap to make, shared by all queries.
+/// Evaluates PromQL over a [`Source`]; cheap to make, shared by all queries. Clones share the texts that were parsed lately.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     options: EngineOptions,
+    parsed: Arc<ParsedTexts>,
 }
 
 impl Engine {
     /// An engine with these options.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        Self { options }
+        Self {
+            options,
+            parsed: Arc::default(),
+        }
     }
 
     /// The options it was made with.
@@ -270,7 +278,7 @@ impl Engine {
         t_ms: i64,
         options: &QueryOptions,
     ) -> Result<Answer, QueryError> {
-        evaluate::instant(&self.options, source, expr, t_ms, options)
+        evaluate::instant(&self.options, source, &*self.parsed(expr)?, t_ms, options)
     }
 
     /// The values of `expr` at `start_ms`, `start_ms + step_ms` and so on, up to `end_ms`.
@@ -326,7 +334,8 @@ impl Engine {
             });
         }
         let grid = Grid::range(start_ms, end_ms, step_ms);
-        reuse::range(&self.options, source, expr, (grid, end_ms), options, each)
+        let parsed = self.parsed(expr)?;
+        reuse::range(&self.options, source, (expr, &parsed), (grid, end_ms), options, each)
     }
 
     /// The parsed expression, checked against this engine's bounds and functions.
@@ -334,7 +343,7 @@ impl Engine {
     /// # Errors
     /// [`QueryError::Parse`] and the bounds on text and depth.
     pub fn parse(&self, expr: &str) -> Result<Expr, QueryError> {
-        let (parsed, places) = evaluate::parse(&self.options, expr)?;
+        let Parsed { expr, places } = evaluate::parse(&self.options, expr)?;
         let around = plan::Surroundings {
             start_ms: 0,
             end_ms: 0,
@@ -342,9 +351,56 @@ impl Engine {
             experimental: self.options.experimental,
             places: &places,
         };
-        plan::plan(&parsed, around)?;
-        Ok(parsed)
+        plan::plan(&expr, around)?;
+        Ok(expr)
     }
+
+    /// About how many values `expr` looks at and yields over a grid of `points` steps in `span_ms`, at most; 100 more for each series.
+    /// Taken from the index, without a look at any sample.
+    ///
+    /// # Errors
+    /// As [`Engine::parse`], whose checks of types this leaves to the evaluation.
+    pub fn effort(&self, snapshot: &crate::Snapshot, expr: &str, span_ms: i64, points: u64) -> Result<u64, QueryError> {
+        let parsed = self.parsed(expr)?;
+        Ok(effort::effort(snapshot, &parsed.expr, span_ms, points))
+    }
+
+    fn parsed(&self, expr: &str) -> Result<Arc<Parsed>, QueryError> {
+        let parse = || evaluate::parse(&self.options, expr);
+        self.parsed
+            .0
+            .of(expr, parse, |parsed| worth_keeping(expr, &parsed.expr))
+    }
+}
+
+/// What was parsed lately: dashboards and rules come with the same texts again and again.
+#[derive(Debug)]
+struct ParsedTexts(Recent<Parsed>);
+
+impl Default for ParsedTexts {
+    fn default() -> Self {
+        Self(Recent::new(PARSED_MAX))
+    }
+}
+
+/// Texts kept parsed; with the bounds on what of them, some tens of megabytes in the worst case and one in practice.
+const PARSED_MAX: usize = 256;
+const PARSED_BYTES_MAX: usize = 2048;
+const PARSED_PATTERN_BYTES_MAX: usize = 128;
+
+/// Whether a text takes little memory parsed. The parser compiles patterns, and repetitions and classes of Unicode make those large.
+fn worth_keeping(text: &str, expr: &Expr) -> bool {
+    let plain = |pattern: &str| !pattern.contains('{') && !pattern.replace("\\.", "").contains('\\');
+    let (mut pattern_bytes, mut all_plain) = (0, true);
+    plan::each_selector(expr, &mut |selector, _| {
+        for matcher in &selector.matchers.matchers {
+            if matches!(matcher.op, ParsedOp::Re(_) | ParsedOp::NotRe(_)) {
+                pattern_bytes += matcher.value.len();
+                all_plain &= plain(&matcher.value);
+            }
+        }
+    });
+    text.len() <= PARSED_BYTES_MAX && pattern_bytes <= PARSED_PATTERN_BYTES_MAX && all_plain
 }
 
 /// The parsed expression, checked as an engine with default options would.
@@ -360,7 +416,7 @@ pub fn parse(expr: &str) -> Result<Expr, QueryError> {
 /// # Errors
 /// [`QueryError::Parse`] when the text is no instant selector.
 pub fn parse_selector(selector: &str) -> Result<Vec<crate::Matcher>, QueryError> {
-    match evaluate::parse(&EngineOptions::default(), selector)?.0 {
+    match evaluate::parse(&EngineOptions::default(), selector)?.expr {
         Expr::VectorSelector(parsed) if parsed.offset.is_none() && parsed.at.is_none() => {
             plan::matchers(parsed.name.as_deref(), &parsed.matchers)
         }
@@ -381,8 +437,10 @@ pub fn matcher(op: crate::MatchOp, name: &str, value: &str) -> Result<crate::Mat
 /// # Errors
 /// As [`parse`].
 pub fn selectors(expr: &str) -> Result<Vec<Vec<crate::Matcher>>, QueryError> {
-    let (parsed, _) = evaluate::parse(&EngineOptions::default(), expr)?;
+    let parsed = evaluate::parse(&EngineOptions::default(), expr)?;
     let mut found = Vec::new();
-    plan::selectors(&parsed, &mut found)?;
-    Ok(found)
+    plan::each_selector(&parsed.expr, &mut |selector, _| {
+        found.push(plan::matchers(selector.name.as_deref(), &selector.matchers));
+    });
+    found.into_iter().collect()
 }

@@ -12,7 +12,7 @@ use super::text::Place;
 use crate::{Labels, METRIC_NAME, MatchOp, Matcher};
 
 pub(super) use lower::{Surroundings, plan};
-pub(super) use matchers::{matcher, matchers, selectors};
+pub(super) use matchers::{each_selector, matcher, matchers};
 
 /// One step of the evaluation.
 #[derive(Debug)]

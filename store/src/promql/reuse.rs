@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use promql_parser::parser::{AtModifier, Expr, Offset};
 
 use super::error::QueryError;
-use super::evaluate;
+use super::evaluate::{self, Parsed};
 use super::grid::Grid;
 use super::line::Gathered;
 use super::{Answer, EngineOptions, Line, QueryOptions, Source, Stats, Summary, Value, stack};
@@ -184,19 +184,17 @@ impl Computed {
 pub(super) fn range(
     options: &EngineOptions,
     source: &dyn Source,
-    query: &str,
+    (query, parsed): (&str, &Parsed),
     (grid, end_ms): (Grid, i64),
     asked: &QueryOptions,
     each: &mut dyn FnMut(Line) -> ControlFlow<()>,
 ) -> Result<Summary, QueryError> {
     let Some(versioned) = source.versioned().filter(|v| asked.reuse && v.cache().bytes_max > 0) else {
-        return evaluate::range(options, source, query, grid, end_ms, asked, each);
+        return evaluate::range(options, source, parsed, grid, end_ms, asked, each);
     };
-    let (expr, _) = evaluate::parse(options, query)?;
-    if !looks_back(&expr) {
-        return evaluate::range(options, source, query, grid, end_ms, asked, each);
+    if !looks_back(&parsed.expr) {
+        return evaluate::range(options, source, parsed, grid, end_ms, asked, each);
     }
-    drop(expr);
     let key = Key {
         query: Arc::from(query),
         step_ms: grid.step_ms,
@@ -211,7 +209,7 @@ pub(super) fn range(
     });
     let mut keep = Keep::new(&key, versioned.cache());
     let summary = match found {
-        None => evaluate::range(options, source, query, grid, end_ms, asked, &mut |line| {
+        None => evaluate::range(options, source, parsed, grid, end_ms, asked, &mut |line| {
             keep.look(&line);
             let flow = each(line);
             keep.whole &= flow.is_continue();
@@ -224,7 +222,7 @@ pub(super) fn range(
                     .then(|| {
                         let mut gathered = Gathered::new(options.max_samples);
                         let end_ms = grid.end_ms();
-                        evaluate::range(options, source, query, grid, end_ms, asked, &mut |line| {
+                        evaluate::range(options, source, parsed, grid, end_ms, asked, &mut |line| {
                             gathered.add(line)
                         })
                         .and_then(|summary| gathered.answer(summary))

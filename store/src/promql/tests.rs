@@ -93,3 +93,18 @@ fn text(answer: &Answer) -> String {
     lines.extend(answer.warnings.iter().chain(&answer.infos).cloned());
     lines.join("\n")
 }
+
+#[test]
+fn texts_that_are_large_once_parsed_are_parsed_each_time() {
+    let engine = Engine::default();
+    let kept = |expr: &str| {
+        let again = (engine.parsed(expr).unwrap(), engine.parsed(expr).unwrap());
+        std::sync::Arc::ptr_eq(&again.0, &again.1)
+    };
+    assert!(kept(r#"sum by (host) (rate(m{host=~"h.*1",dc!~"x|y\\.z"}[5m]))"#));
+    assert!(!kept(r#"m{host=~"(a{9}){9}"}"#), "a repetition");
+    assert!(!kept(r#"m{host=~"\\w+"}"#), "a class of Unicode");
+    assert!(!kept(&format!("m{{host=~\"{}\"}}", "a|".repeat(100))), "a long pattern");
+    assert!(!kept(&format!("m{{host=\"{}\"}}", "a".repeat(3000))), "a long text");
+    assert!(kept(r#"m{host="{{w}}"}"#), "no pattern");
+}

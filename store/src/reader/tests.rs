@@ -155,3 +155,42 @@ fn labels_are_listed_for_series_with_samples_in_range() {
         0
     );
 }
+
+#[test]
+fn the_effort_of_a_query_is_bounded_from_the_index() {
+    use crate::promql::Engine;
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(
+        &store,
+        &[
+            ("m host=a", 1000, 1.0),
+            ("m host=b", 1000, 1.0),
+            ("n host=a", 1000, 1.0),
+            ("n host=c", 1000, 1.0),
+        ],
+    );
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.series_at_most([]), 4);
+    assert_eq!(snapshot.series_at_most([("__name__", "m")]), 2);
+    assert_eq!(snapshot.series_at_most([("__name__", "m"), ("host", "c")]), 1);
+    assert_eq!(snapshot.series_at_most([("host", "a"), ("host", "nobody")]), 0);
+    // `host=""` is met by series without that label.
+    assert_eq!(snapshot.series_at_most([("__name__", "n"), ("host", "")]), 2);
+    let engine = Engine::default();
+    let effort = |expr: &str, span_ms, points| engine.effort(&snapshot, expr, span_ms, points).unwrap();
+    assert_eq!(effort("1 + 1", 0, 1), 1);
+    // Each time twice: the second time the text is known.
+    for _ in 0..2 {
+        assert_eq!(effort("m", 0, 1), 1 + 2 * 101);
+        assert_eq!(effort(r#"{host=~"a|b"}"#, 0, 1), 1 + 4 * 101);
+        assert_eq!(
+            effort(r#"sum(rate(m{host!="a"}[5m])) / on() n"#, 600_000, 11),
+            11 + 2 * (111 + 90) + 2 * (111 + 60)
+        );
+        assert_eq!(effort("max_over_time(rate(m[5m])[1h:1m])", 0, 1), 1 + 2 * (101 + 390));
+    }
+    assert_eq!(effort("m[5m]", i64::MAX, u64::MAX), u64::MAX);
+    assert!(engine.effort(&snapshot, "m{", 0, 1).is_err());
+}

@@ -1,5 +1,7 @@
 //! The matchers of selectors.
 
+use std::time::Duration;
+
 use promql_parser::label::{MatchOp as ParsedOp, Matchers as ParsedMatchers};
 use promql_parser::parser::{Expr, VectorSelector};
 
@@ -50,36 +52,36 @@ pub(super) fn absent_labels(matchers: &[Matcher]) -> Labels {
     Labels::from_pairs(pairs)
 }
 
-/// Adds the matchers of every selector within `expr` to `found`.
-pub(in super::super) fn selectors(expr: &Expr, found: &mut Vec<Vec<Matcher>>) -> Result<(), QueryError> {
-    let mut of = |selector: &VectorSelector| -> Result<(), QueryError> {
-        found.push(matchers(selector.name.as_deref(), &selector.matchers)?);
-        Ok(())
-    };
+/// Hands every selector within `expr` to `each`, in the order of the text, and how far it looks back by windows around it.
+pub(in super::super) fn each_selector(expr: &Expr, each: &mut dyn FnMut(&VectorSelector, Duration)) {
+    walk(expr, Duration::ZERO, each);
+}
+
+fn walk(expr: &Expr, back: Duration, each: &mut dyn FnMut(&VectorSelector, Duration)) {
     match expr {
-        Expr::VectorSelector(selector) => return of(selector),
-        Expr::MatrixSelector(matrix) => return of(&matrix.vs),
+        Expr::VectorSelector(selector) => return each(selector, back),
+        Expr::MatrixSelector(matrix) => return each(&matrix.vs, back.saturating_add(matrix.range)),
         _ => {}
     }
     stack::deeper(|| match expr {
-        Expr::Paren(inner) => selectors(&inner.expr, found),
-        Expr::Unary(inner) => selectors(&inner.expr, found),
-        Expr::Subquery(inner) => selectors(&inner.expr, found),
+        Expr::Paren(inner) => walk(&inner.expr, back, each),
+        Expr::Unary(inner) => walk(&inner.expr, back, each),
+        Expr::Subquery(inner) => walk(&inner.expr, back.saturating_add(inner.range), each),
         Expr::Binary(binary) => {
-            selectors(&binary.lhs, found)?;
-            selectors(&binary.rhs, found)
+            walk(&binary.lhs, back, each);
+            walk(&binary.rhs, back, each);
         }
         Expr::Aggregate(aggregate) => {
             if let Some(param) = &aggregate.param {
-                selectors(param, found)?;
+                walk(param, back, each);
             }
-            selectors(&aggregate.expr, found)
+            walk(&aggregate.expr, back, each);
         }
-        Expr::Call(call) => call.args.args.iter().try_for_each(|arg| selectors(arg, found)),
+        Expr::Call(call) => call.args.args.iter().for_each(|arg| walk(arg, back, each)),
         Expr::VectorSelector(_)
         | Expr::MatrixSelector(_)
         | Expr::NumberLiteral(_)
         | Expr::StringLiteral(_)
-        | Expr::Extension(_) => Ok(()),
-    })
+        | Expr::Extension(_) => {}
+    });
 }
