@@ -334,8 +334,10 @@ impl TenantRuntime {
         }
         let transitions = self.evaluator.tick(&parts.engine, &self.store, now_ms)?;
         if !transitions.is_empty() {
+            let mut trends = self.evaluator.trends(&parts.engine, &self.store, &transitions);
             for transition in &transitions {
                 let notification = Notification::of(transition, self.round.as_ref())
+                    .with_trend(trends.remove(&transition.alert.fingerprint))
                     .with_link(&parts.notifier.settings().external_url, self.store.tenant());
                 self.outbox.enqueue(self.store.state(), now_ms, &notification)?;
                 match api::outcome::note(self.store.state(), &notification) {

@@ -79,6 +79,7 @@ mod tests {
             expires_ms: None,
             updated_ms: 5_500,
             since_ms: None,
+            trend: None,
         }
     }
 

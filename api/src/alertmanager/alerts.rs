@@ -101,6 +101,7 @@ fn taken(posted: Posted, now: i64, resolve_after_ms: i64) -> Result<Notification
         expires_ms: Some(ends.unwrap_or(now + resolve_after_ms)),
         updated_ms: now,
         since_ms: None,
+        trend: None,
     })
 }
 

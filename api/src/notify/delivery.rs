@@ -368,6 +368,7 @@ fn test_alert(now_ms: i64) -> Notification {
         expires_ms: None,
         updated_ms: now_ms,
         since_ms: None,
+        trend: None,
     }
 }
 

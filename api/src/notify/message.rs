@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::chart;
 use super::notification::Notification;
 use crate::number::rfc3339;
 
@@ -217,7 +218,7 @@ pub(super) fn summary(alert: &Notification) -> String {
         .unwrap_or_else(|| host(alert).map_or_else(|| name.to_owned(), |host| format!("{name} on {host}")))
 }
 
-/// What, which host, how likely by when, the signals, since when, what to do: a line each.
+/// What, which host, how likely by when, the signals, how it came so, since when, what to do: a line each.
 pub(super) fn alert_text(alert: &Notification) -> String {
     let summary = summary(alert);
     if let Some(ends_ms) = alert.ends_ms {
@@ -225,6 +226,7 @@ pub(super) fn alert_text(alert: &Notification) -> String {
     }
     let mut lines = vec![summary];
     lines.extend(facts(alert));
+    lines.extend(alert.trend.as_ref().and_then(chart::words));
     lines.push(format!("Firing since {}.", rfc3339(alert.starts_ms)));
     lines.extend(action(alert).map(|action| format!("What to do: {action}")));
     lines.join("\n")

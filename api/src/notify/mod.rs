@@ -27,6 +27,7 @@
 mod acknowledgement;
 mod backoff;
 mod channel;
+mod chart;
 mod configuration;
 mod courier;
 mod delivery;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use predict::live::{Forecast, HostScore, Round, ScoreState};
 use serde::{Deserialize, Serialize};
 
-use crate::rule::{AlertState, Transition};
+use crate::rule::{AlertState, Transition, Trend};
 
 /// An alert that began to fire or ended, with what is known about it. It is kept as JSON in the outbox.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Notification {
     /// Since when its condition had held when it began to fire, milliseconds UTC; where that is known.
     #[serde(default)]
     pub since_ms: Option<i64>,
+    /// The hours before it began to fire.
+    #[serde(default)]
+    pub trend: Option<Trend>,
 }
 
 /// What prediction says about the alert's host.
@@ -98,7 +101,14 @@ impl Notification {
             expires_ms: None,
             updated_ms: transition.at_ms,
             since_ms: alert.state.since_ms(),
+            trend: None,
         }
+    }
+
+    /// The same with the hours before it, where they are known.
+    #[must_use]
+    pub fn with_trend(self, trend: Option<Trend>) -> Self {
+        Self { trend, ..self }
     }
 
     /// The same with a link to the page that shows more of it, on a server that is found at `base`.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::message::{Message, action, alert_text, host, status};
 use super::notification::{Notification, Signal};
 use crate::number::rfc3339;
+use crate::rule::Trend;
 
 /// The body that a webhook gets.
 pub(super) fn json(message: &Message) -> Value {
@@ -48,6 +49,16 @@ fn alert_json(alert: &Notification) -> Value {
     })
 }
 
+fn trend_json(trend: &Trend) -> Value {
+    json!({
+        "start": rfc3339(trend.start_ms),
+        "stepSeconds": trend.step_ms as f64 / 1000.0,
+        "values": trend.values,
+        "threshold": trend.threshold,
+        "unit": trend.unit,
+    })
+}
+
 fn extra_json(alert: &Notification) -> Value {
     let outlook = alert.outlook.clone().unwrap_or_default();
     let signal = |signal: &Signal| {
@@ -72,6 +83,7 @@ fn extra_json(alert: &Notification) -> Value {
         "signals": outlook.signals.iter().map(signal).collect::<Vec<_>>(),
         "since": outlook.since_ms.map(rfc3339),
         "action": action(alert),
+        "trend": alert.trend.as_ref().map(trend_json),
         "text": alert_text(alert),
     })
 }

@@ -207,6 +207,7 @@ fn alert(name: &str, host: &str) -> Notification {
         expires_ms: None,
         updated_ms: START,
         since_ms: None,
+        trend: None,
     }
 }
 

@@ -9,7 +9,7 @@ use store::{Labels, LabelsBuf, METRIC_NAME, Matcher, State, StateError, Store, S
 
 use super::alert::{ActiveAlert, Transition, TransitionKind, alert_series};
 use super::evaluation::{External, Outcome, RuleHealth, RuleRun, evaluate, rule_ids};
-use super::file::{Group, RuleKind};
+use super::file::{Group, Rule, RuleKind};
 use super::ledger::{self, Changes};
 use super::made::reads_before;
 use super::state::AlertState;
@@ -180,6 +180,14 @@ impl Evaluator {
         RuleBook {
             groups: self.groups.iter().map(GroupRun::page).collect(),
         }
+    }
+
+    /// The rule with this id, and how far behind its group looks, milliseconds.
+    pub(super) fn rule(&self, id: &str) -> Option<(&Rule, i64)> {
+        self.groups.iter().find_map(|run| {
+            let at = run.rules.iter().position(|rule| rule.id == id)?;
+            Some((run.group.rules.get(at)?, run.group.query_offset_ms))
+        })
     }
 
     fn end_orphans(&mut self, store: &Store, now_ms: i64) -> Result<(), RuleError> {

@@ -31,6 +31,7 @@ mod telemetry;
 mod template;
 #[cfg(test)]
 mod tests;
+mod trend;
 mod unit_test;
 
 pub(crate) use alert::fingerprint;
@@ -38,11 +39,13 @@ pub use alert::{ActiveAlert, Transition, TransitionKind};
 pub use duration::parse as parse_duration;
 pub use evaluator::{Evaluator, RuleError};
 pub use file::{Group, LoadError, Rule, RuleKind, load, load_file};
+pub(crate) use go::humanize;
 pub use objective::{Indicator, Objective, ObjectiveError};
 pub use replay::{Episode, Replay, ReplayError, ReplayReport, ReplayedRule, replay};
 pub use shelf::{Shelf, ShelfError, Shelved};
 pub use state::{AlertState, Hold};
 pub use template::{Template, TemplateError};
+pub use trend::Trend;
 pub use unit_test::{UnitTestError, UnitTestReport, test_file};
 
 /// The rules that hold for every tenant unless it brings its own: score, forecasts, and what no fleet should be without.

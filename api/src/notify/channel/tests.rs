@@ -53,6 +53,7 @@ fn alert(host: &str, summary: &str) -> Notification {
         expires_ms: None,
         updated_ms: NOW,
         since_ms: None,
+        trend: None,
     }
 }
 

@@ -197,6 +197,7 @@ fn an_alert_is_inhibited_by_another_one_of_its_host_and_not_by_itself() {
             expires_ms: None,
             updated_ms: 0,
             since_ms: None,
+            trend: None,
         }
     };
     let firing = [alert("HostSilent", "a", "page"), alert("HostSilent", "b", "page")];

@@ -1,12 +1,15 @@
 //! A message as a letter: headers (RFC 5322), a text and a page (RFC 2045 to 2047) that read well on a phone.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use std::time::{Duration, UNIX_EPOCH};
+
+use lettre::error::Error;
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, MultiPart, SinglePart};
 use maud::{DOCTYPE, Markup, html};
 use ring::digest;
 
-use super::address::Address;
 use super::{Mail, MailError};
+use crate::notify::chart;
 use crate::notify::message::{Message, action, cut, facts, summary};
 use crate::notify::notification::Notification;
 use crate::number::rfc3339;
@@ -31,96 +34,124 @@ const OWN: [&str; 11] = [
     "x-foreshock-key",
 ];
 
-/// Checks headers that were configured.
-pub(super) fn check(headers: &[(String, String)]) -> Result<(), MailError> {
-    for (at, (name, value)) in headers.iter().enumerate() {
+/// Headers that were configured, once they are found to be some.
+pub(super) fn headers(drafts: &[(String, String)]) -> Result<Vec<HeaderValue>, MailError> {
+    let header = |(at, (name, value)): (usize, &(String, String))| {
         let lower = name.to_ascii_lowercase();
         let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic() && c != ':');
-        let problem = if !is_name || name.len() > 76 {
-            "this is no header's name"
-        } else if lower.starts_with("content-") || OWN.contains(&lower.as_str()) {
-            "it is made for each letter"
-        } else if value.chars().any(char::is_control) {
-            "its value holds a line break or another control character"
-        } else if value.len() > HEADER_MAX {
-            "its value is longer than 900 bytes"
-        } else if at >= HEADERS_MAX {
-            "there are more than 50"
-        } else {
-            continue;
-        };
-        return Err(MailError::Header {
+        let wrong = |problem| MailError::Header {
             name: name.chars().take(80).collect(),
             problem,
-        });
-    }
-    Ok(())
+        };
+        let known = HeaderName::new_from_ascii(name.clone()).ok().filter(|_| is_name);
+        let Some(known) = known else {
+            return Err(wrong("this is no header's name"));
+        };
+        if lower.starts_with("content-") || OWN.contains(&lower.as_str()) {
+            Err(wrong("it is made for each letter"))
+        } else if value.chars().any(char::is_control) {
+            Err(wrong("its value holds a line break or another control character"))
+        } else if value.len() > HEADER_MAX {
+            Err(wrong("its value is longer than 900 bytes"))
+        } else if at >= HEADERS_MAX {
+            Err(wrong("there are more than 50"))
+        } else {
+            Ok(HeaderValue::new(known, value.clone()))
+        }
+    };
+    drafts.iter().enumerate().map(header).collect()
 }
 
 /// The letter that says `message`, with `\r\n` at the end of each line.
-pub(super) fn compose(mail: &Mail, message: &Message, key: &str, now_ms: i64) -> String {
-    let to: Vec<String> = mail.to.iter().map(mailbox).collect();
+pub(super) fn compose(mail: &Mail, message: &Message, key: &str, now_ms: i64) -> Result<Vec<u8>, Error> {
+    let to: Vec<&str> = mail.to.iter().map(|mailbox| mailbox.email.as_ref()).collect();
     let id = |what: &str| {
         let bytes = digest::digest(&digest::SHA256, what.as_bytes());
         let hex: String = bytes.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("<{hex}@{}>", mail.from.domain)
+        format!("<{hex}@{}>", mail.from.email.domain())
     };
     // The same for each attempt at the same news, so that mailboxes know a letter that comes twice.
     let message_id = id(&format!("{key}\0{}\0{}", message.receiver, to.join(",")));
-    let mut headers = vec![
-        ("Date".to_owned(), date(now_ms)),
-        ("From".to_owned(), mailbox(&mail.from)),
-        ("To".to_owned(), to.join(",\r\n ")),
-        ("Message-ID".to_owned(), message_id.clone()),
+    let own = |name, value| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
+    let mut builder = lettre::Message::builder()
+        .date(UNIX_EPOCH + Duration::from_millis(u64::try_from(now_ms).unwrap_or(0)))
+        .from(mail.from.clone())
+        .message_id(Some(message_id.clone()))
         // What is said about one group of alerts stands in one thread.
-        ("References".to_owned(), id(&message.group_key)),
-        ("Auto-Submitted".to_owned(), "auto-generated".to_owned()),
-        ("X-Foreshock-Key".to_owned(), encoded(key)),
-        ("MIME-Version".to_owned(), "1.0".to_owned()),
-    ];
-    if !mail
-        .headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("subject"))
-    {
-        let subject = cut(&message.title(), SUBJECT_MAX);
-        headers.push(("Subject".to_owned(), encoded(&subject)));
+        .references(id(&message.group_key))
+        .subject(in_a_line(&cut(&message.title(), SUBJECT_MAX)))
+        .raw_header(own("Auto-Submitted", "auto-generated".to_owned()))
+        .raw_header(own("X-Foreshock-Key", in_a_line(key)));
+    for mailbox in &mail.to {
+        builder = builder.to(mailbox.clone());
     }
-    let own = mail.headers.iter().map(|(name, value)| (name.clone(), encoded(value)));
-    headers.extend(own);
-    let mut letter: String = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
-    let plain = part("text/plain", &text(message));
-    if mail.html {
+    for header in &mail.headers {
+        builder = builder.raw_header(header.clone());
+    }
+    let plain = part(ContentType::TEXT_PLAIN, text(message));
+    let letter = if mail.html {
         // `=_` never stands in quoted-printable.
         let boundary = format!("=_{}", &message_id[1..33]);
-        letter.push_str(&format!(
-            "Content-Type: multipart/alternative; boundary=\"{boundary}\"\r\n\r\n"
-        ));
-        for part in [plain, part("text/html", &page(message).into_string())] {
-            letter.push_str(&format!("--{boundary}\r\n{part}\r\n"));
-        }
-        letter.push_str(&format!("--{boundary}--\r\n"));
+        let charts = charts(message, &message_id[1..message_id.len() - 1]);
+        let page = part(ContentType::TEXT_HTML, page(message, &charts).into_string());
+        let both = MultiPart::alternative().boundary(&boundary).singlepart(plain);
+        builder.multipart(if charts.is_empty() {
+            both.singlepart(page)
+        } else {
+            let first = MultiPart::related().boundary(format!("{boundary}.1")).singlepart(page);
+            both.multipart(
+                charts
+                    .into_iter()
+                    .fold(first, |parts, chart| parts.singlepart(chart.part())),
+            )
+        })
     } else {
-        letter.push_str(&plain);
+        builder.singlepart(plain)
+    };
+    Ok(letter?.formatted())
+}
+
+/// A picture that the page shows, and that comes with the letter.
+struct Chart<'a> {
+    alert: &'a Notification,
+    content_id: String,
+    png: Vec<u8>,
+}
+
+/// Pictures in one letter, each of a few thousand bytes.
+const CHARTS_MAX: usize = 3;
+
+fn charts<'a>(message: &'a Message, id: &str) -> Vec<Chart<'a>> {
+    let firing = message.alerts.iter().filter(|alert| !alert.is_resolved());
+    let drawn = firing.filter_map(|alert| Some((alert, chart::picture(alert.trend.as_ref()?)?)));
+    drawn
+        .take(CHARTS_MAX)
+        .enumerate()
+        .map(|(at, (alert, png))| Chart {
+            alert,
+            content_id: format!("{at}.{id}"),
+            png,
+        })
+        .collect()
+}
+
+impl Chart<'_> {
+    fn part(self) -> SinglePart {
+        let kind = ContentType::parse("image/png").expect("a constant");
+        Attachment::new_inline_with_name(self.content_id, "chart.png".to_owned()).body(self.png, kind)
     }
-    letter
 }
 
-fn part(kind: &str, text: &str) -> String {
-    format!(
-        "Content-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}",
-        quoted_printable(text)
-    )
+fn part(kind: ContentType, text: String) -> SinglePart {
+    SinglePart::builder()
+        .header(kind)
+        .header(ContentTransferEncoding::QuotedPrintable)
+        .body(text)
 }
 
-fn date(now_ms: i64) -> String {
-    let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-    now.to_zoned(TimeZone::UTC)
-        .strftime("%a, %d %b %Y %H:%M:%S +0000")
-        .to_string()
+/// Headers end where a line ends.
+fn in_a_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn text(message: &Message) -> String {
@@ -130,7 +161,7 @@ fn text(message: &Message) -> String {
 }
 
 /// One column, large letters, what matters first; styles stand where they are used, for mail programs drop the others.
-fn page(message: &Message) -> Markup {
+fn page(message: &Message, charts: &[Chart<'_>]) -> Markup {
     let colour = match (message.is_resolved(), message.severity()) {
         (true, _) => "#2e7d32",
         (false, "warning" | "info") => "#f9a825",
@@ -156,7 +187,7 @@ fn page(message: &Message) -> Markup {
                         p { (sentence) }
                     }
                     @for alert in &message.alerts {
-                        (one(alert, message.alerts.len() > 1))
+                        (one(alert, message.alerts.len() > 1, charts))
                     }
                     @if message.left_out > 0 {
                         p { "And " (message.left_out) " more." }
@@ -178,8 +209,10 @@ fn button(link: &str, words: &str) -> Markup {
     }
 }
 
-fn one(alert: &Notification, of_several: bool) -> Markup {
+fn one(alert: &Notification, of_several: bool, charts: &[Chart<'_>]) -> Markup {
     let facts = facts(alert);
+    let words = alert.trend.as_ref().and_then(chart::words);
+    let chart = charts.iter().find(|chart| std::ptr::eq(chart.alert, alert));
     html! {
         div style="margin:0 0 16px" {
             @if of_several {
@@ -194,6 +227,14 @@ fn one(alert: &Notification, of_several: bool) -> Markup {
                 @for fact in &facts {
                     p style="margin:0 0 4px" { (fact) }
                 }
+                @if let Some(words) = &words {
+                    @if let Some(chart) = chart {
+                        img src=(format!("cid:{}", chart.content_id)) alt=(words) width=(chart::WIDTH / 2) height=(chart::HEIGHT / 2)
+                            style="display:block;max-width:100%;height:auto;margin:8px 0;border-radius:6px";
+                    } @else {
+                        p style="margin:0 0 4px" { (words) }
+                    }
+                }
                 p style="margin:0 0 4px" { "Firing since " (rfc3339(alert.starts_ms)) "." }
                 @if let Some(action) = action(alert) {
                     p style="margin:8px 0 0;padding:10px 12px;border:1px solid #9aa0a6;border-radius:6px" {
@@ -203,68 +244,4 @@ fn one(alert: &Notification, of_several: bool) -> Markup {
             }
         }
     }
-}
-
-fn mailbox(address: &Address) -> String {
-    if address.name.is_empty() {
-        return address.to_string();
-    }
-    let name = if address.name.is_ascii() {
-        let escaped = address.name.replace('\\', "\\\\").replace('"', "\\\"");
-        format!("\"{escaped}\"")
-    } else {
-        encoded(&address.name)
-    };
-    format!("{name} <{address}>")
-}
-
-/// A header's value: as it is where it is plain ASCII, else in encoded words of at most 75 characters, a line each.
-fn encoded(text: &str) -> String {
-    /// Bytes of a word: 60 characters of base64 and 12 around them.
-    const WORD_MAX: usize = 45;
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.is_ascii() && !text.contains("=?") {
-        return text;
-    }
-    let mut words = vec![String::new()];
-    for c in text.chars() {
-        let is_full = words.last().is_some_and(|word| word.len() + c.len_utf8() > WORD_MAX);
-        if is_full {
-            words.push(String::new());
-        }
-        if let Some(word) = words.last_mut() {
-            word.push(c);
-        }
-    }
-    use base64::Engine as _;
-    let word = |word: &String| format!("=?utf-8?B?{}?=", base64::engine::general_purpose::STANDARD.encode(word));
-    words.iter().map(word).collect::<Vec<_>>().join("\r\n ")
-}
-
-/// RFC 2045, section 6.7: lines of at most 76 characters.
-fn quoted_printable(text: &str) -> String {
-    const LINE_MAX: usize = 76;
-    let mut out = String::with_capacity(text.len() * 5 / 4);
-    for line in text.split('\n') {
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        let mut width = 0;
-        for (at, byte) in line.bytes().enumerate() {
-            let is_last = at + 1 == line.len();
-            let as_it_is = matches!(byte, b'!'..=b'<' | b'>'..=b'~') || (matches!(byte, b' ' | b'\t') && !is_last);
-            let size = if as_it_is { 1 } else { 3 };
-            // Room for the mark that the line goes on.
-            if width + size > LINE_MAX - 1 {
-                out.push_str("=\r\n");
-                width = 0;
-            }
-            if as_it_is {
-                out.push(char::from(byte));
-            } else {
-                out.push_str(&format!("={byte:02X}"));
-            }
-            width += size;
-        }
-        out.push_str("\r\n");
-    }
-    out
 }

@@ -1,34 +1,33 @@
-//! Mail, over SMTP: RFC 5321, with STARTTLS (RFC 3207) or TLS from the beginning (RFC 8314), and AUTH PLAIN or LOGIN (RFC 4954).
+//! Mail, by lettre: SMTP (RFC 5321) with STARTTLS (RFC 3207) or TLS from the beginning (RFC 8314), and AUTH PLAIN or LOGIN (RFC 4954).
 //!
 //! ```text
-//! MailDraft (as configured) ─► Mail ─► letter: headers, text and HTML ─► smtp: one conversation ─► what the server said
+//! MailDraft (as configured) ─► Mail ─► letter: headers, text and HTML ─► one conversation ─► what the server said
 //! ```
 //!
 //! A server that is away, busy (4xx) or without the TLS that it should have is tried again later; what it refuses for good (5xx)
 //! becomes a dead letter after a few tries. A connection that breaks after the letter was sent leaves open whether it arrived: it
 //! is sent again under the same `Message-ID`, by which mailboxes know it.
 
-mod address;
+mod conversation;
 mod letter;
-mod smtp;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::crypto::ring::default_provider;
+use lettre::Address;
+use lettre::message::header::HeaderValue;
+use lettre::message::{Mailbox, Mailboxes};
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
 
 use super::message::{Message, cut};
 use super::receiver::Secret;
 use super::send::{Ended, Verdict};
-use address::Address;
-use smtp::{Failure, Login, Security, Server, Taken};
+use conversation::{CONNECTING, Failure, Login, Server, Taken};
 
 /// What a configuration says about mail, not checked yet. The names are those of Alertmanager's `email_configs`.
 #[derive(Debug, Clone)]
@@ -134,9 +133,9 @@ pub enum MailError {
 pub struct Mail {
     server: Server,
     place: String,
-    from: Address,
-    to: Vec<Address>,
-    headers: Vec<(String, String)>,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    headers: Vec<HeaderValue>,
     html: bool,
 }
 
@@ -146,6 +145,8 @@ const TO_MAX: usize = 100;
 const IMPLICIT_PORT: u16 = 465;
 /// Mail servers make those wait whom they do not know.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the end of a conversation is waited for, once the letter is taken.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 impl Mail {
     /// Checks what was configured. Reads the system's certificates where no others are given.
@@ -154,15 +155,17 @@ impl Mail {
     /// [`MailError`], which says what to change.
     pub fn new(draft: MailDraft) -> Result<Self, MailError> {
         let (host, port) = smarthost(&draft.smarthost)?;
-        let to = address::list(&draft.to).filter(|to| (1..=TO_MAX).contains(&to.len()));
+        let to = recipients(&draft.to).filter(|to| (1..=TO_MAX).contains(&to.len()));
         let wrong = |key, text: &str| MailError::Address {
             key,
             text: text.chars().take(200).collect(),
         };
         let to = to.ok_or_else(|| wrong("to", &draft.to))?;
-        let from = Address::parse(&draft.from).ok_or_else(|| wrong("from", &draft.from))?;
+        let from = recipients(&draft.from).filter(|from| from.len() == 1);
+        let from = from.and_then(|from| from.into_iter().next());
+        let from = from.ok_or_else(|| wrong("from", &draft.from))?;
         let hello = draft.hello.unwrap_or_else(|| "localhost".to_owned());
-        if !address::is_domain(&hello) {
+        if !is_domain(&hello) {
             return Err(MailError::Hello { text: hello });
         }
         let login = match (draft.auth_username, draft.auth_password) {
@@ -174,23 +177,20 @@ impl Mail {
             (None, None) => None,
             _ => return Err(MailError::Login),
         };
-        letter::check(&draft.headers)?;
+        let headers = letter::headers(&draft.headers)?;
         let implicit = draft.force_implicit_tls.unwrap_or(port == IMPLICIT_PORT);
-        let security = if !implicit && !draft.require_tls {
+        let tls = if !implicit && !draft.require_tls {
             if !is_this_machine(&host) {
                 return Err(MailError::Plain { host });
             }
-            Security::None
+            Tls::None
         } else {
             let name = draft.server_name.unwrap_or_else(|| host.clone());
-            let name = ServerName::try_from(name).map_err(|error| MailError::Tls {
-                problem: error.to_string(),
-            })?;
-            let config = tls(draft.authorities.as_deref())?;
+            let parameters = trust(name, draft.authorities.as_deref())?;
             if implicit {
-                Security::Implicit { config, name }
+                Tls::Wrapper(parameters)
             } else {
-                Security::StartTls { config, name }
+                Tls::Required(parameters)
             }
         };
         let scheme = if implicit { "smtps" } else { "smtp" };
@@ -203,13 +203,13 @@ impl Mail {
             server: Server {
                 host,
                 port,
-                hello,
-                security,
+                hello: ClientId::Domain(hello),
+                tls,
                 login,
             },
             from,
             to,
-            headers: draft.headers,
+            headers,
             html: draft.html,
         })
     }
@@ -222,22 +222,36 @@ impl Mail {
     /// Sends one letter; it has to be taken within `timeout`.
     pub(super) async fn send(&self, message: &Message, key: &str, now_ms: i64, timeout: Duration) -> Ended {
         let started = Instant::now();
-        let letter = letter::compose(self, message, key, now_ms);
-        let conversation = smtp::deliver(&self.server, &self.from, &self.to, &letter);
-        let (verdict, status, text) = match tokio::time::timeout(timeout, conversation).await {
-            Ok(Ok(taken)) => (Verdict::Delivered, Some(250), self.some_refused(&taken)),
-            Ok(Err(failure)) => self.judge(&failure),
-            Err(_) => (
-                Verdict::Later(None),
-                None,
-                format!("{} was not done within {} s", self.place, timeout.as_secs_f64()),
-            ),
+        let (verdict, status, text) = match letter::compose(self, message, key, now_ms) {
+            Ok(letter) => self.hand_over(&letter, timeout).await,
+            Err(error) => (Verdict::Refused, None, format!("no letter can be made of it: {error}")),
         };
         Ended {
             verdict,
             status,
             text,
             elapsed: started.elapsed(),
+        }
+    }
+
+    async fn hand_over(&self, letter: &[u8], timeout: Duration) -> (Verdict, Option<u16>, String) {
+        let to: Vec<Address> = self.to.iter().map(|mailbox| mailbox.email.clone()).collect();
+        let conversation = conversation::deliver(&self.server, &self.from.email, &to, letter);
+        match tokio::time::timeout(timeout, conversation).await {
+            Ok(Ok(mut taken)) => {
+                // It answers for the letter now, whatever becomes of the goodbye.
+                let goodbye = tokio::time::timeout(GOODBYE, taken.connection.quit()).await;
+                if !matches!(goodbye, Ok(Ok(_))) {
+                    tracing::debug!(place = self.place, "a mail server did not say goodbye");
+                }
+                (Verdict::Delivered, Some(250), self.some_refused(&taken))
+            }
+            Ok(Err(failure)) => self.judge(failure),
+            Err(_) => (
+                Verdict::Later(None),
+                None,
+                format!("{} was not done within {} s", self.place, timeout.as_secs_f64()),
+            ),
         }
     }
 
@@ -256,46 +270,31 @@ impl Mail {
         text
     }
 
-    fn judge(&self, failure: &Failure) -> (Verdict, Option<u16>, String) {
+    fn judge(&self, failure: Failure) -> (Verdict, Option<u16>, String) {
         let place = &self.place;
+        let later = |text| (Verdict::Later(None), None, text);
         match failure {
-            Failure::Connect(error) => (
-                Verdict::Later(None),
-                None,
-                format!("cannot connect to {place}: {error}"),
-            ),
-            Failure::Broken { step, error } => (
-                Verdict::Later(None),
-                None,
-                format!("{place} broke off after {step}: {error}"),
-            ),
-            Failure::NoSmtp { step } => (
-                Verdict::Later(None),
-                None,
-                format!(
-                    "{place} does not speak SMTP after {step}: check host and port, and whether TLS begins at once"
-                ),
-            ),
-            Failure::NoTls => (
-                Verdict::Later(None),
-                None,
-                format!("{place} does not offer STARTTLS, which require_tls asks for"),
-            ),
+            Failure::Broken { step: CONNECTING, text } => later(format!("cannot connect to {place}: {text}")),
+            Failure::Broken { step, text } => later(format!("{place} broke off after {step}: {text}")),
+            Failure::NoSmtp { step: CONNECTING, text } => later(format!(
+                "{place} does not speak SMTP ({text}): check host and port, and whether TLS begins at once"
+            )),
+            Failure::NoSmtp { step, text } => later(format!("{place} gave no whole answer to {step}: {text}")),
+            Failure::NoTls => later(format!("{place} does not offer STARTTLS, which require_tls asks for")),
             Failure::NoLogin => (
                 Verdict::Refused,
                 None,
                 format!("{place} offers no way to log in that is understood (PLAIN, LOGIN)"),
             ),
-            // What is said to a login may repeat it.
             Failure::Login { code } => (
-                verdict(*code),
-                Some(*code),
+                verdict(code),
+                Some(code),
                 format!("{place} answered {code} to the login: check auth_username and auth_password"),
             ),
-            Failure::Said { step, reply } => (
-                verdict(reply.code),
-                Some(reply.code),
-                format!("{place} answered {} to {step}", cut(&reply.to_string(), 200)),
+            Failure::Said { step, code, text } => (
+                verdict(code),
+                Some(code),
+                format!("{place} answered {} to {step}", cut(&format!("{code} {text}"), 200)),
             ),
         }
     }
@@ -319,7 +318,7 @@ fn smarthost(text: &str) -> Result<(String, u16), MailError> {
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
-    if host.parse::<IpAddr>().is_err() && !address::is_domain(host) {
+    if host.parse::<IpAddr>().is_err() && !is_domain(host) {
         return Err(wrong());
     }
     Ok((host.to_owned(), port))
@@ -329,30 +328,54 @@ fn is_this_machine(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// What a server's certificate is checked against: these authorities, or the system's.
-fn tls(authorities: Option<&[u8]>) -> Result<Arc<ClientConfig>, MailError> {
-    let wrong = |problem: String| MailError::Tls { problem };
-    let provider = Arc::new(default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?;
-    let Some(pem) = authorities else {
-        let verifier = Verifier::new(provider).map_err(|error| wrong(error.to_string()))?;
-        let config = builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        return Ok(Arc::new(config));
+/// One address or several with commas between them, each with a name or without; `None` where one is none in ASCII. None comes twice.
+fn recipients(text: &str) -> Option<Vec<Mailbox>> {
+    // Nothing that could begin another line may stand in a name.
+    if text.chars().any(char::is_control) {
+        return None;
+    }
+    let mut found: Vec<Mailbox> = Vec::new();
+    for mailbox in text.trim().parse::<Mailboxes>().ok()? {
+        let address: &str = mailbox.email.as_ref();
+        if !address.is_ascii() {
+            return None;
+        }
+        if found.iter().all(|known| known.email != mailbox.email) {
+            found.push(mailbox);
+        }
+    }
+    Some(found)
+}
+
+/// Labels of letters, digits, `-` and `_`, with dots between them.
+fn is_domain(text: &str) -> bool {
+    /// RFC 5321, section 4.5.3.1.
+    const DOMAIN_MAX: usize = 255;
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| wrong(format!("ca_file: {error}")))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(format!("ca_file: {error}")))?;
+    text.len() <= DOMAIN_MAX && text.split('.').all(is_label)
+}
+
+/// What the certificate of the server called `name` is checked against: these authorities, or the system's.
+fn trust(name: String, authorities: Option<&[u8]>) -> Result<TlsParameters, MailError> {
+    let wrong = |problem: String| MailError::Tls { problem };
+    ServerName::try_from(name.as_str()).map_err(|error| wrong(error.to_string()))?;
+    let mut builder = TlsParameters::builder(name);
+    if let Some(pem) = authorities {
+        let count = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        let count = count.map_err(|error| wrong(format!("ca_file: {error}")))?.len();
+        if count == 0 {
+            return Err(wrong("ca_file holds no certificate in PEM form".to_owned()));
+        }
+        let certificates = Certificate::from_pem(pem).map_err(|error| wrong(format!("ca_file: {error}")))?;
+        // These instead of the system's, not beside them.
+        builder = builder
+            .certificate_store(CertificateStore::None)
+            .add_root_certificate(certificates);
     }
-    if roots.is_empty() {
-        return Err(wrong("ca_file holds no certificate in PEM form".to_owned()));
-    }
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    builder.build_rustls().map_err(|error| wrong(error.to_string()))
 }

@@ -175,6 +175,7 @@ async fn each_episode_keeps_how_long_it_took_and_hands_it_out_until_it_is_taken_
             starts_ms: START + at_s * 1000,
             expires_ms: Some(START + at_s * 1000 + 60_000),
             since_ms: None,
+            trend: None,
             ..hot.clone()
         };
         bench.put(at_s, &again);
