@@ -40,6 +40,7 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
             *receiver = receiver.clone().with_fallback(general.cloned());
         }
     }
+    settings.chart_links = config.notify.chart_links;
     check(&settings)?;
     let policies = config.escalation.iter().map(escalation).collect::<Result<_>>()?;
     let schedules = config.schedule.iter().map(schedule).collect::<Result<_>>()?;

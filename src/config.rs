@@ -146,6 +146,8 @@ pub(crate) struct OtlpConfig {
 pub(crate) struct NotifyConfig {
     /// How long a new group of alerts waits for company before its first message.
     pub(crate) group_wait_seconds: u32,
+    /// Whether messages to platforms that fetch pictures say where the chart of an alert lies on this server.
+    pub(crate) chart_links: bool,
     /// The receiver that gets copies of what receivers without a fallback of their own cannot be told.
     pub(crate) fallback: Option<String>,
     /// How often the built-in rules are evaluated, instead of what they say themselves.
@@ -484,6 +486,7 @@ impl Default for NotifyConfig {
     fn default() -> Self {
         Self {
             group_wait_seconds: 10,
+            chart_links: true,
             fallback: None,
             rule_interval_seconds: None,
         }

@@ -11,10 +11,9 @@ use predict::incident::{Incident, IncidentBook, IncidentError, Verdict};
 use store::Store;
 
 use crate::app::App;
-use crate::notify::{HeldAlert, Notification, Outbox};
+use crate::notify::{HeldAlert, Notification, NotifyError, Outbox};
 use crate::outcome::incident_of;
-use crate::page::asset;
-use crate::page::layout::href;
+use crate::page::layout::{head, href};
 use crate::page::text::{ago, counted, moment};
 use crate::params::Scope;
 use crate::problem::{Kind, Problem};
@@ -86,12 +85,16 @@ async fn answered(app: &App, request: Request) -> Result<(Page, String), Problem
         .filter(|who| !who.is_empty());
     let who = typed.map_or_else(|| format!("a link sent to {}", page.receiver), str::to_owned);
     let (store, now, deed) = (Arc::clone(&page.scope.store), app.now(), *deed);
-    let outbox = app.notifier().outbox(store.state())?;
+    let notifier = Arc::clone(app.notifier());
     let alerts: Vec<Notification> = page.held.iter().map(|held| held.alert.clone()).collect();
     if alerts.is_empty() {
         return Err(Problem::new(Kind::Conflict, "none of these alerts fires any more"));
     }
-    let said = blocking(move || done(&outbox, &store, &alerts, deed, &who, now)).await?;
+    let said = blocking(move || {
+        let outbox = notifier.outbox(store.state())?;
+        done(&outbox, &store, &alerts, deed, &who, now)
+    })
+    .await?;
     tracing::info!(receiver = page.receiver, said, "a message was answered");
     app.notifier().ring();
     let page = page.again(app).await?;
@@ -176,8 +179,16 @@ struct Page {
     held: Vec<HeldAlert>,
 }
 
+/// Whose link it is. Whoever has none learns nothing about which tenants there are.
+pub(crate) async fn scope(app: &App, request: Request) -> Result<Scope, Problem> {
+    Scope::read(app, request).await.map_err(|problem| match problem.kind() {
+        Kind::NotFound => NotifyError::Link { is_old: false }.into(),
+        _ => problem,
+    })
+}
+
 async fn looked_up(app: &App, request: Request) -> Result<Page, Problem> {
-    let scope = Scope::read(app, request).await?;
+    let scope = scope(app, request).await?;
     let token = scope.params.get("t").unwrap_or_default().to_owned();
     let page = Page {
         scope,
@@ -193,8 +204,9 @@ impl Page {
     /// The same as things stand now.
     async fn again(self, app: &App) -> Result<Self, Problem> {
         let (store, now, token) = (Arc::clone(&self.scope.store), app.now(), self.token.clone());
-        let outbox = app.notifier().outbox(store.state())?;
+        let notifier = Arc::clone(app.notifier());
         let (grant, held) = blocking(move || {
+            let outbox = notifier.outbox(store.state())?;
             let (grant, alerts) = outbox.granted(store.state(), now, &token)?;
             let mut held = outbox.alerts(store.state(), now)?;
             held.retain(|held| alerts.iter().any(|alert| alert.fingerprint == held.alert.fingerprint));
@@ -262,16 +274,7 @@ fn framed(main: &Markup) -> Response {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="robots" content="noindex";
-                title { "Answer · Foreshock" }
-                link rel="icon" href="/favicon.svg" type="image/svg+xml";
-                link rel="stylesheet" href={ "/page.css?v=" (asset::version()) };
-                script defer src={ "/page.js?v=" (asset::version()) } {}
-            }
+            head { (head("Answer")) meta name="robots" content="noindex"; }
             body.alone { main #main { (main) } }
         }
     };

@@ -25,6 +25,7 @@ mod alertmanager;
 mod answer;
 pub mod app;
 pub mod board;
+mod chart;
 mod compress;
 mod deliveries;
 mod guard;

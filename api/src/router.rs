@@ -13,8 +13,8 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::{
-    acknowledge, admin, alertmanager, answer, compress, deliveries, guard, hosts, incidents, models, page, prometheus,
-    rules, scores, silences, sql,
+    acknowledge, admin, alertmanager, answer, chart, compress, deliveries, guard, hosts, incidents, models, page,
+    prometheus, rules, scores, silences, sql,
 };
 
 /// All routes over `app`. Whoever merges it with other routers leaves the fallback to this one.
@@ -148,6 +148,7 @@ pub fn router(app: App) -> Router {
         .route("/hosts/{host}", get(page::host::show))
         .route("/alerts", get(page::alerts::show))
         .route(answer::PATH, get(answer::show).post(answer::answer))
+        .route(chart::PATH, get(chart::show))
         .route("/models", get(page::models::show))
         .route("/explore", get(page::explore::show))
         .route("/page.css", get(page::asset::style))

@@ -64,7 +64,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Option<Scope> {
         return None;
     }
     // The link itself is what lets in.
-    if path == crate::answer::PATH && (reads || *method == Method::POST) {
+    if (path == crate::answer::PATH && (reads || *method == Method::POST)) || (path == crate::chart::PATH && reads) {
         return None;
     }
     if !reads && (is_telemetry(path) || path == "/api/v2/alerts") {

@@ -109,6 +109,7 @@ async fn each_scope_opens_what_it_names() {
         ("POST /api/v1/alerts/0123456789abcdef/acknowledge", [403, 403, 200]),
         ("DELETE /answer", [403, 403, 200]),
         ("POST /answers", [403, 403, 200]),
+        ("POST /chart.png", [403, 403, 200]),
         ("DELETE /api/v1/tenants/a", [403, 403, 200]),
         ("GET /api/v1/admin/anything", [403, 403, 200]),
         ("POST /api/v1/admin/store/flush", [403, 403, 200]),
@@ -129,6 +130,7 @@ async fn each_scope_opens_what_it_names() {
         "GET /page.css",
         "GET /answer?t=anything",
         "POST /answer",
+        "GET /chart.png?t=anything",
         "OPTIONS /api/v1/query",
     ] {
         assert_eq!(server.ask(open, &[]).await.0, 200, "{open}");

@@ -3,9 +3,10 @@
 use rusqlite::Transaction;
 use store::State;
 
+use super::error::NotifyError;
 use super::ledger;
 use super::notification::Notification;
-use super::outbox::{NotifyError, Outbox};
+use super::outbox::Outbox;
 
 /// Who has an alert in hand, since when. It is about one episode, and over with it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,10 +10,12 @@ use store::{Clock, State, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::error::NotifyError;
 use super::ledger;
-use super::outbox::{NotifyError, Outbox, Settings};
+use super::outbox::Outbox;
 use super::receiver::Receiver;
 use super::send::{Verdict, client, send};
+use super::settings::Settings;
 
 /// What everyone needs who takes in alerts or sends messages: settings, a client, and a bell to ring when there is news.
 #[derive(Debug)]

@@ -11,13 +11,15 @@ use rusqlite::Transaction;
 use store::State;
 use tokio::task::JoinSet;
 
+use super::error::NotifyError;
 use super::group;
 use super::ledger::{self, Delivery, Letter, Outcome};
 use super::message::Message;
 use super::notification::Notification;
-use super::outbox::{NotifyError, Outbox, idempotency_key};
+use super::outbox::{Outbox, idempotency_key};
 use super::receiver::Receiver;
 use super::send::{Ended, Verdict, send};
+use crate::rule::Trend;
 
 impl Outbox {
     /// Flushes groups that are due and sends what is due, to all receivers at the same time and to each in order. Ends when
@@ -72,6 +74,7 @@ impl Outbox {
             match serde_json::from_str::<Message>(&letter.body) {
                 Ok(mut message) => {
                     message.answer = self.answer_url(state, receiver, &message, letter.created_ms)?;
+                    message.chart_url = self.chart_url(state, receiver, &message, letter.created_ms)?;
                     return Ok(Some((letter, message)));
                 }
                 Err(error) => {
@@ -293,7 +296,7 @@ impl Outbox {
             instead_of: None,
             diverted: false,
         };
-        let message = Message {
+        let mut message = Message {
             receiver: receiver.name().to_owned(),
             group_key,
             group_labels: alert.labels.clone(),
@@ -305,7 +308,9 @@ impl Outbox {
             note: None,
             about: None,
             answer: None,
+            chart_url: None,
         };
+        message.chart_url = self.chart_url(state, receiver, &message, now_ms)?;
         let ended = send(client, receiver, &letter.key, &message, now_ms).await;
         let outcome = if ended.verdict == Verdict::Delivered {
             Outcome::Delivered
@@ -357,7 +362,10 @@ fn test_alert(now_ms: i64) -> Notification {
         labels,
         annotations: [
             text("summary", "This is a test: notifications of Foreshock arrive here"),
-            text("action", "Nothing is wrong, there is nothing to do."),
+            text(
+                "action",
+                "Nothing is wrong, there is nothing to do. The chart is made up.",
+            ),
         ]
         .into(),
         starts_ms: now_ms,
@@ -368,7 +376,21 @@ fn test_alert(now_ms: i64) -> Notification {
         expires_ms: None,
         updated_ms: now_ms,
         since_ms: None,
-        trend: None,
+        trend: Some(test_trend(now_ms)),
+    }
+}
+
+/// So that one sees whether pictures arrive.
+fn test_trend(now_ms: i64) -> Trend {
+    const STEPS: u8 = 48;
+    let step_ms = 450_000;
+    let value = |step: u8| Some((f64::from(step).powi(2) * 10.0 / f64::from(STEPS)).round() / 1000.0);
+    Trend {
+        start_ms: now_ms - i64::from(STEPS) * step_ms,
+        step_ms,
+        values: (0..=STEPS).map(value).collect(),
+        threshold: Some(0.25),
+        unit: "1".to_owned(),
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use store::{Labels, State, host_of};
 
+use super::error::NotifyError;
 use super::ledger;
-use super::outbox::{NotifyError, Outbox};
+use super::outbox::Outbox;
 
 /// One alert from its beginning to its end. Times are milliseconds UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]

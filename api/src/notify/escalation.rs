@@ -6,14 +6,16 @@ use jiff::tz::TimeZone;
 use rusqlite::Transaction;
 use store::{Matcher, State};
 
+use super::error::NotifyError;
 use super::group;
+use super::held::firing;
 use super::interval::{Span, TimeInterval, minute, weekdays};
 use super::ledger::{self, Climb, Letter};
 use super::link::alert_key;
 use super::matcher::{self, all_match};
 use super::message::Message;
 use super::notification::Notification;
-use super::outbox::{NotifyError, Outbox, firing, idempotency_key};
+use super::outbox::{Outbox, idempotency_key};
 use super::receiver::Receiver;
 use crate::silences::SilenceBook;
 
@@ -433,6 +435,7 @@ impl Outbox {
             note,
             about: Some(alert_key(&alert.fingerprint)),
             answer: None,
+            chart_url: None,
         };
         let letter = Letter {
             id: 0,

@@ -1,5 +1,7 @@
 //! Links in messages, by which whoever got the message may answer it without a token: acknowledge, silence, say what it was. A link
 //! is signed with a key that never leaves the tenant's state, speaks of one group of alerts, and is good for three days.
+//!
+//! Links to charts are signed alike. They hold what is drawn, so that nothing else can be asked by them, and allow nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,12 +9,15 @@ use ring::rand::SecureRandom as _;
 use ring::{digest, hmac};
 use store::State;
 
+use super::chart;
+use super::error::NotifyError;
 use super::ledger;
 use super::message::Message;
 use super::notification::Notification;
-use super::outbox::{NotifyError, Outbox};
+use super::outbox::Outbox;
 use super::receiver::Receiver;
 use crate::page::layout::{encoded, href};
+use crate::rule::Trend;
 
 /// What a link allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +50,54 @@ pub(super) fn alert_key(fingerprint: &str) -> String {
     format!("alert:{fingerprint}")
 }
 
+/// What signatures of charts begin with, so that none of them is one of an answer.
+const CHART: &[u8] = b"chart\0";
+/// Longer texts are no charts of ours: 49 values and what belongs to them.
+const CHART_TEXT_MAX: usize = 3000;
+
+fn hmac_key(key: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, key)
+}
+
+/// Time, signature, values.
+fn signed_chart(key: &[u8], until_ms: i64, trend: &Trend) -> String {
+    let (until, values) = (until_ms.to_be_bytes(), ledger::json(trend));
+    let mac = hmac::sign(&hmac_key(key), &[CHART, &until, values.as_bytes()].concat());
+    URL_SAFE_NO_PAD.encode([&until, mac.as_ref(), values.as_bytes()].concat())
+}
+
+fn read_chart(key: &[u8], text: &str) -> Option<(i64, Trend)> {
+    if text.len() > CHART_TEXT_MAX {
+        return None;
+    }
+    let token = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (until, rest) = token.split_first_chunk::<UNTIL_BYTES>()?;
+    let (mac, values) = rest.split_first_chunk::<MAC_BYTES>()?;
+    hmac::verify(&hmac_key(key), &[CHART, until, values].concat(), mac).ok()?;
+    Some((i64::from_be_bytes(*until), serde_json::from_slice(values).ok()?))
+}
+
+/// Whether platforms can be expected to fetch something from there: an encrypted address with a name that others know.
+fn is_public(base: &str) -> bool {
+    let Some(url) = base
+        .strip_prefix("https://")
+        .and_then(|_| reqwest::Url::parse(base).ok())
+    else {
+        return false;
+    };
+    let name = url.domain().unwrap_or_default().trim_end_matches('.');
+    let is_inner = |ending: &&str| name.ends_with(*ending);
+    name.contains('.')
+        && ![".local", ".localhost", ".internal", ".lan", ".home.arpa"]
+            .iter()
+            .any(|ending| is_inner(&ending))
+}
+
 /// Time, subject, receiver; the signature is over them, and stands before the receiver.
 fn signed(key: &[u8], grant: &Grant) -> String {
     let until = grant.until_ms.to_be_bytes();
     let content = [&until[..], &grant.subject, grant.receiver.as_bytes()].concat();
-    let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &content);
+    let mac = hmac::sign(&hmac_key(key), &content);
     let token = [&until[..], &grant.subject, mac.as_ref(), grant.receiver.as_bytes()].concat();
     URL_SAFE_NO_PAD.encode(token)
 }
@@ -63,7 +111,7 @@ fn read(key: &[u8], text: &str) -> Option<Grant> {
     let (subject, rest) = rest.split_first_chunk::<{ size_of::<Subject>() }>()?;
     let (mac, receiver) = rest.split_first_chunk::<MAC_BYTES>()?;
     let content = [&until[..], subject, receiver].concat();
-    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), &content, mac).ok()?;
+    hmac::verify(&hmac_key(key), &content, mac).ok()?;
     Some(Grant {
         receiver: std::str::from_utf8(receiver).ok()?.to_owned(),
         until_ms: i64::from_be_bytes(*until),
@@ -93,6 +141,36 @@ impl Outbox {
         let token = signed(&key(state)?, &grant);
         let path = href(&format!("/answer?t={}", encoded(&token)), &self.tenant);
         Ok(Some(format!("{base}{path}")))
+    }
+
+    /// Where the chart of a message can be fetched, for platforms that do; the same address for each attempt.
+    pub(super) fn chart_url(
+        &self,
+        state: &State,
+        receiver: &Receiver,
+        message: &Message,
+        created_ms: i64,
+    ) -> Result<Option<String>, NotifyError> {
+        let base = &self.settings.external_url;
+        let is_wanted = self.settings.chart_links && receiver.channel.fetches_pictures() && is_public(base);
+        let Some(trend) = message.trend().filter(|_| is_wanted) else {
+            return Ok(None);
+        };
+        let token = signed_chart(&key(state)?, created_ms + GOOD_MS, trend);
+        let path = href(&format!("{}?t={}", crate::chart::PATH, encoded(&token)), &self.tenant);
+        Ok(Some(format!("{base}{path}")))
+    }
+
+    /// The chart that a link holds, as a PNG.
+    ///
+    /// # Errors
+    /// [`NotifyError::Link`] for one that is not ours or no longer good; [`NotifyError::State`].
+    pub fn chart(&self, state: &State, now_ms: i64, text: &str) -> Result<Vec<u8>, NotifyError> {
+        let (until_ms, trend) = read_chart(&key(state)?, text).ok_or(NotifyError::Link { is_old: false })?;
+        if until_ms <= now_ms {
+            return Err(NotifyError::Link { is_old: true });
+        }
+        chart::picture(&trend).ok_or(NotifyError::Link { is_old: false })
     }
 
     /// What a link allows, and the alerts that it speaks of and that fire.
@@ -160,6 +238,62 @@ mod tests {
         }
         for text in ["", "AAAA", "not base64!", &"A".repeat(100_000)] {
             assert_eq!(read(&[7; 32], text), None);
+        }
+    }
+
+    #[test]
+    fn a_chart_s_link_holds_what_is_drawn_and_is_none_to_answer_by() {
+        let trend = Trend {
+            start_ms: 1_800_000_000_000,
+            step_ms: 450_000,
+            values: (0..49).map(|step| Some(f64::from(step) - 1234.0)).collect(),
+            threshold: Some(0.1),
+            unit: "1".to_owned(),
+        };
+        let longest = Trend {
+            values: vec![Some(-1.234e-300); 49],
+            threshold: Some(-1.234e-300),
+            ..trend.clone()
+        };
+        let longest = signed_chart(&[7; 32], i64::MAX, &longest);
+        assert!(longest.len() < CHART_TEXT_MAX / 2, "{} characters", longest.len());
+        let text = signed_chart(&[7; 32], 5, &trend);
+        assert_eq!(read_chart(&[7; 32], &text), Some((5, trend)));
+        assert_eq!(read_chart(&[8; 32], &text), None);
+        assert_eq!(read(&[7; 32], &text), None);
+        let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            assert_eq!(read_chart(&[7; 32], &URL_SAFE_NO_PAD.encode(bytes)), None, "byte {at}");
+        }
+        // The same bytes in the order of an answer, signature and all.
+        let (until, rest) = bytes.split_at(UNTIL_BYTES);
+        let (mac, values) = rest.split_at(MAC_BYTES);
+        let (about, receiver) = values.split_at(size_of::<Subject>());
+        let forged = URL_SAFE_NO_PAD.encode([until, about, mac, receiver].concat());
+        assert_eq!(read(&[7; 32], &forged), None);
+        let grant = Grant {
+            receiver: "oncall".to_owned(),
+            until_ms: 5,
+            subject: subject("{}:{host=\"a\"}"),
+        };
+        assert_eq!(read_chart(&[7; 32], &signed(&[7; 32], &grant)), None);
+    }
+
+    #[test]
+    fn charts_are_offered_where_others_can_fetch_them() {
+        for (base, expected) in [
+            ("https://foreshock.example.net", true),
+            ("https://foreshock.example.net:8443/below", true),
+            ("http://foreshock.example.net", false),
+            ("https://foreshock", false),
+            ("https://foreshock.local", false),
+            ("https://10.0.0.7", false),
+            ("https://[::1]:9750", false),
+            ("", false),
+        ] {
+            assert_eq!(is_public(base), expected, "{base}");
         }
     }
 }

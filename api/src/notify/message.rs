@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::chart;
 use super::notification::Notification;
-use crate::number::rfc3339;
+use crate::page::text::utc_short;
+use crate::rule::Trend;
 
 /// What one receiver is told about one group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub(super) struct Message {
     /// Where it can be answered; made for each attempt.
     #[serde(skip)]
     pub(super) answer: Option<String>,
+    /// Where the chart of its alert lies, for platforms that fetch pictures; made for each attempt.
+    #[serde(skip)]
+    pub(super) chart_url: Option<String>,
 }
 
 impl Message {
@@ -138,6 +142,20 @@ impl Message {
         doors.join(" · ")
     }
 
+    /// The hours before its alert, where it is about a single one that fires: of several, none would know whose they are.
+    pub(super) fn trend(&self) -> Option<&Trend> {
+        match self.alerts.as_slice() {
+            [alert] if self.left_out == 0 && !alert.is_resolved() => alert.trend.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What the chart shows, for those who do not see it.
+    pub(super) fn chart_words(&self) -> String {
+        let words = self.trend().and_then(chart::words);
+        words.unwrap_or_else(|| "the hours before the alert".to_owned())
+    }
+
     /// Why it came here: a sentence each.
     pub(super) fn prologue(&self) -> impl Iterator<Item = String> {
         let missed = self.instead_of.as_ref();
@@ -222,12 +240,12 @@ pub(super) fn summary(alert: &Notification) -> String {
 pub(super) fn alert_text(alert: &Notification) -> String {
     let summary = summary(alert);
     if let Some(ends_ms) = alert.ends_ms {
-        return format!("Over: {summary}\nIt ended at {}.", rfc3339(ends_ms));
+        return format!("Over: {summary}\nIt ended at {}.", utc_short(ends_ms));
     }
     let mut lines = vec![summary];
     lines.extend(facts(alert));
     lines.extend(alert.trend.as_ref().and_then(chart::words));
-    lines.push(format!("Firing since {}.", rfc3339(alert.starts_ms)));
+    lines.push(format!("Firing since {}.", utc_short(alert.starts_ms)));
     lines.extend(action(alert).map(|action| format!("What to do: {action}")));
     lines.join("\n")
 }
@@ -245,7 +263,7 @@ pub(super) fn facts(alert: &Notification) -> Vec<String> {
     lines.extend(
         outlook
             .since_ms
-            .map(|since_ms| format!("Unusual since {}.", rfc3339(since_ms))),
+            .map(|since_ms| format!("Unusual since {}.", utc_short(since_ms))),
     );
     lines
 }

@@ -1,284 +1,24 @@
 //! From alerts to messages that wait on disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::Transaction;
-use store::{Labels, State, StateError};
+use store::State;
 
-use super::acknowledgement::Acknowledgement;
-use super::backoff::Backoff;
 use super::delivery::{count, delivery_of, given_up};
-use super::escalation::Escalations;
+use super::error::NotifyError;
 use super::group;
+use super::held::{covering, firing};
 use super::inhibit::inhibitors;
 use super::ledger::{self, DeadLetter, Delivery, Group, Letter, Outcome};
 use super::message::Message;
 use super::notification::Notification;
 use super::receiver::Receiver;
-use super::route::{Route, Routing};
+use super::route::Route;
+use super::settings::Settings;
 use crate::params::DEFAULT_TENANT;
-use crate::silences::{Silence, SilenceBook};
-
-/// What an operator may choose about notifications.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Whom there is to tell.
-    pub receivers: Vec<Receiver>,
-    /// Who is told what, and which alerts share a message.
-    pub routing: Routing,
-    /// Whom else to tell where nobody acknowledges an alert.
-    pub escalations: Escalations,
-    /// Pauses between attempts.
-    pub backoff: Backoff,
-    /// A message that its receiver refuses (4xx other than 408, 425, 429, or a redirect) is given up after so many attempts.
-    pub refusals_max: u32,
-    /// After so many attempts in a row without an answer that counts, the receiver's fallback gets copies of what waits.
-    pub failures_max: u32,
-    /// A message that was not delivered within this time is given up.
-    pub give_up_ms: i64,
-    /// Messages that may wait for one receiver; beyond them the oldest is given up.
-    pub queue_max: usize,
-    /// Alerts that are held at once; further ones from outside are refused.
-    pub alerts_max: usize,
-    /// Where this server is found, for links.
-    pub external_url: String,
-    /// Names of receivers that send nothing anywhere.
-    pub silent: Vec<String>,
-    /// The configuration as it may be shown, in Alertmanager's form and without secrets; none where nothing of this form was read.
-    pub configuration: Option<String>,
-}
-
-/// What Alertmanager's clients are told where there is no receiver; each of their alerts must have one.
-pub(crate) const NOBODY: &str = "nobody";
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            receivers: Vec::new(),
-            routing: Routing::default(),
-            escalations: Escalations::default(),
-            backoff: Backoff::default(),
-            refusals_max: 5,
-            failures_max: 3,
-            give_up_ms: 3 * 86_400_000,
-            queue_max: 1000,
-            alerts_max: 100_000,
-            external_url: String::new(),
-            silent: Vec::new(),
-            configuration: None,
-        }
-    }
-}
-
-impl Settings {
-    /// The receiver with this id.
-    #[must_use]
-    pub fn receiver(&self, id: &str) -> Option<&Receiver> {
-        self.receivers.iter().find(|receiver| receiver.id() == id)
-    }
-
-    /// Names of the receivers, as routes know them.
-    #[must_use]
-    pub fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for name in self
-            .receivers
-            .iter()
-            .map(Receiver::name)
-            .chain(self.silent.iter().map(String::as_str))
-        {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
-    }
-
-    /// The configuration in Alertmanager's form, without secrets: as it was read, or as it would have to be written.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        if let Some(configuration) = &self.configuration {
-            return configuration.clone();
-        }
-        let names = self.names();
-        let quoted = |name: &str| serde_json::Value::from(name).to_string();
-        let grouping = &self.routing.root().grouping;
-        let by: Vec<String> = grouping.by.iter().map(|name| quoted(name)).collect();
-        // Every receiver gets everything: one route each, all of which go on, below a root that nobody listens to.
-        let mut lines = vec![
-            "route:".to_owned(),
-            format!("  receiver: {NOBODY}"),
-            format!("  group_by: [{}]", by.join(", ")),
-            format!("  group_wait: {}ms", grouping.wait_ms),
-            format!("  group_interval: {}ms", grouping.interval_ms),
-            format!("  repeat_interval: {}ms", grouping.repeat_ms),
-        ];
-        if !names.is_empty() {
-            lines.push("  routes:".to_owned());
-        }
-        let everybody = self.names_of(self.routing.root());
-        lines.extend(
-            names
-                .iter()
-                .filter(|name| everybody.contains(name))
-                .map(|name| format!("  - {{receiver: {}, continue: true}}", quoted(name))),
-        );
-        lines.push("receivers:".to_owned());
-        lines.extend(
-            std::iter::once(&NOBODY)
-                .chain(&names)
-                .map(|name| format!("- name: {}", quoted(name))),
-        );
-        lines.join("\n") + "\n"
-    }
-
-    /// The names of the receivers that a route leads to.
-    pub(super) fn names_of<'a>(&'a self, route: &'a Route) -> Vec<&'a str> {
-        match &route.receiver {
-            Some(name) => vec![name.as_str()],
-            None => {
-                let mut names: Vec<&str> = Vec::new();
-                let all = self.of(route).map(Receiver::name);
-                for name in all.chain(self.silent.iter().map(String::as_str)) {
-                    if !names.contains(&name) {
-                        names.push(name);
-                    }
-                }
-                if names.is_empty() { vec![NOBODY] } else { names }
-            }
-        }
-    }
-
-    /// The receivers that a route speaks to.
-    pub(super) fn of<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a Receiver> {
-        let meant = move |receiver: &&Receiver| match route.receiver.as_deref() {
-            Some(name) => name == receiver.name(),
-            None => !receiver.only_escalated,
-        };
-        self.receivers.iter().filter(meant)
-    }
-}
-
-/// An alert that is held for notification, with what keeps it back.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeldAlert {
-    /// The alert.
-    pub alert: Notification,
-    /// Numbers of the silences that cover it now.
-    pub silenced_by: Vec<i64>,
-    /// Fingerprints of the alerts that inhibit it now.
-    pub inhibited_by: Vec<String>,
-    /// Names of the times of quiet in which all its routes are now.
-    pub muted_by: Vec<String>,
-    /// Names of the receivers that its routes lead to.
-    pub receivers: Vec<String>,
-    /// Who has it in hand.
-    pub acknowledged: Option<Acknowledgement>,
-}
-
-impl HeldAlert {
-    /// Whether anything keeps messages about it back.
-    #[must_use]
-    pub fn is_kept_back(&self) -> bool {
-        !(self.silenced_by.is_empty() && self.inhibited_by.is_empty() && self.muted_by.is_empty())
-    }
-}
-
-/// Alerts that share messages.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HeldGroup {
-    /// What they have in common.
-    pub labels: BTreeMap<String, String>,
-    /// Name of the receiver that their route leads to.
-    pub receiver: String,
-    /// Its alerts, with all their receivers.
-    pub alerts: Vec<HeldAlert>,
-}
-
-/// How a receiver fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceiverStatus {
-    /// What it is called in the outbox.
-    pub id: String,
-    /// Its name, as routes know it.
-    pub name: String,
-    /// `webhook`, `slack`.
-    pub kind: &'static str,
-    /// Scheme, host and port of its address.
-    pub place: String,
-    /// Who gets copies of what it cannot be told.
-    pub fallback: Option<String>,
-    /// Messages that wait for it.
-    pub waiting: usize,
-    /// Attempts that failed in a row.
-    pub failures: u32,
-    /// True once they are so many that it counts as broken.
-    pub broken: bool,
-    /// It is left alone until then, milliseconds UTC.
-    pub until_ms: Option<i64>,
-    /// When it last took a message, as far as the log goes back.
-    pub delivered_ms: Option<i64>,
-}
-
-/// Notifications that cannot be kept or sent at all.
-#[derive(Debug, thiserror::Error)]
-pub enum NotifyError {
-    /// The outbox cannot be read or written.
-    #[error("the outbox cannot be kept")]
-    State(#[from] StateError),
-    /// No such receiver.
-    #[error("there is no receiver {name:?}")]
-    Receiver {
-        /// The name.
-        name: String,
-    },
-    /// No such alert, or none that fires.
-    #[error("no alert {fingerprint:?} fires")]
-    Alert {
-        /// What it was asked for by.
-        fingerprint: String,
-    },
-    /// A link that is not one of ours, or was.
-    #[error("{}", if *is_old { "this link is too old" } else { "this link is none of this server's" })]
-    Link {
-        /// It was good once.
-        is_old: bool,
-    },
-    /// No key can be made for links.
-    #[error("the system gives no random numbers")]
-    Random,
-    /// A text that is too long to be kept.
-    #[error("the {what} is longer than {most} bytes")]
-    Text {
-        /// Which.
-        what: &'static str,
-        /// The bound.
-        most: usize,
-    },
-    /// More alerts than may be held.
-    #[error("with these more than {count} alerts would be held, which is the most")]
-    Full {
-        /// How many may be.
-        count: usize,
-    },
-}
-
-impl NotifyError {
-    /// What its reader can do.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::State(error) => error.hint(),
-            Self::Receiver { .. } => Some("receivers are named in the configuration; GET /api/v1/receivers lists them"),
-            Self::Alert { .. } => Some("GET /api/v2/alerts lists those that do, with their fingerprints"),
-            Self::Link { .. } => Some("the page of alerts shows what fires now"),
-            Self::Random => None,
-            Self::Text { .. } => Some("say it shorter"),
-            Self::Full { .. } => Some("let alerts end, or aggregate them in their rules"),
-        }
-    }
-}
+use crate::silences::SilenceBook;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
@@ -546,6 +286,7 @@ impl Outbox {
             note: None,
             about: Some(group.key.clone()),
             answer: None,
+            chart_url: None,
         };
         self.begin_escalation(transaction, &included, now_ms)?;
         let letter = Letter {
@@ -575,119 +316,6 @@ impl Outbox {
         given_up(&delivery);
         count(&delivery);
         Ok(())
-    }
-
-    /// Alerts that are held for notification, with what keeps them back and whom they go to.
-    ///
-    /// # Errors
-    /// [`NotifyError::State`].
-    pub fn alerts(&self, state: &State, now_ms: i64) -> Result<Vec<HeldAlert>, NotifyError> {
-        let silences = SilenceBook::open(state)?.current(now_ms)?;
-        let (alerts, acknowledged) = state.with(|connection| {
-            let acknowledged = ledger::acknowledgements(connection)?;
-            Ok((ledger::all_alerts(connection, now_ms)?, acknowledged))
-        })?;
-        let firing: Vec<Notification> = alerts.iter().filter(|alert| !alert.is_resolved()).cloned().collect();
-        let held = |alert: Notification| self.held(alert, &silences, &firing, &acknowledged, now_ms);
-        Ok(alerts.into_iter().map(held).collect())
-    }
-
-    pub(super) fn held(
-        &self,
-        alert: Notification,
-        silences: &[Silence],
-        firing: &[Notification],
-        acknowledged: &BTreeMap<String, Acknowledgement>,
-        now_ms: i64,
-    ) -> HeldAlert {
-        let routing = &self.settings.routing;
-        let routes = routing.of(&alert.labels);
-        let mut receivers: Vec<String> = Vec::new();
-        for name in routes.iter().flat_map(|route| self.settings.names_of(route)) {
-            if receivers.iter().all(|known| known != name) {
-                receivers.push(name.to_owned());
-            }
-        }
-        let muted: Option<Vec<String>> = routes.iter().map(|route| routing.muted_by(route, now_ms)).collect();
-        HeldAlert {
-            silenced_by: covering(silences, &alert, now_ms).map(|silence| silence.id).collect(),
-            inhibited_by: inhibitors(&routing.inhibitions, &alert, firing),
-            muted_by: muted.unwrap_or_default(),
-            receivers,
-            acknowledged: acknowledged
-                .get(&alert.fingerprint)
-                .filter(|one| one.is_of(&alert))
-                .cloned(),
-            alert,
-        }
-    }
-
-    /// The groups of what is held, each with its receiver, in order.
-    ///
-    /// # Errors
-    /// [`NotifyError::State`].
-    pub fn groups(&self, state: &State, now_ms: i64) -> Result<Vec<HeldGroup>, NotifyError> {
-        let held: BTreeMap<String, HeldAlert> = self
-            .alerts(state, now_ms)?
-            .into_iter()
-            .map(|held| (held.alert.fingerprint.clone(), held))
-            .collect();
-        let groups = state.with(|connection| {
-            let members = ledger::members(connection)?;
-            Ok(ledger::groups(connection, i64::MAX)?
-                .into_iter()
-                .map(|group| {
-                    let first = (group.key.clone(), String::new());
-                    let of_group = members.range(first..).take_while(|(key, _)| *key == group.key);
-                    let alerts: Vec<HeldAlert> = of_group
-                        .filter_map(|(_, fingerprint)| held.get(fingerprint).cloned())
-                        .collect();
-                    (group, alerts)
-                })
-                .collect::<Vec<_>>())
-        })?;
-        let mut found = Vec::new();
-        for (group, alerts) in groups {
-            let Some(route) = self.settings.routing.by_id(&group.route) else {
-                continue;
-            };
-            for name in self.settings.names_of(route) {
-                found.push(HeldGroup {
-                    labels: group.labels.clone(),
-                    receiver: name.to_owned(),
-                    alerts: alerts.clone(),
-                });
-            }
-        }
-        found.sort_by(|a, b| (&a.labels, &a.receiver).cmp(&(&b.labels, &b.receiver)));
-        Ok(found)
-    }
-
-    /// How each receiver fares.
-    ///
-    /// # Errors
-    /// [`NotifyError::State`].
-    pub fn receivers_status(&self, state: &State) -> Result<Vec<ReceiverStatus>, NotifyError> {
-        let status = |receiver: &Receiver, condition: ledger::Condition| ReceiverStatus {
-            id: receiver.id().to_owned(),
-            name: receiver.name().to_owned(),
-            kind: receiver.kind(),
-            place: receiver.place().to_owned(),
-            fallback: receiver.fallback().map(str::to_owned),
-            waiting: condition.waiting,
-            failures: condition.failures,
-            broken: condition.failures >= self.settings.failures_max,
-            until_ms: condition.until_ms,
-            delivered_ms: condition.delivered_ms,
-        };
-        let found = state.with(|connection| {
-            self.settings
-                .receivers
-                .iter()
-                .map(|receiver| Ok(status(receiver, ledger::condition(connection, receiver.id())?)))
-                .collect()
-        })?;
-        Ok(found)
     }
 
     /// The newest attempts, newest first.
@@ -738,21 +366,6 @@ impl Outbox {
 
 /// How often a group without a route is looked at.
 const ORPHAN_LOOK_MS: i64 = 60_000;
-
-pub(super) fn firing(state: &State, now_ms: i64) -> Result<Vec<Notification>, StateError> {
-    let mut alerts = state.with(|connection| ledger::all_alerts(connection, now_ms))?;
-    alerts.retain(|alert| !alert.is_resolved());
-    Ok(alerts)
-}
-
-fn covering<'a>(
-    silences: &'a [Silence],
-    alert: &Notification,
-    now_ms: i64,
-) -> impl Iterator<Item = &'a Silence> + use<'a> {
-    let labels = Labels::from_pairs(alert.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    silences.iter().filter(move |silence| silence.covers(&labels, now_ms))
-}
 
 /// The same for each attempt at the same news, another for other news: fingerprint, state and beginning of the alert; for
 /// several alerts a hash of all of theirs.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, StatusCode, redirect};
 
-use super::channel::{Auth, Outgoing, Post, place_of};
+use super::channel::{Auth, Body, Outgoing, Post, place_of};
+use super::chart;
 use super::message::Message;
 use super::receiver::Receiver;
 
@@ -71,20 +72,37 @@ pub fn client() -> Result<Client, reqwest::Error> {
 
 /// Says `message` once; `now_ms` goes into signatures.
 pub(super) async fn send(client: &Client, receiver: &Receiver, key: &str, message: &Message, now_ms: i64) -> Ended {
-    match receiver.channel.outgoing(message, now_ms) {
-        Outgoing::Post(post) => send_post(client, receiver, key, post).await,
+    let trend = message.trend().filter(|_| receiver.channel.takes_pictures());
+    let picture = trend.and_then(chart::picture);
+    match receiver.channel.outgoing(message, picture.as_deref(), now_ms) {
+        Outgoing::Post(post) => {
+            let is_illustrated = matches!(post.body, Body::Form { .. });
+            let ended = send_post(client, receiver, key, post).await;
+            if !is_illustrated || ended.verdict != Verdict::Refused {
+                return ended;
+            }
+            // Not everybody who may write somewhere may send pictures there, and the words matter more.
+            match receiver.channel.outgoing(message, None, now_ms) {
+                Outgoing::Post(post) => send_post(client, receiver, key, post).await,
+                Outgoing::Mail(_) => ended,
+            }
+        }
         Outgoing::Mail(mail) => mail.send(message, key, now_ms, receiver.timeout).await,
     }
 }
 
 async fn send_post(client: &Client, receiver: &Receiver, key: &str, post: Post) -> Ended {
     let started = Instant::now();
+    let (kind, body) = match post.body {
+        Body::Json(text) => ("application/json".to_owned(), text.into_bytes()),
+        Body::Form { boundary, bytes } => (format!("multipart/form-data; boundary={boundary}"), bytes),
+    };
     let mut request = client
         .post(post.url.reveal())
         .timeout(receiver.timeout)
-        .header(CONTENT_TYPE, "application/json")
+        .header(CONTENT_TYPE, kind)
         .header("Idempotency-Key", key)
-        .body(post.body);
+        .body(body);
     request = match &post.auth {
         Some(Auth::Bearer(token)) => request.bearer_auth(token.reveal()),
         Some(Auth::Basic { user, password }) => request.basic_auth(user, Some(password.reveal())),

@@ -38,19 +38,10 @@ impl Frame<'_> {
                 @if section == Section::Alerts && firing > 0 { span.count title="firing" { (firing) } }
             } }
         };
-        let version = asset::version();
         let page = html! {
             (DOCTYPE)
             html lang="en" data-tenant=(self.tenant) {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (self.title) " · Foreshock" }
-                    link rel="icon" href="/favicon.svg" type="image/svg+xml";
-                    link rel="stylesheet" href={ "/page.css?v=" (version) };
-                    script defer src={ "/page.js?v=" (version) } {}
-                }
+                head { (head(&self.title)) }
                 body {
                     a.skip href="#main" { "Skip to content" }
                     header.top #top data-live="" {
@@ -97,6 +88,20 @@ impl Frame<'_> {
         });
         *response.status_mut() = problem.kind().status();
         response
+    }
+}
+
+/// What a browser is told before anything is shown.
+pub(crate) fn head(title: &str) -> Markup {
+    let version = asset::version();
+    html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        title { (title) " · Foreshock" }
+        link rel="icon" href="/favicon.svg" type="image/svg+xml";
+        link rel="stylesheet" href={ "/page.css?v=" (version) };
+        script defer src={ "/page.js?v=" (version) } {}
     }
 }
 

@@ -115,7 +115,8 @@ fn utc(at_ms: i64) -> String {
     strftime(at_ms, "%Y-%m-%d %H:%M:%S UTC")
 }
 
-fn utc_short(at_ms: i64) -> String {
+/// A moment of this year: `Nov 22, 15:21 UTC`.
+pub(crate) fn utc_short(at_ms: i64) -> String {
     strftime(at_ms, "%b %-d, %H:%M UTC")
 }
 

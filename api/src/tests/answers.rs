@@ -6,7 +6,8 @@ use axum::routing::post;
 use serde_json::json;
 
 use super::*;
-use crate::notify::{Outbox, Receiver, Settings, client};
+use crate::notify::{Channel, Hook, Notification, Outbox, Receiver, Settings, client};
+use crate::rule::Trend;
 
 /// A server that tells a webhook, and what the webhook heard.
 async fn telling() -> (Server, Settings, Arc<Mutex<Vec<Value>>>) {
@@ -175,6 +176,10 @@ async fn a_link_answers_its_own_alerts_and_only_when_a_button_is_pressed() {
         (format!("/answer?t={token}"), StatusCode::FORBIDDEN),
         (changed, StatusCode::FORBIDDEN),
         ("/answer?tenant=team".to_owned(), StatusCode::FORBIDDEN),
+        // Which tenants there are is nobody's business who has no link.
+        (format!("/answer?tenant=nobody&t={token}"), StatusCode::FORBIDDEN),
+        (format!("/chart.png?tenant=nobody&t={token}"), StatusCode::FORBIDDEN),
+        (format!("/chart.png?tenant=team&t={token}"), StatusCode::FORBIDDEN),
     ] {
         assert_eq!(server.get(&path).await.status, status, "{path}");
     }
@@ -210,4 +215,99 @@ async fn a_link_is_good_for_three_days_and_says_when_nothing_fires_any_more() {
         .form("/answer?tenant=team", &format!("t={token}&do=acknowledge"))
         .await;
     assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_chat_that_fetches_pictures_gets_the_chart_by_a_link_that_holds_it() {
+    let (server, mut settings, heard) = telling().await;
+    let url = format!("http://{}/", heard_at(&settings));
+    let hook = Hook::at(&url).expect("an address");
+    settings.receivers = vec![Receiver::new("chat", Channel::Mattermost { hook, channel: None }).expect("a receiver")];
+    let store = server.tenants.get("team").expect("a tenant");
+    let tell = async |settings: Settings, host: &str| {
+        let outbox = Outbox::open(store.state(), settings)
+            .expect("an outbox")
+            .of_tenant("team");
+        outbox.enqueue(store.state(), NOW, &hot(host)).expect("enqueued");
+        let sent = outbox
+            .deliver_due(store.state(), NOW, &client().expect("a client"))
+            .await;
+        assert!(!sent.expect("sent").is_empty());
+        let heard = heard.lock().expect("a lock");
+        let about = heard
+            .iter()
+            .rfind(|body| body["text"].as_str().is_some_and(|text| text.contains(host)));
+        about.expect("a message")["attachments"][0]["image_url"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let url = tell(settings.clone(), "rising").await.expect("a link");
+    let path = url.strip_prefix("https://foreshock.example").expect("this server's");
+    let answer = server.get(path).await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (StatusCode::OK, "image/png"),
+        "{}",
+        answer.body
+    );
+    assert!(answer.body.contains("PNG\r\n"), "{}", answer.body);
+    let token = path
+        .split_once("?t=")
+        .and_then(|(_, rest)| rest.split('&').next())
+        .expect("a token");
+    assert_eq!(
+        server.get(&format!("/answer?tenant=team&t={token}")).await.status,
+        StatusCode::FORBIDDEN,
+        "to look is all that it allows"
+    );
+    let outbox = Outbox::open(store.state(), settings.clone()).expect("an outbox");
+    let day = 86_400_000;
+    assert!(outbox.chart(store.state(), NOW + 3 * day - 1, token).is_ok());
+    let error = outbox.chart(store.state(), NOW + 3 * day, token).expect_err("too old");
+    assert_eq!(error.to_string(), "this link is too old");
+    for settings in [
+        Settings {
+            chart_links: false,
+            ..settings.clone()
+        },
+        Settings {
+            external_url: "https://10.0.0.7:9750".to_owned(),
+            ..settings
+        },
+    ] {
+        let host = settings.external_url.replace(['/', ':', '.'], "-");
+        assert_eq!(tell(settings, &host).await, None);
+    }
+}
+
+/// Where the webhook listens.
+fn heard_at(settings: &Settings) -> String {
+    let place = settings.receivers[0].place();
+    place.strip_prefix("http://").expect("an address").to_owned()
+}
+
+fn hot(host: &str) -> Notification {
+    let labels = [("alertname", "Rising"), ("host", host)];
+    let labels: std::collections::BTreeMap<String, String> =
+        labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    Notification {
+        fingerprint: crate::rule::fingerprint(&labels),
+        labels,
+        annotations: Default::default(),
+        starts_ms: NOW,
+        ends_ms: None,
+        value: None,
+        generator_url: String::new(),
+        outlook: None,
+        expires_ms: None,
+        updated_ms: NOW,
+        since_ms: None,
+        trend: Some(Trend {
+            start_ms: NOW - 900_000,
+            step_ms: 450_000,
+            values: vec![Some(0.1), Some(0.2), Some(0.71)],
+            threshold: Some(0.5),
+            unit: "1".to_owned(),
+        }),
+    }
 }

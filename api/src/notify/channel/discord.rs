@@ -7,6 +7,8 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+use super::Body;
+use super::form::form;
 use crate::notify::message::{Message, cut};
 use crate::notify::send::{Judgement, Verdict, by_status, pause, retry_after};
 
@@ -40,6 +42,18 @@ pub(super) fn body(message: &Message) -> Value {
     }
     // Names of hosts must not call everyone.
     json!({ "content": "", "embeds": [embed], "allowed_mentions": { "parse": [] } })
+}
+
+/// The same with a picture below the text.
+pub(super) fn illustrated(message: &Message, png: &[u8]) -> Body {
+    const NAME: &str = "chart.png";
+    let mut body = body(message);
+    body["embeds"][0]["image"] = json!({ "url": format!("attachment://{NAME}") });
+    body["attachments"] = json!([{ "id": 0, "filename": NAME, "description": cut(&message.chart_words(), 1024) }]);
+    form(&[
+        ("payload_json", None, "application/json", body.to_string().as_bytes()),
+        ("files[0]", Some(NAME), "image/png", png),
+    ])
 }
 
 pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &str) -> Judgement {

@@ -12,5 +12,10 @@ pub(super) fn body(message: &Message) -> Value {
     let link = message.door_line(|words, url| format!("<{url}|{words}>"));
     let link = format!("\n{link}");
     let room = TEXT_MAX.saturating_sub(link.encode_utf16().count());
-    json!({ "text": cut(text.trim_end(), room) + &link })
+    let mut body = json!({ "text": cut(text.trim_end(), room) + &link });
+    if let Some(url) = &message.chart_url {
+        let image = json!({ "image": { "imageUrl": url, "altText": message.chart_words() } });
+        body["cardsV2"] = json!([{ "cardId": "chart", "card": { "sections": [{ "widgets": [image] }] } }]);
+    }
+    body
 }

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use super::Post;
+use super::{Body, Post};
 use crate::notify::receiver::Secret;
 
 /// An address, which is treated as a secret: many services put the key into it.
@@ -51,7 +51,7 @@ impl Hook {
         &self.place
     }
 
-    pub(super) fn post(&self, body: String) -> Post {
+    pub(super) fn post(&self, body: Body) -> Post {
         Post {
             url: self.url.clone(),
             auth: self.auth.clone(),

@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod discord;
+mod form;
 mod google_chat;
 mod hook;
 mod pagerduty;
@@ -103,7 +104,18 @@ pub(super) enum Outgoing<'a> {
 pub(super) struct Post {
     pub(super) url: Secret,
     pub(super) auth: Option<Auth>,
-    pub(super) body: String,
+    pub(super) body: Body,
+}
+
+/// What a request says.
+#[derive(Debug, Clone)]
+pub(super) enum Body {
+    Json(String),
+    /// With a picture beside the words.
+    Form {
+        boundary: String,
+        bytes: Vec<u8>,
+    },
 }
 
 /// Where Telegram's bots are.
@@ -206,8 +218,28 @@ impl Channel {
         matches!(self, Self::Alertmanager(_)).then_some(alertmanager::REPEAT_MS)
     }
 
-    /// What says `message`, made at `now_ms`.
-    pub(super) fn outgoing(&self, message: &Message, now_ms: i64) -> Outgoing<'_> {
+    /// Whether pictures are sent along with words.
+    pub(super) fn takes_pictures(&self) -> bool {
+        matches!(self, Self::Discord(_) | Self::Telegram { .. })
+    }
+
+    /// Whether pictures are fetched from where a message says, by the platform or by whoever reads it there.
+    pub(super) fn fetches_pictures(&self) -> bool {
+        matches!(
+            self,
+            Self::Slack { .. }
+                | Self::Mattermost { .. }
+                | Self::Teams(_)
+                | Self::GoogleChat(_)
+                | Self::PagerDuty { .. }
+        )
+    }
+
+    /// What says `message`, made at `now_ms`, with this picture where pictures are sent along.
+    pub(super) fn outgoing(&self, message: &Message, picture: Option<&[u8]>, now_ms: i64) -> Outgoing<'_> {
+        if let Some(post) = picture.and_then(|png| self.illustrated(message, png)) {
+            return Outgoing::Post(post);
+        }
         let (hook, body) = match self {
             Self::Email(mail) => return Outgoing::Mail(mail),
             Self::Webhook(hook) => (hook, super::payload::json(message)),
@@ -231,7 +263,7 @@ impl Channel {
             Self::WeCom(hook) => (hook, robots::wecom(message)),
             Self::PagerDuty { hook, routing_key } => (hook, pagerduty::body(message, routing_key.reveal())),
         };
-        let mut post = hook.post(body.to_string());
+        let mut post = hook.post(Body::Json(body.to_string()));
         if let Self::DingTalk {
             secret: Some(secret), ..
         } = self
@@ -242,6 +274,26 @@ impl Channel {
             post.url = Secret::new(format!("{url}{sign}{query}"));
         }
         Outgoing::Post(post)
+    }
+
+    /// `None` where the words have no room beside a picture.
+    fn illustrated(&self, message: &Message, png: &[u8]) -> Option<Post> {
+        match self {
+            Self::Discord(hook) => Some(hook.post(discord::illustrated(message, png))),
+            Self::Telegram {
+                hook,
+                chat,
+                thread,
+                silently,
+            } => {
+                let body = telegram::illustrated(message, chat, *thread, *silently, png)?;
+                let mut post = hook.post(body);
+                let base = post.url.reveal().strip_suffix("sendMessage")?;
+                post.url = Secret::new(format!("{base}sendPhoto"));
+                Some(post)
+            }
+            _ => None,
+        }
     }
 
     /// Whether an answer with a status of success has to be read before it is known to be one.

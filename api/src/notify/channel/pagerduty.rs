@@ -57,6 +57,9 @@ pub(super) fn body(message: &Message, routing_key: &str) -> Value {
     body["client"] = "Foreshock".into();
     body["client_url"] = message.link().into();
     let link = |(words, url): &(&str, String)| json!({ "href": url, "text": words });
+    if let Some(url) = &message.chart_url {
+        body["images"] = json!([{ "src": url, "href": message.link(), "alt": message.chart_words() }]);
+    }
     body["links"] = message.doors().iter().map(link).collect();
     body
 }

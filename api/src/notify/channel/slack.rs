@@ -32,6 +32,10 @@ pub(super) fn slack(message: &Message, channel: Option<&str>) -> Value {
         "text": cut(&escaped(&title), SECTION_MAX),
         "attachments": [{ "color": colour(message), "blocks": blocks }],
     });
+    if let (Some(attachments), Some(url)) = (body["attachments"].as_array_mut(), &message.chart_url) {
+        // Not a block: a picture that Slack cannot fetch would make it refuse the whole message there.
+        attachments.push(json!({ "fallback": message.chart_words(), "image_url": url }));
+    }
     if let Some(channel) = channel {
         body["channel"] = channel.into();
     }
@@ -50,6 +54,9 @@ pub(super) fn mattermost(message: &Message, channel: Option<&str>) -> Value {
     );
     let room = TEXT_MAX.saturating_sub(doors.encode_utf16().count());
     let mut body = json!({ "text": cut(&text, room) + &doors });
+    if let Some(url) = &message.chart_url {
+        body["attachments"] = json!([{ "fallback": message.chart_words(), "image_url": url }]);
+    }
     if let Some(channel) = channel {
         body["channel"] = channel.into();
     }

@@ -26,6 +26,9 @@ pub(super) fn body(message: &Message) -> Value {
     if !details.is_empty() {
         lines.push(json!({ "type": "TextBlock", "text": details, "wrap": true }));
     }
+    if let Some(url) = &message.chart_url {
+        lines.push(json!({ "type": "Image", "url": url, "altText": message.chart_words(), "size": "stretch" }));
+    }
     let action = |(words, url): &(&str, String)| json!({ "type": "Action.OpenUrl", "title": words, "url": url });
     let actions: Vec<Value> = message.doors().iter().map(action).collect();
     json!({

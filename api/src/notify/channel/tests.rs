@@ -11,6 +11,7 @@ use super::*;
 use crate::notify::notification::{Notification, Outlook, Signal};
 use crate::notify::receiver::Receiver;
 use crate::notify::send::Verdict;
+use crate::rule::Trend;
 
 /// 2026-01-01 00:00:00 UTC.
 const NOW: i64 = 1_767_225_600_000;
@@ -70,6 +71,7 @@ fn message(alerts: Vec<Notification>) -> Message {
         note: None,
         about: None,
         answer: None,
+        chart_url: None,
     }
 }
 
@@ -98,18 +100,25 @@ fn hook() -> Hook {
     Hook::at("https://chat.example/hook/s3cret?key=k").unwrap()
 }
 
-fn post(channel: &Channel, message: &Message) -> Post {
-    match channel.outgoing(message, NOW) {
+fn post(channel: &Channel, message: &Message, picture: Option<&[u8]>) -> Post {
+    match channel.outgoing(message, picture, NOW) {
         Outgoing::Post(post) => post,
         Outgoing::Mail(_) => panic!("mail is no request"),
     }
 }
 
-fn body(channel: &Channel, message: &Message) -> Value {
-    serde_json::from_str(&post(channel, message).body).unwrap()
+fn text(channel: &Channel, message: &Message) -> String {
+    match post(channel, message, None).body {
+        Body::Json(text) => text,
+        Body::Form { .. } => panic!("words alone are JSON"),
+    }
 }
 
-const DETAILS: &str = "- memory 91 %, usually 47 %\nUnusual since 2025-12-31T23:50:00Z.\nFiring since 2025-12-31T23:59:00Z.\nWhat to do: Drain it & look <here>.";
+fn body(channel: &Channel, message: &Message) -> Value {
+    serde_json::from_str(&text(channel, message)).unwrap()
+}
+
+const DETAILS: &str = "- memory 91 %, usually 47 %\nUnusual since Dec 31, 23:50 UTC.\nFiring since Dec 31, 23:59 UTC.\nWhat to do: Drain it & look <here>.";
 
 fn later(seconds: u64) -> Verdict {
     Verdict::Later(Some(Duration::from_secs(seconds)))
@@ -184,10 +193,10 @@ fn every_place_for_people_gets_links_to_answer_by_within_its_bounds() {
     ];
     for channel in chats {
         for mut message in [one(), long()] {
-            let without = post(&channel, &message).body;
+            let without = text(&channel, &message);
             assert!(!without.contains("answer"), "{without}");
             message.answer = Some(answer.to_owned());
-            let sent = post(&channel, &message).body.replace("&amp;", "&");
+            let sent = text(&channel, &message).replace("&amp;", "&");
             let wanted: &[&str] = match channel {
                 Channel::Webhook(_) => &[""],
                 _ => &["#acknowledge", "#silence", "#verdict"],
@@ -291,7 +300,7 @@ fn teams_gets_an_adaptive_card_of_less_than_28_kilobytes() {
     assert_eq!(card["body"][0]["text"], "db-1: 71% likely to fail within 1h");
     assert_eq!(card["body"][0]["color"], "warning");
     assert_eq!(card["actions"][0]["url"], "http://foreshock.example/hosts/db-1");
-    assert!(post(&channel, &long()).body.len() < 28_000);
+    assert!(text(&channel, &long()).len() < 28_000);
     assert_eq!(judged(&channel, 202, None, ""), Verdict::Delivered);
     assert_eq!(judged(&channel, 200, None, "1"), Verdict::Delivered);
     let failed = "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429";
@@ -357,7 +366,7 @@ fn dingtalk_signs_in_its_address_with_milliseconds() {
         hook: Hook::at("https://oapi.dingtalk.example/robot/send?access_token=t").unwrap(),
         secret: Some(Secret::new("SECabc")),
     };
-    let sent = post(&channel, &one());
+    let sent = post(&channel, &one(), None);
     // echo -en "1767225600000\nSECabc" | openssl dgst -sha256 -hmac SECabc -binary | base64
     assert_eq!(
         sent.url.reveal(),
@@ -366,7 +375,7 @@ fn dingtalk_signs_in_its_address_with_milliseconds() {
     let markdown = body(&channel, &one());
     assert_eq!(markdown["msgtype"], "markdown");
     assert_eq!(markdown["markdown"]["title"], "db-1: 71% likely to fail within 1h");
-    assert!(post(&channel, &long()).body.len() < 20_000);
+    assert!(text(&channel, &long()).len() < 20_000);
     assert_eq!(
         judged(&channel, 200, None, r#"{"errcode":0,"errmsg":"ok"}"#),
         Verdict::Delivered
@@ -403,7 +412,7 @@ fn feishu_signs_in_its_body_with_seconds_and_the_key_where_dingtalk_has_the_text
     assert_eq!(card["header"]["title"]["content"], "db-1: 71% likely to fail within 1h");
     assert_eq!(card["header"]["template"], "orange");
     assert_eq!(card["elements"][0], json!({ "tag": "markdown", "content": DETAILS }));
-    assert!(post(&channel, &long()).body.len() < 20_000);
+    assert!(text(&channel, &long()).len() < 20_000);
     let plain = Channel::Feishu {
         hook: hook(),
         secret: None,
@@ -493,7 +502,7 @@ fn pagerduty_gets_an_event_of_version_2_and_the_same_key_for_its_end() {
         (&"resolve".into(), &trigger["dedup_key"])
     );
     assert!(trigger["dedup_key"].as_str().unwrap().len() <= 255);
-    let sent = post(&channel, &long()).body;
+    let sent = text(&channel, &long());
     let summary = serde_json::from_str::<Value>(&sent).unwrap()["payload"]["summary"].clone();
     assert!(summary.as_str().unwrap().chars().count() <= 1024 && sent.len() < 512_000);
     assert_eq!(
@@ -536,8 +545,133 @@ fn no_channel_shows_its_secrets() {
     ];
     for channel in all {
         let receiver = Receiver::new("r", channel.clone()).unwrap();
-        let shown = format!("{receiver:?} {} {:?}", receiver.place(), post(&channel, &one()).url);
+        let shown = format!(
+            "{receiver:?} {} {:?}",
+            receiver.place(),
+            post(&channel, &one(), None).url
+        );
         assert!(!shown.contains("s3cret") && !shown.contains("R0UT1NG"), "{shown}");
         assert_eq!(receiver.place(), "https://chat.example");
+    }
+}
+
+/// One that fires, with the hours before it.
+fn with_trend() -> Message {
+    let mut message = one();
+    message.alerts[0].trend = Some(Trend {
+        start_ms: NOW - 900_000,
+        step_ms: 450_000,
+        values: vec![Some(0.1), Some(0.2), Some(0.71)],
+        threshold: None,
+        unit: "1".to_owned(),
+    });
+    message
+}
+
+const BARS: &str = "15\u{a0}min before: ▁▂█ (lowest 10\u{a0}%, highest 71\u{a0}%, last 71\u{a0}%)";
+
+#[test]
+fn the_hours_before_stand_in_every_text_and_as_a_picture_where_one_can_be_sent() {
+    let png = b"\x89PNG and more";
+    let discord = Channel::Discord(hook());
+    let text = |channel: &Channel| text(channel, &with_trend()).replace("\\u00a0", "\u{a0}");
+    for channel in [&discord, &slack(None), &Channel::Teams(hook()), &Channel::WeCom(hook())] {
+        assert!(text(channel).contains(BARS), "{}", text(channel));
+    }
+    let Body::Form { boundary, bytes } = post(&discord, &with_trend(), Some(png)).body else {
+        panic!("a form was expected")
+    };
+    let sent = String::from_utf8_lossy(&bytes).into_owned();
+    let parts: Vec<&str> = sent.split(&format!("--{boundary}")).collect();
+    let [nothing, words, picture, end] = parts.as_slice() else {
+        panic!("{sent}")
+    };
+    assert_eq!((*nothing, *end), ("", "--\r\n"));
+    let (head, words) = words.split_once("\r\n\r\n").unwrap();
+    assert_eq!(
+        head,
+        "\r\nContent-Disposition: form-data; name=\"payload_json\"\r\nContent-Type: application/json"
+    );
+    let words: Value = serde_json::from_str(words).unwrap();
+    let mut plain = body(&discord, &with_trend());
+    plain["embeds"][0]["image"] = json!({ "url": "attachment://chart.png" });
+    plain["attachments"] = json!([{ "id": 0, "filename": "chart.png", "description": BARS }]);
+    assert_eq!(words, plain);
+    assert_eq!(
+        *picture,
+        "\r\nContent-Disposition: form-data; name=\"files[0]\"; filename=\"chart.png\"\r\nContent-Type: image/png\r\n\r\n\
+         \u{fffd}PNG and more\r\n"
+    );
+}
+
+#[test]
+fn telegram_shows_a_picture_above_what_fits_below_it() {
+    let channel = Channel::telegram("1:a", "@ops").unwrap();
+    let sent = post(&channel, &with_trend(), Some(b"png"));
+    assert_eq!(sent.url.reveal(), "https://api.telegram.org/bot1:a/sendPhoto");
+    let Body::Form { bytes, .. } = sent.body else {
+        panic!("a form was expected")
+    };
+    let sent = String::from_utf8(bytes).unwrap();
+    let field = |name: &str| {
+        let (_, rest) = sent.split_once(&format!("name=\"{name}\"")).unwrap_or_default();
+        let (_, rest) = rest.split_once("\r\n\r\n").unwrap_or_default();
+        rest.split("\r\n--foreshock-").next().unwrap_or_default().to_owned()
+    };
+    let plain = body(&channel, &with_trend());
+    assert_eq!(field("caption"), plain["text"].as_str().unwrap());
+    assert_eq!(
+        (field("chat_id"), field("parse_mode"), field("photo")),
+        ("@ops".to_owned(), "HTML".to_owned(), "png".to_owned())
+    );
+    // A caption holds less than a message does.
+    let mut long = with_trend();
+    long.alerts[0]
+        .annotations
+        .insert("action".to_owned(), "do it ".repeat(200));
+    let sent = post(&channel, &long, Some(b"png"));
+    assert!(sent.url.reveal().ends_with("/sendMessage") && matches!(sent.body, Body::Json(_)));
+}
+
+#[test]
+fn platforms_that_fetch_pictures_are_told_where_the_chart_is() {
+    let url = "https://foreshock.example/chart.png?t=abc";
+    let mut message = with_trend();
+    message.chart_url = Some(url.to_owned());
+    let mattermost = Channel::Mattermost {
+        hook: hook(),
+        channel: None,
+    };
+    for (channel, place, expected) in [
+        (
+            slack(None),
+            "/attachments/1",
+            json!({ "fallback": BARS, "image_url": url }),
+        ),
+        (
+            mattermost,
+            "/attachments/0",
+            json!({ "fallback": BARS, "image_url": url }),
+        ),
+        (
+            Channel::Teams(hook()),
+            "/attachments/0/content/body/2",
+            json!({ "type": "Image", "url": url, "altText": BARS, "size": "stretch" }),
+        ),
+        (
+            Channel::GoogleChat(hook()),
+            "/cardsV2/0/card/sections/0/widgets/0",
+            json!({ "image": { "imageUrl": url, "altText": BARS } }),
+        ),
+        (
+            Channel::pagerduty("key"),
+            "/images/0",
+            json!({ "src": url, "href": "http://foreshock.example/hosts/db-1", "alt": BARS }),
+        ),
+    ] {
+        assert!(channel.fetches_pictures());
+        let sent = body(&channel, &message);
+        assert_eq!(sent.pointer(place), Some(&expected), "{}: {sent}", channel.kind());
+        assert_eq!(body(&channel, &with_trend()).pointer(place), None);
     }
 }

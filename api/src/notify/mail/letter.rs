@@ -12,7 +12,7 @@ use super::{Mail, MailError};
 use crate::notify::chart;
 use crate::notify::message::{Message, action, cut, facts, summary};
 use crate::notify::notification::Notification;
-use crate::number::rfc3339;
+use crate::page::text::utc_short;
 
 const SUBJECT_MAX: usize = 200;
 /// RFC 5322, section 2.1.1.
@@ -222,7 +222,7 @@ fn one(alert: &Notification, of_several: bool, charts: &[Chart<'_>]) -> Markup {
                 }
             }
             @if let Some(ends_ms) = alert.ends_ms {
-                p style="margin:0" { "It ended at " (rfc3339(ends_ms)) "." }
+                p style="margin:0" { "It ended at " (utc_short(ends_ms)) "." }
             } @else {
                 @for fact in &facts {
                     p style="margin:0 0 4px" { (fact) }
@@ -235,7 +235,7 @@ fn one(alert: &Notification, of_several: bool, charts: &[Chart<'_>]) -> Markup {
                         p style="margin:0 0 4px" { (words) }
                     }
                 }
-                p style="margin:0 0 4px" { "Firing since " (rfc3339(alert.starts_ms)) "." }
+                p style="margin:0 0 4px" { "Firing since " (utc_short(alert.starts_ms)) "." }
                 @if let Some(action) = action(alert) {
                     p style="margin:8px 0 0;padding:10px 12px;border:1px solid #9aa0a6;border-radius:6px" {
                         b { "What to do: " } (action)

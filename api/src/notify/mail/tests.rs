@@ -239,6 +239,7 @@ fn message() -> Message {
         note: None,
         about: None,
         answer: None,
+        chart_url: None,
     }
 }
 

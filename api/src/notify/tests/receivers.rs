@@ -10,6 +10,14 @@ async fn a_test_message_says_so_and_is_logged() {
         .await
         .unwrap();
     assert_eq!(delivery.outcome, Outcome::Delivered);
+    let text = hook.heard.lock().unwrap()[0].body["foreshock"]["text"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        text.contains("This is a test") && text.contains("6\u{a0}h before: ▁"),
+        "{text}"
+    );
     let delivery = bench
         .outbox
         .test(&bench.state, START, &bench.client, "hook")
@@ -190,4 +198,35 @@ fn pauses_double_up_to_a_bound_and_are_jittered() {
         );
         assert!(pauses.iter().collect::<std::collections::HashSet<_>>().len() > 10);
     }
+}
+
+#[tokio::test]
+async fn who_may_not_send_pictures_somewhere_still_sends_the_words() {
+    let hook = Sink::start([status(403), status(204), status(204), status(503)]).await;
+    let mut wanted = settings(&[&hook]);
+    let channel = Channel::Discord(Hook::at(&hook.url).unwrap());
+    wanted.receivers[0] = Receiver::new("hook", channel).unwrap();
+    let bench = Bench::new(wanted);
+    let with_trend = |host: &str| Notification {
+        trend: Some(crate::rule::Trend {
+            start_ms: START - 900_000,
+            step_ms: 450_000,
+            values: vec![Some(0.1), Some(0.2), Some(0.71)],
+            threshold: None,
+            unit: "1".to_owned(),
+        }),
+        ..alert("Hot", host)
+    };
+    for (host, expected) in [("a", "delivered"), ("b", "delivered"), ("c", "again")] {
+        bench.put(0, &with_trend(host));
+        assert_eq!(bench.deliver(0).await, expected, "{host}");
+    }
+    let heard = hook.heard.lock().unwrap().clone();
+    let has_words: Vec<bool> = heard.iter().map(|heard| heard.body["embeds"].is_array()).collect();
+    assert_eq!(
+        has_words,
+        [false, true, false, false],
+        "one who is busy is not asked twice"
+    );
+    assert_eq!(heard[0].key, heard[1].key);
 }
