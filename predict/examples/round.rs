@@ -9,6 +9,7 @@
 mod measure;
 
 use std::error::Error;
+use std::process::Command;
 
 use foreshock_predict::incident::{Incident, Source, Verdict};
 use foreshock_predict::telemetry::{SeriesRef, TelemetryError};
@@ -137,46 +138,67 @@ fn resident() -> Result<f64, Box<dyn Error>> {
     Ok(kilobytes * 1_024.0)
 }
 
+/// Plays rounds over `hosts` hosts and prints a line of the table.
+#[expect(clippy::print_stdout, reason = "the figures are what was asked for")]
+fn play(mut model: Model, hosts: u32, now: i64) -> Result<(), Box<dyn Error>> {
+    let fleet = Fleet::new(hosts);
+    let before = resident()?;
+    model.hosts = (0..hosts).map(name).collect();
+    let mut scorer = Scorer::new(Some(model), Horizon::HOUR);
+    scorer.set_incidents(Incidents::new(&incidents(now)));
+    let mut costs = Vec::new();
+    let mut scored = 0;
+    for minute in 0..=ROUNDS {
+        let started = cpu()?;
+        let round = scorer.round(&fleet, now + minute * MINUTE)?;
+        costs.push((cpu()? - started).as_secs_f64());
+        scored = round
+            .scores
+            .iter()
+            .filter(|s| matches!(s.state, ScoreState::Scored(_)))
+            .count();
+    }
+    let kept = (resident()? - before) / f64::from(hosts * SERIES) / 1_000.0;
+    let first = costs.remove(0);
+    costs.sort_by(f64::total_cmp);
+    println!(
+        "| {hosts} | {first:.2} | {:.2} | {scored} | {kept:.2} |",
+        costs[costs.len() / 2]
+    );
+    Ok(())
+}
+
 #[expect(clippy::print_stdout, reason = "the figures are what was asked for")]
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut sizes: Vec<u32> = std::env::args().skip(1).map(|a| a.parse()).collect::<Result<_, _>>()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let now = 1_767_600_000_000;
+    if let [flag, path, hosts] = arguments.as_slice()
+        && flag == "--model"
+    {
+        return play(Model::from_json(&std::fs::read_to_string(path)?)?, hosts.parse()?, now);
+    }
+    let mut sizes: Vec<u32> = arguments.iter().map(|a| a.parse()).collect::<Result<_, _>>()?;
     if sizes.is_empty() {
         sizes = vec![1_000, 10_000];
     }
-    let now = 1_767_600_000_000;
-    let incidents = incidents(now);
-    let model = taught(&incidents, now)?;
+    let model = taught(&incidents(now), now)?;
     println!(
         "{}, {} features of {SERIES} series a host\n\n| hosts | first round, CPU s | round, CPU s | scored | kB a series |\n|---|---|---|---|---|",
         model.name,
         model.features.len()
     );
+    // A process of its own for each size, or what training has left in this one would hide what a scorer keeps.
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), model.to_json()?)?;
     for hosts in sizes {
-        let fleet = Fleet::new(hosts);
-        let before = resident()?;
-        let mut model = model.clone();
-        model.hosts = (0..hosts).map(name).collect();
-        let mut scorer = Scorer::new(Some(model), Horizon::HOUR);
-        scorer.set_incidents(Incidents::new(&incidents));
-        let mut costs = Vec::new();
-        let mut scored = 0;
-        for minute in 0..=ROUNDS {
-            let started = cpu()?;
-            let round = scorer.round(&fleet, now + minute * MINUTE)?;
-            costs.push((cpu()? - started).as_secs_f64());
-            scored = round
-                .scores
-                .iter()
-                .filter(|s| matches!(s.state, ScoreState::Scored(_)))
-                .count();
+        let status = Command::new(std::env::current_exe()?)
+            .arg("--model")
+            .arg(file.path())
+            .arg(hosts.to_string())
+            .status()?;
+        if !status.success() {
+            return Err(format!("{hosts} hosts: {status}").into());
         }
-        let kept = (resident()? - before) / f64::from(hosts * SERIES) / 1_000.0;
-        let first = costs.remove(0);
-        costs.sort_by(f64::total_cmp);
-        println!(
-            "| {hosts} | {first:.2} | {:.2} | {scored} | {kept:.2} |",
-            costs[costs.len() / 2]
-        );
     }
     Ok(())
 }

@@ -160,7 +160,7 @@ fn column_signal(prepared: &Prepared<'_>, column: usize, at: i64, peers: &Peers,
     let peer = peers.get(column).copied().filter(|p| !p.is_nan());
 
     let (value, usual, value_text, usual_text, peer_text) = if def.kind == Kind::Events {
-        let middle = Aggregate::of(view.blocks(w.middle, 0));
+        let middle = view.since(w.middle);
         let per_window = middle.mean * f64::from(middle.n);
         let usual = base.map_or(0.0, |b| b.mean * w.middle as f64);
         let window = spoken_duration(w.middle as i64 * step);
@@ -190,20 +190,19 @@ fn column_signal(prepared: &Prepared<'_>, column: usize, at: i64, peers: &Peers,
     let mut since = None;
     if let Some(base) = base {
         let side = (now - base.mean).signum();
-        let unusual = |run: &Aggregate| {
+        let unusual = |run: Aggregate| {
             run.mean()
                 .is_some_and(|m| (m - base.mean) * side / base.spread > UNUSUAL)
         };
         if (now - base.mean).abs() / base.spread > UNUSUAL {
             let runs = view.runs(w.long, 0);
-            let held = runs.iter().rev().take_while(|r| unusual(r)).count();
+            let held = runs.iter().rev().take_while(|r| unusual(*r)).count();
             // Runs are complete ones; the blocks behind the last of them belong to now.
-            let behind = (at + 1).rem_euclid(w.short as i64);
-            since = Some(held as i64 * w.short as i64 + behind.max(1));
+            since = Some((held * w.short + view.tail.max(1)) as i64);
         }
     }
-    let before = Aggregate::of(view.blocks(w.short, w.middle)).mean();
-    let hours = w.middle as f64 * step as f64 / 3_600_000.0;
+    let before = Aggregate::merge(view.runs(w.short, w.middle).iter()).mean();
+    let hours = (w.middle + view.tail) as f64 * step as f64 / 3_600_000.0;
     let pace = before.map(|b| (now - b) / hours);
     let notable = pace.filter(|p| {
         base.is_some_and(|b| (p * hours).abs() > b.spread.max(0.02 * b.mean.abs())) && def.kind == Kind::Gauge
@@ -248,8 +247,7 @@ fn column_signal(prepared: &Prepared<'_>, column: usize, at: i64, peers: &Peers,
 fn structure_signal(prepared: &Prepared<'_>, at: i64, contribution: f64) -> Signal {
     let set = prepared.set;
     let w = set.windows();
-    let index = usize::try_from(at - prepared.columns.first).unwrap_or(0);
-    let reported = &prepared.columns.reported[..=index];
+    let reported = prepared.reported(at);
     let window = &reported[reported.len().saturating_sub(w.middle)..];
     let missing = window.iter().filter(|r| !**r).count() as f64 / window.len() as f64;
     let first = window.iter().position(|r| !*r).map_or(0, |i| window.len() - i);

@@ -15,6 +15,7 @@ mod baseline;
 mod columns;
 mod history;
 mod limit;
+mod past;
 mod peers;
 mod rate;
 mod slope;
@@ -24,11 +25,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use store::TimeRange;
 
-pub use columns::{HostColumns, Inventory};
+pub use columns::Inventory;
 pub use history::History;
 
 pub(crate) use baseline::{Aggregate, Baseline, View, aggregates};
 pub(crate) use columns::build;
+pub(crate) use past::{Past, Runs};
 pub(crate) use peers::median_f64;
 
 use catalogue::{Kind, Reduce, SignalDef, Unit, Worse};
@@ -314,47 +316,37 @@ impl FeatureSet {
         (0..names.len()).filter(|i| wanted(&names[*i])).collect()
     }
 
-    /// First block that must be read for rows from block `at` on: aligned to short windows.
+    /// First block that must be read for rows from block `at` on.
     pub(crate) fn first_block(&self, at: i64) -> i64 {
-        let w = self.windows();
-        (at - w.history() as i64).div_euclid(w.short as i64) * w.short as i64
+        self.windows().first_block(at)
     }
 }
 
-/// The columns of one host with their aggregates, ready for rows.
+/// The past of one host, ready for rows.
 #[derive(Debug)]
 pub(crate) struct Prepared<'a> {
     pub(crate) set: &'a FeatureSet,
-    pub(crate) columns: &'a HostColumns,
-    runs: Vec<Vec<Aggregate>>,
+    past: &'a Past,
+    windows: Windows,
 }
 
 impl<'a> Prepared<'a> {
-    pub(crate) fn new(set: &'a FeatureSet, columns: &'a HostColumns) -> Self {
-        debug_assert_eq!(
-            columns.first.rem_euclid(set.windows().short as i64),
-            0,
-            "columns begin at an aligned run"
-        );
-        let short = set.windows().short;
+    pub(crate) fn new(set: &'a FeatureSet, past: &'a Past) -> Self {
         Self {
             set,
-            columns,
-            runs: columns.values.iter().map(|v| aggregates(v, short)).collect(),
+            past,
+            windows: set.windows(),
         }
     }
 
     /// A column as it was at block `at`.
     pub(crate) fn view(&self, column: usize, at: i64) -> Option<View<'_>> {
-        let at = usize::try_from(at - self.columns.first)
-            .ok()
-            .filter(|at| *at < self.columns.blocks())?;
-        Some(View::new(
-            &self.columns.values[column],
-            &self.runs[column],
-            at,
-            self.set.windows(),
-        ))
+        self.past.view(column, at, self.windows)
+    }
+
+    /// Whether any sample fell into each block up to `at`, a day of them and more.
+    pub(crate) fn reported(&self, at: i64) -> &[bool] {
+        self.past.reported(at)
     }
 
     pub(crate) fn baseline(&self, column: usize, at: i64) -> Option<Baseline> {
@@ -365,18 +357,18 @@ impl<'a> Prepared<'a> {
     /// One row at block `at`; NaN where nothing is known.
     pub(crate) fn row(&self, at: i64, incidents: &Incidents, host: &str, horizon: Horizon, out: &mut Vec<f32>) {
         out.clear();
-        let index = usize::try_from(at - self.columns.first).unwrap_or(0);
         let (mut z_all, mut z1_all) = (Vec::new(), Vec::new());
         let (mut with_baseline, mut gone) = (0_u32, 0_u32);
         let clip = |v: f64| v.clamp(-CLIP, CLIP) as f32;
         for column in 0..self.set.columns.len() {
-            let view = View::new(
-                &self.columns.values[column],
-                &self.runs[column],
-                index,
-                self.set.windows(),
-            );
             let def = self.set.signal_of(column);
+            let Some(view) = self.view(column, at) else {
+                out.extend(std::iter::repeat_n(
+                    f32::NAN,
+                    PER_COLUMN.len() + self.set.extras(column).len(),
+                ));
+                continue;
+            };
             let base = baseline::baseline(view, def.floor, self.set.typical[column]);
             let recent = baseline::recent(view);
             if let Some(base) = base {
@@ -398,7 +390,7 @@ impl<'a> Prepared<'a> {
                     "ttl" => limit::log_time_to_limit(view, recent, def.limit.unwrap_or(1.0)) as f32,
                     "count1" => count(recent.short),
                     "count2" => count(recent.middle),
-                    "count3" => count(Aggregate::merge(view.runs(w.long, 0))),
+                    "count3" => count(Aggregate::merge(view.runs(w.long, 0).iter())),
                     _ => f32::NAN,
                 });
             }
@@ -415,8 +407,8 @@ impl<'a> Prepared<'a> {
             .columns
             .iter()
             .position(|c| c.part == Part::Devices)
-            .map(|c| View::new(&self.columns.values[c], &self.runs[c], index, self.set.windows()));
-        let structure = structure::features(&self.columns.reported, index, columns_gone, devices, self.set.windows());
+            .and_then(|c| self.view(c, at));
+        let structure = structure::features(self.reported(at), columns_gone, devices, self.windows);
         out.extend(structure.iter().map(|v| *v as f32));
         self.set.history.features(
             incidents,
@@ -501,8 +493,9 @@ pub fn features_at(
         return Ok(None);
     };
     let columns = build(telemetry, set, series, set.first_block(at), at)?;
+    let past = Past::new(columns, set.windows());
     let mut row = Vec::with_capacity(set.len());
-    Prepared::new(set, &columns).row(at, incidents, host, horizon, &mut row);
+    Prepared::new(set, &past).row(at, incidents, host, horizon, &mut row);
     Ok(Some(row))
 }
 
@@ -545,7 +538,8 @@ pub fn features_over(
             };
             let (first, last) = (set.grid.last_complete(*first), set.grid.last_complete(*last));
             let columns = build(telemetry, set, series, set.first_block(first), last)?;
-            let prepared = Prepared::new(set, &columns);
+            let past = Past::new(columns, set.windows());
+            let prepared = Prepared::new(set, &past);
             let (mut values, mut row) = (Vec::with_capacity(times.len() * set.len()), Vec::new());
             for at in times {
                 prepared.row(set.grid.last_complete(*at), incidents, host, horizon, &mut row);
@@ -604,7 +598,7 @@ pub fn learn_typical(
                     aggregates(values, w.short)
                         .windows(per_long.min(values.len() / w.short).max(1))
                         .step_by((per_long / 4).max(1))
-                        .map(Aggregate::merge)
+                        .map(|runs| Aggregate::merge(runs.iter().copied()))
                         .filter(|a| a.n as usize >= 2 * w.short)
                         .map(Aggregate::deviation)
                         .collect()

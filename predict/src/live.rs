@@ -13,7 +13,7 @@ pub use crate::rules::Finding;
 
 use crate::Probability;
 use crate::explain;
-use crate::features::{FeatureSet, HostColumns, Inventory, Origin, Prepared, build};
+use crate::features::{FeatureSet, Inventory, Origin, Past, Prepared, build};
 use crate::forecast::forecasts;
 use crate::incident::Incidents;
 use crate::instruments;
@@ -106,7 +106,7 @@ pub struct Scorer {
 
 #[derive(Debug)]
 struct Cached {
-    columns: HostColumns,
+    past: Past,
     built_at: i64,
 }
 
@@ -207,14 +207,19 @@ impl Scorer {
             if self.set.as_ref() != Some(&set) {
                 self.origins = set.origins();
                 self.set = Some(set);
+                self.cache.clear();
             }
         }
         if let Some(set) = &self.set {
-            self.inventory = Inventory::new(&set.signals, series);
+            let before = std::mem::replace(&mut self.inventory, Inventory::new(&set.signals, series));
+            // New series change sums over series, also in the past; hosts that have the same ones as before keep theirs.
+            self.cache.retain(|host, _| {
+                self.inventory
+                    .get(host)
+                    .is_some_and(|now| before.get(host) == Some(now))
+            });
         }
         self.known = ids;
-        // New series change sums over series, also in the past.
-        self.cache.clear();
     }
 
     fn score_all(
@@ -235,7 +240,7 @@ impl Scorer {
             .collect::<Result<_, TelemetryError>>()?;
         let prepared: Vec<(&str, Prepared<'_>)> = ready
             .par_iter()
-            .map(|(host, c)| (host.as_str(), Prepared::new(set, &c.columns)))
+            .map(|(host, c)| (host.as_str(), Prepared::new(set, &c.past)))
             .collect();
         let peers = PeerValues::new(&prepared, set, at);
         let scores = prepared
@@ -248,7 +253,7 @@ impl Scorer {
         Ok(scores)
     }
 
-    /// Columns up to block `at`: the newest blocks read again and joined to what is known, or everything.
+    /// A host's past up to block `at`: the newest blocks read again and joined to what is known, or everything.
     fn refresh(
         &self,
         telemetry: &dyn Telemetry,
@@ -260,20 +265,20 @@ impl Scorer {
         let first = set.first_block(at);
         let fallback = Default::default();
         let series = self.inventory.get(host).unwrap_or(&fallback);
+        let windows = set.windows();
         if let Some(mut cached) = cached
-            && cached.columns.first <= first
-            && cached.columns.last() <= at
+            && cached.past.last() <= at
             && at - cached.built_at < REBUILD_BLOCKS
-            && cached.columns.last() - OVERLAP_BLOCKS > first
         {
-            let from = cached.columns.last() - OVERLAP_BLOCKS + 1;
-            cached.columns.extend(build(telemetry, set, series, from, at)?, first);
-            return Ok(cached);
+            let from = cached.past.last() - OVERLAP_BLOCKS + 1;
+            if cached.past.reaches(from, first) {
+                cached.past.extend(&build(telemetry, set, series, from, at)?, windows);
+                return Ok(cached);
+            }
         }
-        Ok(Cached {
-            columns: build(telemetry, set, series, first, at)?,
-            built_at: at,
-        })
+        let mut past = Past::new(build(telemetry, set, series, first, at)?, windows);
+        past.forget(windows);
+        Ok(Cached { past, built_at: at })
     }
 
     fn score(&self, host: &str, prepared: &Prepared<'_>, at: i64, peers: &[f64]) -> HostScore {
@@ -325,8 +330,7 @@ impl Scorer {
         let set = prepared.set;
         let w = set.windows();
         let minutes = |blocks: usize| (blocks as i64 * set.grid.step_ms / 60_000) as u32;
-        let index = usize::try_from(at - prepared.columns.first).unwrap_or(0);
-        let reported = &prepared.columns.reported[..=index];
+        let reported = prepared.reported(at);
         if reported[reported.len() - w.short..].iter().all(|r| !r) {
             let silent = reported.iter().rev().take_while(|r| !**r).count();
             let span = crate::window::spoken_duration(silent as i64 * set.grid.step_ms);

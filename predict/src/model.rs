@@ -21,7 +21,7 @@ use crate::calibration::{Calibration, Combination, logit};
 use crate::dataset::Scaler;
 use crate::evaluate::Evaluation;
 use crate::features::FeatureSet;
-use crate::window::Horizon;
+use crate::window::{Grid, Horizon};
 
 /// The newest format of model files that this program writes and reads.
 pub const FORMAT: u32 = 3;
@@ -349,8 +349,8 @@ impl Model {
     fn check(&self) -> Result<(), ModelError> {
         let width = self.features.len();
         let heads = [Some(&self.soon), self.under_way.as_ref()];
-        let why = if self.features.grid.step_ms <= 0 {
-            "its grid has no step"
+        let why = if self.features.grid.step_ms < Grid::MINUTE.step_ms {
+            "its grid is finer than a minute"
         } else if self
             .features
             .columns

@@ -1,7 +1,7 @@
 //! Rules that need no training: what hardware and kernel say outright. They speak from minute one.
 
 use crate::features::catalogue::Area;
-use crate::features::{Aggregate, Prepared};
+use crate::features::{Prepared, Runs, View};
 
 /// Something that is wrong now, whatever a model thinks.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,39 +78,23 @@ pub(crate) fn findings(prepared: &Prepared<'_>, at: i64) -> Vec<Finding> {
         let Some(view) = prepared.view(column, at) else {
             continue;
         };
-        let w = view.windows;
         let number = match test {
             Test::AnyEvent => {
-                let run = Aggregate::of(view.blocks(w.middle, 0));
+                let run = view.since(view.windows.middle);
                 Some(run.mean * f64::from(run.n)).filter(|n| *n >= 0.5)
             }
             Test::AtLeast(limit) => view
                 .last()
                 .filter(|v| v >= limit)
                 .map(|v| if *limit <= 1.0 { v * 100.0 } else { v }),
-            Test::FewerThanBefore => {
-                let most = view.blocks(w.long, 0).iter().copied().fold(f32::NAN, f32::max);
-                view.last().map(|now| f64::from(most) - now).filter(|gone| *gone >= 0.5)
-            }
+            Test::FewerThanBefore => view.last().map(|now| view.most() - now).filter(|gone| *gone >= 0.5),
         };
         let Some(number) = number else { continue };
-        let hit = |v: f32| match test {
-            Test::AnyEvent => v >= 0.5,
-            Test::AtLeast(limit) => f64::from(v) >= *limit,
-            Test::FewerThanBefore => f64::from(v) <= view.last().unwrap_or(f64::NAN),
-        };
-        let blocks = view.blocks(w.middle, 0);
-        // The first block of the window that shows it; events may lie apart, states hold on.
-        let first = match test {
-            Test::AnyEvent => blocks.iter().position(|v| hit(*v)),
-            _ => Some(
-                blocks
-                    .iter()
-                    .rposition(|v| !v.is_nan() && !hit(*v))
-                    .map_or(0, |i| i + 1),
-            ),
-        };
-        let age = first.map_or(0, |i| blocks.len() - 1 - i.min(blocks.len() - 1)) as i64;
+        let age = match test {
+            Test::AnyEvent => first_event(view),
+            Test::AtLeast(limit) => held(view, |v| v >= *limit),
+            Test::FewerThanBefore => held(view, |v| v <= view.last().unwrap_or(f64::NAN)),
+        } as i64;
         let area = set.signal_of(column).area;
         found.push(Finding {
             rule,
@@ -124,6 +108,45 @@ pub(crate) fn findings(prepared: &Prepared<'_>, at: i64) -> Vec<Finding> {
         });
     }
     found
+}
+
+/// How many blocks ago the first event of the middle window was; the start of its run where blocks are not known any more.
+fn first_event(view: View<'_>) -> usize {
+    let (w, older) = (view.windows, older(view));
+    if let Some(first) = older.iter().position(|run| run.mean * f64::from(run.n) >= 0.5) {
+        return w.recent() + view.tail + (older.len() - first) * w.short - 1;
+    }
+    let blocks = recent(view);
+    let first = blocks.iter().position(|v| *v >= 0.5);
+    blocks.len() - 1 - first.unwrap_or(blocks.len() - 1)
+}
+
+/// For how many blocks before the newest one `holds` has held within the middle window; blocks without a value change nothing.
+fn held(view: View<'_>, holds: impl Fn(f64) -> bool) -> usize {
+    let blocks = recent(view);
+    let not = |v: &f32| !v.is_nan() && !holds(f64::from(*v));
+    if let Some(last) = blocks.iter().rposition(not) {
+        return (blocks.len() - 1).saturating_sub(last + 1);
+    }
+    let runs = older(view).iter().rev();
+    let runs = runs.take_while(|run| run.mean().is_none_or(&holds)).count();
+    blocks.len() - 1
+        + if runs > 0 {
+            view.tail + runs * view.windows.short
+        } else {
+            0
+        }
+}
+
+/// The blocks of the middle window that are known one by one.
+fn recent(view: View<'_>) -> &[f32] {
+    view.blocks(view.windows.recent().min(view.windows.middle), 0)
+}
+
+/// The runs of the middle window before those blocks.
+fn older(view: View<'_>) -> Runs<'_> {
+    let w = view.windows;
+    view.runs(w.middle.saturating_sub(w.recent()), w.recent())
 }
 
 /// The words with the number where `{}` stands and, of each `{one|many}`, what goes with it.

@@ -220,9 +220,26 @@ impl Windows {
     #[must_use]
     pub const fn history(self) -> usize {
         let lagged = self.middle + self.long;
-        let longest = if lagged > self.day { lagged } else { self.day };
+        let mut longest = if lagged > self.day { lagged } else { self.day };
+        if longest < 4 * self.middle {
+            longest = 4 * self.middle;
+        }
         // Two aligned aggregates more, because the newest block can stand anywhere within its aggregate.
         longest + 2 * self.short
+    }
+
+    /// Blocks before the newest one that a feature may look at one by one, the newest one included. What is older counts
+    /// through the aggregates alone.
+    #[must_use]
+    pub const fn recent(self) -> usize {
+        4 * self.short
+    }
+
+    /// First block that a row at block `at` looks back to, the first one of an aggregate.
+    #[must_use]
+    pub const fn first_block(self, at: i64) -> i64 {
+        let short = self.short as i64;
+        (at - self.history() as i64).div_euclid(short) * short
     }
 }
 

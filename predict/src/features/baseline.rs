@@ -3,6 +3,7 @@
 //! The baseline is the long window that ended one middle window ago, so that a slow drift does not hide itself by raising
 //! its own mean (facts: prediction, 2.2).
 
+use super::past::Runs;
 use crate::window::Windows;
 
 /// A run of blocks summed up: count, mean, sum of squared differences from the mean.
@@ -38,9 +39,9 @@ impl Aggregate {
     }
 
     /// Several runs as one (Chan, Golub, LeVeque 1979).
-    pub(crate) fn merge(parts: &[Self]) -> Self {
+    pub(crate) fn merge(parts: impl Iterator<Item = Self> + Clone) -> Self {
         let (mut n, mut sum) = (0_u32, 0.0);
-        for p in parts {
+        for p in parts.clone() {
             n += p.n;
             sum += p.mean * f64::from(p.n);
         }
@@ -49,7 +50,6 @@ impl Aggregate {
         }
         let mean = sum / f64::from(n);
         let m2 = parts
-            .iter()
             .map(|p| p.m2 + f64::from(p.n) * (p.mean - mean) * (p.mean - mean))
             .sum();
         Self { n, mean, m2 }
@@ -68,13 +68,13 @@ impl Aggregate {
     }
 }
 
-/// One column up to its newest block, with the aggregates that hang on the grid.
+/// One column up to its newest block: the newest blocks one by one, and the aligned runs that were complete by then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     values: &'a [f32],
-    aggregates: &'a [Aggregate],
-    /// Index of the newest block; nothing behind it is looked at.
-    at: usize,
+    runs: Runs<'a>,
+    /// Blocks since the last complete run.
+    pub(crate) tail: usize,
     pub(crate) windows: Windows,
 }
 
@@ -84,25 +84,44 @@ pub(crate) fn aggregates(values: &[f32], short: usize) -> Vec<Aggregate> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(values: &'a [f32], aggregates: &'a [Aggregate], at: usize, windows: Windows) -> Self {
+    pub(crate) fn new(values: &'a [f32], runs: Runs<'a>, tail: usize, windows: Windows) -> Self {
         Self {
-            values: &values[..=at],
-            aggregates: &aggregates[..(at + 1) / windows.short],
-            at,
+            values,
+            runs,
+            tail,
             windows,
         }
     }
 
-    /// The last `n` blocks that ended `lag` blocks ago.
+    /// The last `n` blocks that ended `lag` blocks ago. Older blocks than [`Windows::recent`] are known as runs only.
     pub(crate) fn blocks(self, n: usize, lag: usize) -> &'a [f32] {
-        let end = (self.at + 1).saturating_sub(lag);
+        debug_assert!(
+            n + lag <= self.windows.recent(),
+            "single blocks are kept for a while only"
+        );
+        let end = self.values.len().saturating_sub(lag);
         &self.values[end.saturating_sub(n)..end]
     }
 
-    /// Aggregated runs that were complete `lag` blocks ago, `n` blocks of them.
-    pub(crate) fn runs(self, n: usize, lag: usize) -> &'a [Aggregate] {
-        let end = (self.at + 1).saturating_sub(lag) / self.windows.short;
-        &self.aggregates[end.saturating_sub(n / self.windows.short)..end]
+    /// Runs that were complete `lag` blocks ago, `n` blocks of them. Both are whole numbers of runs.
+    pub(crate) fn runs(self, n: usize, lag: usize) -> Runs<'a> {
+        let short = self.windows.short;
+        let end = self.runs.len().saturating_sub(lag / short);
+        self.runs.slice(end.saturating_sub(n / short)..end)
+    }
+
+    /// The complete runs of the last `n` blocks and what came since: `n` to `n + short - 1` blocks as one.
+    pub(crate) fn since(self, n: usize) -> Aggregate {
+        let newest = Aggregate::of(self.blocks(self.tail, 0));
+        Aggregate::merge(self.runs(n, 0).iter().chain([newest]))
+    }
+
+    /// The most that the column showed within the long window: as a mean over a run, or in a block since the last one.
+    pub(crate) fn most(self) -> f64 {
+        let runs = self.runs(self.windows.long, 0).iter().filter_map(Aggregate::mean);
+        let newest = self.blocks(self.tail, 0).iter().map(|v| f64::from(*v));
+        // f64::max ignores a NaN.
+        runs.chain(newest).fold(f64::NAN, f64::max)
     }
 
     /// The newest value, at most a short window old.
@@ -128,7 +147,7 @@ pub(crate) struct Baseline {
 /// signal has elsewhere in the fleet; 0.1 % of the mean as well.
 pub(crate) fn baseline(view: View<'_>, floor: f64, typical: f64) -> Option<Baseline> {
     let w = view.windows;
-    let long = Aggregate::merge(view.runs(w.long, w.middle));
+    let long = Aggregate::merge(view.runs(w.long, w.middle).iter());
     if (long.n as usize) < 2 * w.short {
         return None;
     }
@@ -155,7 +174,7 @@ pub(crate) fn recent(view: View<'_>) -> Recent {
     let w = view.windows;
     Recent {
         short: Aggregate::of(view.blocks(w.short, 0)),
-        middle: Aggregate::of(view.blocks(w.middle, 0)),
+        middle: view.since(w.middle),
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Inventory {
 }
 
 /// The series of one host that feed a signal.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostSeries {
     /// Hardware identities, in order.
     pub(crate) devices: Vec<String>,
@@ -29,7 +29,7 @@ pub(crate) struct HostSeries {
     series: Vec<(SeriesId, Vec<Target>)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Target {
     signal: usize,
     /// Position in `HostSeries::devices`, none for signals of the host.
@@ -125,43 +125,19 @@ fn feeds(signal: &SignalDef, labels: &Labels) -> bool {
 
 /// The columns of one host over a stretch of blocks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HostColumns {
+pub(crate) struct HostColumns {
     /// Block of the first value of each column.
-    pub first: i64,
+    pub(crate) first: i64,
     /// One column for each of [`FeatureSet::columns`], NaN where nothing is known.
-    pub values: Vec<Vec<f32>>,
+    pub(crate) values: Vec<Vec<f32>>,
     /// Whether any sample of the host fell into the block.
-    pub reported: Vec<bool>,
+    pub(crate) reported: Vec<bool>,
 }
 
 impl HostColumns {
     /// How many blocks there are.
-    #[must_use]
-    pub fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.reported.len()
-    }
-
-    /// The last block.
-    #[must_use]
-    pub fn last(&self) -> i64 {
-        self.first + self.blocks() as i64 - 1
-    }
-
-    /// Replaces the end of these columns by `newer` and forgets blocks before `first`.
-    pub(crate) fn extend(&mut self, newer: Self, first: i64) {
-        let keep = usize::try_from(newer.first - self.first)
-            .unwrap_or(0)
-            .min(self.blocks());
-        let drop = usize::try_from(first - self.first).unwrap_or(0).min(keep);
-        for (old, new) in self.values.iter_mut().zip(newer.values) {
-            old.truncate(keep);
-            old.drain(..drop);
-            old.extend(new);
-        }
-        self.reported.truncate(keep);
-        self.reported.drain(..drop);
-        self.reported.extend(newer.reported);
-        self.first += drop as i64;
     }
 }
 

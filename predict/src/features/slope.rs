@@ -10,9 +10,9 @@ pub(crate) fn slopes(view: View<'_>, recent: Recent, base: Baseline) -> [f64; 4]
         _ => f64::NAN,
     };
     let short_before = Aggregate::of(view.blocks(w.short, w.short));
-    let middle_before = Aggregate::of(view.blocks(w.middle, w.middle));
+    let middle_before = Aggregate::merge(view.runs(w.middle, w.middle).iter());
     // The runs around the same time yesterday: the last complete one then, and the one before it.
-    let yesterday = Aggregate::merge(view.runs(2 * w.short, w.day));
+    let yesterday = Aggregate::merge(view.runs(2 * w.short, w.day).iter());
     [
         against(recent.short, short_before),
         against(recent.middle, middle_before),

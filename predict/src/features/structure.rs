@@ -8,22 +8,20 @@ use super::baseline::View;
 /// Names, in the order of [`features`].
 pub(crate) const NAMES: [&str; 4] = ["missing_short", "missing_middle", "columns_gone", "devices_gone"];
 
-/// Shares of 0 to 1: blocks without any sample in the short and middle window, columns silent now that had a baseline,
+/// Shares of 0 to 1, `reported` up to the newest block: blocks without any sample in the short and middle window, columns silent now that had a baseline,
 /// devices gone compared with the most that reported within the long window.
 pub(crate) fn features(
     reported: &[bool],
-    at: usize,
     columns_gone: f64,
     devices: Option<View<'_>>,
     windows: crate::window::Windows,
 ) -> [f64; 4] {
     let missing = |n: usize| {
-        let blocks = &reported[(at + 1).saturating_sub(n)..=at];
+        let blocks = &reported[reported.len().saturating_sub(n)..];
         blocks.iter().filter(|r| !**r).count() as f64 / blocks.len() as f64
     };
     let devices_gone = devices.map_or(f64::NAN, |view| {
-        let most = view.blocks(windows.long, 0).iter().copied().fold(f32::NAN, f32::max);
-        view.last().map_or(f64::NAN, |now| 1.0 - now / f64::from(most))
+        view.last().map_or(f64::NAN, |now| (1.0 - now / view.most()).max(0.0))
     });
     [
         missing(windows.short),

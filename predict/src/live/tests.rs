@@ -65,6 +65,32 @@ fn live_scores_have_the_bits_of_the_backtest_and_the_cache_changes_none() {
 }
 
 #[test]
+fn a_series_that_appears_counts_at_once_and_disturbs_no_other_host() {
+    let fleet = fleet(4, 4, 29);
+    let model = trained(&fleet);
+    let now = fleet.from + 80 * 3_600_000;
+    let mut warm = scorer(&fleet, model.clone());
+    warm.round(&fleet.telemetry, now).expect("round");
+    let mut later = fleet.telemetry.clone();
+    let labels = [
+        (store::METRIC_NAME, "system_filesystem_utilization_ratio"),
+        ("host_name", "host-01"),
+        ("system_filesystem_mountpoint", "/data"),
+    ];
+    let mut full = store::Samples::default();
+    for i in 0..900 {
+        full.push(now - i64::from(900 - i) * STEP_MS, 0.9);
+    }
+    later.push(store::Labels::from_pairs(labels), full);
+    let round = warm.round(&later, now + STEP_MS).expect("round");
+    let fresh = scorer(&fleet, model).round(&later, now + STEP_MS).expect("round");
+    assert_eq!(format!("{round:?}"), format!("{fresh:?}"));
+    let built = |host: &str| warm.cache[host].built_at;
+    assert!(built("host-01") > built("host-00"), "the others keep what they had");
+    assert_eq!(built("host-00"), built("host-03"));
+}
+
+#[test]
 fn a_round_reads_nothing_later() {
     let fleet = fleet(4, 4, 22);
     let model = trained(&fleet);
