@@ -66,7 +66,7 @@ async fn evaluate_instant(app: &App, scope: Scope) -> Result<Data, Problem> {
     let at_ms = scope.params.time("time", app.now())?;
     let asked = Asked::read(app, &scope.params)?;
     let (engine, snapshot) = (app.engine(), scope.store.snapshot());
-    let length = length_of(&engine, &snapshot, &asked, 0, 1)?;
+    let length = length_of(&engine, &snapshot, &asked, (at_ms, at_ms, 0))?;
     app.slots()
         .run(length, asked.timeout, move |deadline| {
             let answer = engine.instant(&snapshot, &asked.query, at_ms, &asked.options(deadline));
@@ -78,14 +78,8 @@ async fn evaluate_instant(app: &App, scope: Scope) -> Result<Data, Problem> {
 /// Values up to which evaluating them takes less than a millisecond or so.
 const BRIEF: u64 = 100_000;
 
-fn length_of(
-    engine: &Engine,
-    snapshot: &Snapshot,
-    asked: &Asked,
-    span_ms: i64,
-    points: u64,
-) -> Result<Length, Problem> {
-    let effort = engine.effort(snapshot, &asked.query, span_ms, points);
+fn length_of(engine: &Engine, snapshot: &Snapshot, asked: &Asked, times: (i64, i64, i64)) -> Result<Length, Problem> {
+    let effort = engine.effort(snapshot, &asked.query, times, &asked.options(&Deadline::default()));
     let effort = effort.map_err(|error| Problem::from(error).of_query())?;
     Ok(Length::brief_if(effort <= BRIEF))
 }
@@ -157,8 +151,7 @@ async fn evaluate_range(app: &App, scope: Scope, coding: Option<Coding>) -> Resu
     }
     let asked = Asked::read(app, params)?;
     let (engine, snapshot) = (app.engine(), scope.store.snapshot());
-    let (span_ms, points) = (end_ms - start_ms, (end_ms - start_ms) / step_ms + 1);
-    let length = length_of(&engine, &snapshot, &asked, span_ms, points.unsigned_abs())?;
+    let length = length_of(&engine, &snapshot, &asked, (start_ms, end_ms, step_ms))?;
     let answer = app
         .slots()
         .stream(length, Some(asked.timeout), coding, move |deadline, out| {

@@ -13,8 +13,7 @@ const SERIES: u64 = 100;
 const INTERVAL_MS: u64 = 10_000;
 
 /// See [`Engine::effort`](super::Engine::effort).
-pub(super) fn effort(snapshot: &Snapshot, expr: &Expr, span_ms: i64, points: u64) -> u64 {
-    let span_ms = u64::try_from(span_ms).unwrap_or(0);
+pub(super) fn effort(snapshot: &Snapshot, expr: &Expr, span_ms: u64, points: u64) -> u64 {
     let mut sum = points;
     plan::each_selector(expr, &mut |selector, back| {
         let back_ms = u64::try_from(back.as_millis()).unwrap_or(u64::MAX);

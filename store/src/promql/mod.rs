@@ -355,13 +355,26 @@ impl Engine {
         Ok(expr)
     }
 
-    /// About how many values `expr` looks at and yields over a grid of `points` steps in `span_ms`, at most; 100 more for each series.
-    /// Taken from the index, without a look at any sample.
+    /// About how many values `expr` looks at and yields from `start_ms` to `end_ms`, at most; 100 more for each series. Taken from the
+    /// index and from what is kept of earlier answers, without a look at any sample. A `step_ms` of 0 stands for one point of time.
     ///
     /// # Errors
     /// As [`Engine::parse`], whose checks of types this leaves to the evaluation.
-    pub fn effort(&self, snapshot: &crate::Snapshot, expr: &str, span_ms: i64, points: u64) -> Result<u64, QueryError> {
+    pub fn effort(
+        &self,
+        snapshot: &crate::Snapshot,
+        expr: &str,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        options: &QueryOptions,
+    ) -> Result<u64, QueryError> {
         let parsed = self.parsed(expr)?;
+        if step_ms <= 0 {
+            return Ok(effort::effort(snapshot, &parsed.expr, 0, 1));
+        }
+        let grid = Grid::range(start_ms, end_ms, step_ms);
+        let kept = reuse::kept(&self.options, snapshot, expr, grid, options);
+        let points = grid.count.saturating_sub(kept) as u64;
+        let span_ms = points.saturating_mul(step_ms.unsigned_abs());
         Ok(effort::effort(snapshot, &parsed.expr, span_ms, points))
     }
 

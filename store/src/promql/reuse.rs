@@ -179,6 +179,41 @@ impl Computed {
     }
 }
 
+impl Key {
+    fn of(options: &EngineOptions, query: &str, grid: Grid, asked: &QueryOptions) -> Self {
+        Self {
+            query: Arc::from(query),
+            step_ms: grid.step_ms,
+            phase_ms: grid.start_ms.rem_euclid(grid.step_ms),
+            lookback_ms: asked.lookback_ms.unwrap_or(options.lookback_ms),
+        }
+    }
+}
+
+/// What is kept of an answer, and which of its steps are still true.
+fn find(versioned: &dyn Versioned, key: &Key, grid: Grid) -> Option<(Arc<Computed>, Grid)> {
+    let found = versioned.cache().get(key)?;
+    if found.version > versioned.version() {
+        return None;
+    }
+    let usable = found.usable(grid, versioned.oldest_change_since(found.version))?;
+    Some((found, usable))
+}
+
+/// How many of a query's steps are kept and still true.
+pub(super) fn kept(
+    options: &EngineOptions,
+    source: &dyn Source,
+    query: &str,
+    grid: Grid,
+    asked: &QueryOptions,
+) -> usize {
+    let versioned = source.versioned().filter(|v| asked.reuse && v.cache().bytes_max > 0);
+    versioned
+        .and_then(|versioned| find(versioned, &Key::of(options, query, grid, asked), grid))
+        .map_or(0, |(_, usable)| usable.count)
+}
+
 /// Answers a range query line by line, from what is kept as far as that is still true. Without `source.versioned()` everything is
 /// evaluated.
 pub(super) fn range(
@@ -195,18 +230,8 @@ pub(super) fn range(
     if !looks_back(&parsed.expr) {
         return evaluate::range(options, source, parsed, grid, end_ms, asked, each);
     }
-    let key = Key {
-        query: Arc::from(query),
-        step_ms: grid.step_ms,
-        phase_ms: grid.start_ms.rem_euclid(grid.step_ms),
-        lookback_ms: asked.lookback_ms.unwrap_or(options.lookback_ms),
-    };
-    let version = versioned.version();
-    let found = versioned.cache().get(&key);
-    let found = found.filter(|found| found.version <= version).and_then(|found| {
-        let usable = found.usable(grid, versioned.oldest_change_since(found.version))?;
-        Some((found, usable))
-    });
+    let (key, version) = (Key::of(options, query, grid, asked), versioned.version());
+    let found = find(versioned, &key, grid);
     let mut keep = Keep::new(&key, versioned.cache());
     let summary = match found {
         None => evaluate::range(options, source, parsed, grid, end_ms, asked, &mut |line| {

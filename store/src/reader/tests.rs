@@ -158,7 +158,7 @@ fn labels_are_listed_for_series_with_samples_in_range() {
 
 #[test]
 fn the_effort_of_a_query_is_bounded_from_the_index() {
-    use crate::promql::Engine;
+    use crate::promql::{Engine, QueryOptions};
 
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
@@ -179,18 +179,26 @@ fn the_effort_of_a_query_is_bounded_from_the_index() {
     // `host=""` is met by series without that label.
     assert_eq!(snapshot.series_at_most([("__name__", "n"), ("host", "")]), 2);
     let engine = Engine::default();
-    let effort = |expr: &str, span_ms, points| engine.effort(&snapshot, expr, span_ms, points).unwrap();
-    assert_eq!(effort("1 + 1", 0, 1), 1);
+    let options = QueryOptions {
+        reuse: true,
+        ..QueryOptions::default()
+    };
+    let effort = |expr: &str, end_ms, step_ms| {
+        let effort = engine.effort(&snapshot, expr, (0, end_ms, step_ms), &options);
+        effort.unwrap()
+    };
+    assert_eq!(effort("1 + 1", 0, 0), 1);
     // Each time twice: the second time the text is known.
     for _ in 0..2 {
-        assert_eq!(effort("m", 0, 1), 1 + 2 * 101);
-        assert_eq!(effort(r#"{host=~"a|b"}"#, 0, 1), 1 + 4 * 101);
-        assert_eq!(
-            effort(r#"sum(rate(m{host!="a"}[5m])) / on() n"#, 600_000, 11),
-            11 + 2 * (111 + 90) + 2 * (111 + 60)
-        );
-        assert_eq!(effort("max_over_time(rate(m[5m])[1h:1m])", 0, 1), 1 + 2 * (101 + 390));
+        assert_eq!(effort("m", 0, 0), 1 + 2 * 101);
+        assert_eq!(effort(r#"{host=~"a|b"}"#, 0, 0), 1 + 4 * 101);
+        let both = effort(r#"sum(rate(m{host!="a"}[5m])) / on() n"#, 600_000, 60_000);
+        assert_eq!(both, 11 + 2 * (111 + 96) + 2 * (111 + 66));
+        assert_eq!(effort("max_over_time(rate(m[5m])[1h:1m])", 0, 0), 1 + 2 * (101 + 390));
     }
-    assert_eq!(effort("m[5m]", i64::MAX, u64::MAX), u64::MAX);
-    assert!(engine.effort(&snapshot, "m{", 0, 1).is_err());
+    // A panel that was asked for before costs its new steps.
+    engine.range(&snapshot, "sum(m)", 0, 600_000, 60_000, &options).unwrap();
+    assert_eq!(effort("sum(m)", 660_000, 60_000), 1 + 2 * (101 + 6));
+    assert!(effort("m", i64::MAX, 1) > u64::from(u32::MAX));
+    assert!(engine.effort(&snapshot, "m{", (0, 0, 0), &options).is_err());
 }
