@@ -3,36 +3,25 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use rusqlite::Transaction;
-use store::{Matcher, State};
+use store::Matcher;
 
-use super::error::NotifyError;
-use super::group;
-use super::held::firing;
 use super::interval::{Span, TimeInterval, minute, weekdays};
-use super::ledger::{self, Climb, Letter};
-use super::link::alert_key;
 use super::matcher::{self, all_match};
-use super::message::Message;
-use super::notification::Notification;
-use super::outbox::{Outbox, idempotency_key};
-use super::receiver::Receiver;
-use crate::silences::SilenceBook;
 
 /// What is done about some alerts that nobody acknowledges.
 #[derive(Debug, Clone)]
 pub struct Escalation {
-    name: String,
+    pub(super) name: String,
     matchers: Vec<Matcher>,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Step {
+pub(super) struct Step {
     /// Since the first message about the alert.
-    after_ms: i64,
+    pub(super) after_ms: i64,
     /// Name of a receiver or of a schedule.
-    to: String,
+    pub(super) to: String,
 }
 
 /// Who is on duty when: stretches of the week, in a time zone.
@@ -79,8 +68,6 @@ const STEPS_MAX: usize = 20;
 const SHIFTS_MAX: usize = 200;
 /// The longest time to wait for an acknowledgement: a week.
 const AFTER_MAX_MS: i64 = 7 * 86_400_000;
-/// How soon it is looked again whether an alert that is kept back is still so.
-const LOOK_MS: i64 = 30_000;
 
 impl Escalation {
     /// What is done about alerts that `matchers` fit, one text each as in a route: after so many milliseconds without an
@@ -238,16 +225,16 @@ impl Escalations {
     }
 
     /// The first that fits.
-    fn of(&self, labels: &BTreeMap<String, String>) -> Option<&Escalation> {
+    pub(super) fn of(&self, labels: &BTreeMap<String, String>) -> Option<&Escalation> {
         self.policies.iter().find(|policy| all_match(&policy.matchers, labels))
     }
 
-    fn by_name(&self, name: &str) -> Option<&Escalation> {
+    pub(super) fn by_name(&self, name: &str) -> Option<&Escalation> {
         self.policies.iter().find(|policy| policy.name == name)
     }
 
     /// The name of the receiver that a step leads to now.
-    fn receiver<'a>(&'a self, to: &'a str, now_ms: i64) -> &'a str {
+    pub(super) fn receiver<'a>(&'a self, to: &'a str, now_ms: i64) -> &'a str {
         let schedule = self.schedules.iter().find(|schedule| schedule.name == to);
         schedule.map_or(to, |schedule| schedule.on_duty(now_ms))
     }
@@ -268,186 +255,5 @@ fn error(what: &'static str, name: &str, problem: String) -> EscalationError {
         what,
         name: name.to_owned(),
         problem,
-    }
-}
-
-impl Outbox {
-    /// Starts the clock for what a first message was written about.
-    pub(super) fn begin_escalation(
-        &self,
-        transaction: &Transaction<'_>,
-        firing: &[&Notification],
-        now_ms: i64,
-    ) -> Result<(), rusqlite::Error> {
-        for alert in firing.iter().filter(|alert| !alert.is_resolved()) {
-            let Some(policy) = self.settings.escalations.of(&alert.labels) else {
-                continue;
-            };
-            let known = ledger::climb(transaction, &alert.fingerprint)?;
-            let acknowledged = ledger::acknowledgement(transaction, &alert.fingerprint)?;
-            if known.is_some_and(|climb| climb.starts_ms >= alert.starts_ms)
-                || acknowledged.is_some_and(|one| one.is_of(alert))
-            {
-                continue;
-            }
-            let climb = Climb {
-                fingerprint: alert.fingerprint.clone(),
-                starts_ms: alert.starts_ms,
-                policy: policy.name.clone(),
-                told_ms: now_ms,
-                step: 0,
-                due_ms: policy.steps.first().map(|step| now_ms + step.after_ms),
-                told: Vec::new(),
-            };
-            ledger::put_climb(transaction, &climb)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the steps that are due; answers how many messages were written. What is silenced, inhibited or muted waits.
-    ///
-    /// # Errors
-    /// [`NotifyError::State`]; steps that were taken before it stay taken.
-    pub fn escalate(&self, state: &State, now_ms: i64) -> Result<usize, NotifyError> {
-        let due = state.with(|connection| ledger::climbs_due(connection, now_ms))?;
-        if due.is_empty() {
-            return Ok(0);
-        }
-        let silences = SilenceBook::open(state)?.current(now_ms)?;
-        let firing = firing(state, now_ms)?;
-        let mut written = 0;
-        for climb in due {
-            written += state.with(|connection| {
-                let transaction = connection.transaction()?;
-                // Somebody may have acknowledged it a moment ago.
-                let climb = ledger::climb(&transaction, &climb.fingerprint)?;
-                let Some(mut climb) = climb.filter(|climb| climb.due_ms.is_some_and(|due_ms| due_ms <= now_ms)) else {
-                    return Ok(0);
-                };
-                let alert = ledger::alert(&transaction, &climb.fingerprint)?.map(|alert| alert.at(now_ms));
-                let acknowledged = ledger::acknowledgement(&transaction, &climb.fingerprint)?;
-                let alert = alert.filter(|alert| {
-                    !alert.is_resolved()
-                        && climb.starts_ms >= alert.starts_ms
-                        && !acknowledged.is_some_and(|one| one.is_of(alert))
-                });
-                let policy = self.settings.escalations.by_name(&climb.policy);
-                let step = policy.and_then(|policy| policy.steps.get(climb.step));
-                let mut written = 0;
-                climb.due_ms = match (&alert, policy, step) {
-                    (Some(alert), Some(policy), Some(step)) => {
-                        let held = self.held(alert.clone(), &silences, &firing, &BTreeMap::new(), now_ms);
-                        if held.is_kept_back() {
-                            Some(now_ms + LOOK_MS)
-                        } else {
-                            written = self.take_step(&transaction, alert, &mut climb, step, now_ms)?;
-                            climb.step += 1;
-                            let next = policy.steps.get(climb.step);
-                            next.map(|next| (climb.told_ms + next.after_ms).max(now_ms))
-                        }
-                    }
-                    // It ended, somebody has it, or the configuration knows no further step.
-                    _ => None,
-                };
-                ledger::put_climb(&transaction, &climb)?;
-                transaction.commit()?;
-                Ok(written)
-            })?;
-        }
-        Ok(written)
-    }
-
-    fn take_step(
-        &self,
-        transaction: &Transaction<'_>,
-        alert: &Notification,
-        climb: &mut Climb,
-        step: &Step,
-        now_ms: i64,
-    ) -> Result<usize, rusqlite::Error> {
-        let name = self.settings.escalations.receiver(&step.to, now_ms);
-        let minutes = step.after_ms as f64 / 60_000.0;
-        let note = format!("Nobody acknowledged this within {minutes:.0} min.");
-        let mut written = 0;
-        for receiver in self
-            .settings
-            .receivers
-            .iter()
-            .filter(|receiver| receiver.name() == name)
-        {
-            let key = format!("{}-escalation{}", idempotency_key("", &[alert], 0), climb.step + 1);
-            self.put_escalated(transaction, alert, receiver, (key, Some(note.clone())), now_ms)?;
-            if !climb.told.contains(&receiver.id().to_owned()) {
-                climb.told.push(receiver.id().to_owned());
-            }
-            written += 1;
-        }
-        tracing::warn!(
-            alert = alert.title(),
-            receiver = name,
-            step = climb.step + 1,
-            "nobody acknowledged an alert: the next one is told"
-        );
-        Ok(written)
-    }
-
-    /// Tells those to whom an alert climbed that it is over.
-    pub(super) fn end_escalation(
-        &self,
-        transaction: &Transaction<'_>,
-        alert: &Notification,
-        now_ms: i64,
-    ) -> Result<usize, rusqlite::Error> {
-        let Some(climb) = ledger::climb(transaction, &alert.fingerprint)? else {
-            return Ok(0);
-        };
-        ledger::drop_climb(transaction, &alert.fingerprint)?;
-        let mut written = 0;
-        for id in &climb.told {
-            let Some(receiver) = self.settings.receiver(id).filter(|receiver| receiver.send_resolved) else {
-                continue;
-            };
-            let key = format!("{}-escalation", idempotency_key("", &[alert], 0));
-            self.put_escalated(transaction, alert, receiver, (key, None), now_ms)?;
-            written += 1;
-        }
-        Ok(written)
-    }
-
-    fn put_escalated(
-        &self,
-        transaction: &Transaction<'_>,
-        alert: &Notification,
-        receiver: &Receiver,
-        (key, note): (String, Option<String>),
-        now_ms: i64,
-    ) -> Result<(), rusqlite::Error> {
-        let message = Message {
-            receiver: receiver.name().to_owned(),
-            // One conversation an alert, also where the alert's group went to the same place before.
-            group_key: group::key("{}/escalation", &alert.labels),
-            group_labels: alert.labels.clone(),
-            external_url: self.settings.external_url.clone(),
-            alerts: vec![alert.clone()],
-            left_out: 0,
-            reason: "escalation".to_owned(),
-            instead_of: None,
-            note,
-            about: Some(alert_key(&alert.fingerprint)),
-            answer: None,
-            chart_url: None,
-        };
-        let letter = Letter {
-            id: 0,
-            receiver: receiver.id().to_owned(),
-            key,
-            what: format!("escalated: {}", alert.title()),
-            body: ledger::json(&message),
-            created_ms: now_ms,
-            attempts: 0,
-            instead_of: None,
-            diverted: false,
-        };
-        self.put_letter(transaction, &letter)
     }
 }

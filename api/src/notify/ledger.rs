@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use store::{State, StateError};
 
 pub(super) use alerts::{
-    Group, alert, alerts_of, all_alerts, count_alerts, groups, leave, look_again, members, put_alert, put_member, tell,
-    told,
+    Group, alert, alerts_of, all_alerts, count_alerts, group_of, groups, leave, look_again, members, put_alert,
+    put_member, tell, told,
 };
 pub(super) use episodes::{acknowledge_episode, end_episode, episodes, mark_measured, measured, note_episode};
 pub(super) use hands::{

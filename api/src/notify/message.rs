@@ -207,7 +207,7 @@ pub(super) fn status(resolved: bool) -> &'static str {
 }
 
 /// What all maps agree on.
-fn common<'a>(mut maps: impl Iterator<Item = &'a BTreeMap<String, String>>) -> BTreeMap<String, String> {
+pub(super) fn common<'a>(mut maps: impl Iterator<Item = &'a BTreeMap<String, String>>) -> BTreeMap<String, String> {
     let mut shared = maps.next().cloned().unwrap_or_default();
     for map in maps {
         shared.retain(|name, value| map.get(name) == Some(value));

@@ -20,7 +20,7 @@
 //!   climbs, until it ends.
 //! - A message is kept as what is to be said, and takes its platform's form when it is sent: signatures are fresh, and any
 //!   receiver can stand in for any other.
-//! - A link in a message allows to answer that message's alerts, for three days, and nothing else.
+//! - A link in a message allows to answer that message's alerts, or shows the chart that it holds, for three days, and nothing else.
 //! - Addresses and tokens are secrets: they are in no log, no error and no `Debug` output.
 //! - There is no clock here: the caller says what time it is, or hands one over.
 
@@ -28,6 +28,7 @@ mod acknowledgement;
 mod backoff;
 mod channel;
 mod chart;
+mod climb;
 mod configuration;
 mod courier;
 mod delivery;

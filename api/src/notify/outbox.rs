@@ -210,13 +210,14 @@ impl Outbox {
                     }
                 }
                 ledger::look_again(&transaction, &group.key, now_ms + route.grouping.interval_ms)?;
-                let ended = alerts.iter().filter(|alert| alert.is_resolved());
-                for alert in ended.clone() {
+                let ended: Vec<&Notification> = alerts.iter().filter(|alert| alert.is_resolved()).collect();
+                for alert in &ended {
                     // Also where it ended by itself.
                     ledger::note_episode(&transaction, alert)?;
-                    written += self.end_escalation(&transaction, alert, now_ms)?;
                 }
-                ledger::leave(&transaction, &group.key, ended.map(|alert| alert.fingerprint.as_str()))?;
+                written += self.end_escalations(&transaction, &ended, now_ms)?;
+                let ended = ended.iter().map(|alert| alert.fingerprint.as_str());
+                ledger::leave(&transaction, &group.key, ended)?;
                 transaction.commit()?;
                 Ok(written)
             })?;
@@ -389,7 +390,7 @@ pub(super) fn idempotency_key(group_key: &str, alerts: &[&Notification], repeats
     }
 }
 
-fn title(alerts: &[&Notification]) -> String {
+pub(super) fn title(alerts: &[&Notification]) -> String {
     let first = alerts.first().map(|alert| alert.title()).unwrap_or_default();
     if alerts.len() > 1 {
         format!("{first} and {} more", alerts.len() - 1)

@@ -66,6 +66,11 @@ impl Settings {
         self.receivers.iter().find(|receiver| receiver.id() == id)
     }
 
+    /// The receivers of this name: one for each place that it stands for.
+    pub(super) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Receiver> {
+        self.receivers.iter().filter(move |receiver| receiver.name() == name)
+    }
+
     /// Names of the receivers, as routes know them.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {

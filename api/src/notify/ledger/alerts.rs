@@ -122,6 +122,16 @@ pub(in crate::notify) fn members(connection: &Connection) -> Result<BTreeSet<(St
         .collect()
 }
 
+/// The key of a group that an alert is in, of several always the same.
+pub(in crate::notify) fn group_of(
+    connection: &Connection,
+    fingerprint: &str,
+) -> Result<Option<String>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT min(group_key) FROM notify_member WHERE fingerprint = ?1")?
+        .query_row([fingerprint], |row| row.get(0))
+}
+
 /// Takes alerts out of a group; the last group takes the alert with it, the last alert the group and what was told about it.
 pub(in crate::notify) fn leave<'a>(
     transaction: &Transaction<'_>,

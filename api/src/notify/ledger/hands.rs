@@ -45,11 +45,17 @@ pub(in crate::notify) fn climb(connection: &Connection, fingerprint: &str) -> Re
         .optional()
 }
 
-/// Those whose next step is due, the one that waits longest first.
-pub(in crate::notify) fn climbs_due(connection: &Connection, now_ms: i64) -> Result<Vec<Climb>, rusqlite::Error> {
+/// Those whose next step is due, at most so many, the one that waits longest first.
+pub(in crate::notify) fn climbs_due(
+    connection: &Connection,
+    now_ms: i64,
+    most: usize,
+) -> Result<Vec<Climb>, rusqlite::Error> {
     connection
-        .prepare_cached(&format!("{CLIMB} WHERE due_ms <= ?1 ORDER BY due_ms, fingerprint"))?
-        .query_map([now_ms], climb_of)?
+        .prepare_cached(&format!(
+            "{CLIMB} WHERE due_ms <= ?1 ORDER BY due_ms, fingerprint LIMIT ?2"
+        ))?
+        .query_map(params![now_ms, i64::try_from(most).unwrap_or(i64::MAX)], climb_of)?
         .collect()
 }
 

@@ -254,6 +254,76 @@ async fn an_acknowledgement_stops_the_climb_and_those_above_hear_nothing_of_it()
 }
 
 #[tokio::test]
+async fn alerts_of_one_group_climb_together_but_to_a_pager_one_by_one() {
+    let (first, second, third) = (Sink::start([]).await, Sink::start([]).await, Sink::start([]).await);
+    let mut wanted = climbing(&[&first, &second, &third]);
+    wanted.external_url = "https://foreshock.example".to_owned();
+    wanted.receivers[1] = wanted.receivers[1].clone().with_alerts_max(2);
+    let pager = Channel::PagerDuty {
+        hook: Hook::at(&third.url).unwrap(),
+        routing_key: Secret::new("key"),
+    };
+    wanted.receivers[2] = Receiver::new("hook2", pager).unwrap();
+    let grouping = Grouping {
+        by: vec!["alertname".to_owned()],
+        wait_ms: 0,
+        interval_ms: 10_000,
+        ..Grouping::default()
+    };
+    wanted.routing = Routing::new(Route::new(Some("hook".to_owned()), Vec::new(), grouping));
+    let bench = Bench::new(wanted);
+    let alerts = ["a", "b", "c"].map(|host| alert("Hot", host));
+    for alert in &alerts {
+        bench.put(0, alert);
+    }
+    bench.put(0, &alert("Cold", "a"));
+    assert_eq!(bench.deliver(0).await, "delivered delivered");
+    assert_eq!(bench.deliver(600).await, "delivered delivered");
+    let heard = second.heard.lock().unwrap().clone();
+    let of_hot = heard
+        .iter()
+        .find(|heard| heard.body["commonLabels"]["alertname"] == "Hot")
+        .unwrap();
+    assert_eq!(
+        (
+            of_hot.body["alerts"].as_array().unwrap().len(),
+            &of_hot.body["truncatedAlerts"]
+        ),
+        (2, &1.into()),
+        "one message for all three, in which two are shown"
+    );
+    let answer = of_hot.body["foreshock"]["answerUrl"].as_str().unwrap();
+    let token = answer.split_once("?t=").unwrap().1;
+    let (_, about) = bench.outbox.granted(&bench.state, START + 600_000, token).unwrap();
+    assert_eq!(about.len(), 3, "by which all of them can be answered");
+    bench
+        .outbox
+        .acknowledge(&bench.state, START + 700_000, &named(&alerts[0]), "eva", "")
+        .unwrap();
+    assert_eq!(bench.deliver(1800).await.split(' ').count(), 3);
+    let keys = |event: &str| -> std::collections::BTreeSet<String> {
+        let heard = third.heard.lock().unwrap();
+        let events = heard.iter().filter(|heard| heard.body["event_action"] == event);
+        events
+            .map(|heard| heard.body["dedup_key"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(keys("trigger").len(), 3, "an incident for each that nobody has");
+    for alert in &alerts {
+        bench.put(1900, &ended(alert, 1900));
+    }
+    bench.deliver(1910).await;
+    assert_eq!(keys("resolve").len(), 2);
+    assert!(keys("resolve").is_subset(&keys("trigger")));
+    let over = second.heard.lock().unwrap().last().unwrap().body.clone();
+    assert_eq!(
+        (&over["status"], &over["truncatedAlerts"]),
+        (&"resolved".into(), &1.into()),
+        "and one that they are over"
+    );
+}
+
+#[tokio::test]
 async fn what_is_silenced_waits_and_other_alerts_do_not_climb() {
     let (first, second, third) = (Sink::start([]).await, Sink::start([]).await, Sink::start([]).await);
     let bench = Bench::new(climbing(&[&first, &second, &third]));
