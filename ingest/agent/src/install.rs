@@ -411,7 +411,7 @@ Description=Foreshock agent: what this host's disks say of their health
 [Service]
 Type=oneshot
 ExecStart={binary} smart --out {report}
-TimeoutStartSec=120
+TimeoutStartSec=600
 RuntimeDirectory=foreshock-agent-smart
 RuntimeDirectoryMode=0755
 RuntimeDirectoryPreserve=yes

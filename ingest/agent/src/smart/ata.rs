@@ -53,6 +53,9 @@ const WEAR: [u8; 5] = [169, 177, 202, 231, 233];
 
 /// Asks a disk.
 pub(super) fn read(device: &File) -> io::Result<Values> {
+    if command::sleeps(device)? {
+        return Err(io::Error::other("it stands still, and is left asleep"));
+    }
     let mut pages = [[0; PAGE_BYTES]; 2];
     for (page, feature) in pages.iter_mut().zip([READ_DATA, READ_THRESHOLDS]) {
         command::ata(
