@@ -21,7 +21,14 @@ const UNITS_MAX: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The states that a unit may be in (`org.freedesktop.systemd1(5)`, ActiveState).
-const STATES: [&str; 5] = ["active", "activating", "deactivating", "failed", "inactive"];
+const STATES: [&str; 6] = [
+    "active",
+    "activating",
+    "deactivating",
+    "failed",
+    "inactive",
+    "reloading",
+];
 
 /// Reads units over the system's bus.
 pub struct Units {

@@ -34,6 +34,7 @@ system.linux.systemd.units{state=activating} 0 {unit}
 system.linux.systemd.units{state=deactivating} 0 {unit}
 system.linux.systemd.units{state=failed} 1 {unit}
 system.linux.systemd.units{state=inactive} 3 {unit}
+system.linux.systemd.units{state=reloading} 0 {unit}
 system.linux.systemd.unit.failed{systemd.unit.name=bad.service} 1 1
 system.linux.systemd.unit.failed{systemd.unit.name=dbus.service} 0 1
 system.linux.systemd.unit.failed{systemd.unit.name=good.service} 0 1
