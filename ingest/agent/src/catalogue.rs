@@ -172,8 +172,9 @@ metrics! {
     UNIT_FAILED = Gauge "system.linux.systemd.unit.failed" ["1"] "1 while systemd counts the service or mount as failed; 0 for services that run." from "systemd, ListUnitsByPatterns over D-Bus, once a minute";
     UNIT_RESTARTS = Counter "system.linux.systemd.unit.restarts" ["{restart}"] "Times that systemd started the service again after it had ended." from "systemd, NRestarts over D-Bus, once a minute";
 
-    PROBE_DURATION = Gauge "probe.duration" ["s"] "Time until the target answered, or until the attempt was given up." from "the agent's HTTP GET or TCP connect";
-    PROBE_SUCCESS = Gauge "probe.success" ["1"] "1 when the target answered in time, HTTP with a status below 400." from "the agent's HTTP GET or TCP connect";
+    PROBE_DURATION = Gauge "probe.duration" ["s"] "Time until the target answered, or until the attempt was given up." from "the agent's HTTP GET, TCP connect or look-up of a name";
+    PROBE_LATENCY = Histogram "probe.latency" ["s"] "How many attempts took how long since the agent began to ask, those that failed included." from "the agent's HTTP GET, TCP connect or look-up of a name";
+    PROBE_SUCCESS = Gauge "probe.success" ["1"] "1 when the target answered in time, HTTP with a status below 400, a name with an address." from "the agent's HTTP GET, TCP connect or look-up of a name";
 
     GPU_UTILIZATION = Gauge "hw.gpu.utilization" ["1"] "Share of time in which a kernel ran." from "nvmlDeviceGetUtilizationRates, gpu; nvmlDeviceGetEncoderUtilization and Decoder";
     GPU_MEMORY_USAGE = UpDownCounter "hw.gpu.memory.usage" ["By"] "Device memory in use." from "nvmlDeviceGetMemoryInfo";

@@ -17,8 +17,24 @@ pub trait Sink {
     /// A point of the open metric. Times are nanoseconds since 1970 UTC; a start of 0 means unknown.
     fn point(&mut self, attributes: &[(&str, &str)], start_unix_nanos: u64, time_unix_nanos: u64, value: f64);
 
+    /// A point of the open histogram: how much fell into each bucket since its start, one bucket more than bounds.
+    fn histogram(&mut self, attributes: &[(&str, &str)], time_unix_nanos: u64, since: &Histogram<'_>);
+
     /// Events, as one batch under an id: what is given again under the same id is the same batch.
     fn events(&mut self, id: &str, records: &[Record<'_>]);
+}
+
+/// What a histogram has gathered since its start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Histogram<'a> {
+    /// When it began, nanoseconds since 1970 UTC.
+    pub start_unix_nanos: u64,
+    /// Of all values.
+    pub sum: f64,
+    /// Upper ends of the buckets but for the last one, which has none.
+    pub bounds: &'a [f64],
+    /// How many values fell into each.
+    pub counts: &'a [u64],
 }
 
 /// Scope of all that the agent sends.
@@ -62,6 +78,17 @@ impl Sink for Requests {
     fn point(&mut self, attributes: &[(&str, &str)], start_unix_nanos: u64, time_unix_nanos: u64, value: f64) {
         self.readings
             .point(attributes, start_unix_nanos, time_unix_nanos, value);
+    }
+
+    fn histogram(&mut self, attributes: &[(&str, &str)], time_unix_nanos: u64, since: &Histogram<'_>) {
+        let Histogram {
+            start_unix_nanos,
+            sum,
+            bounds,
+            counts,
+        } = *since;
+        self.readings
+            .histogram_point(attributes, start_unix_nanos, time_unix_nanos, sum, bounds, counts);
     }
 
     fn events(&mut self, id: &str, records: &[Record<'_>]) {
@@ -110,6 +137,15 @@ impl Sink for TextSink {
         self.attributes(attributes);
         // Writing to a string cannot fail.
         writeln!(self.text, " {value} {}", metric.unit).unwrap_or_default();
+    }
+
+    fn histogram(&mut self, attributes: &[(&str, &str)], _time_unix_nanos: u64, since: &Histogram<'_>) {
+        let Some(metric) = self.metric else { return };
+        self.text.push_str(metric.name);
+        self.attributes(attributes);
+        let count: u64 = since.counts.iter().sum();
+        // Writing to a string cannot fail.
+        writeln!(self.text, " {count} of {} {}", since.sum, metric.unit).unwrap_or_default();
     }
 
     fn events(&mut self, _id: &str, records: &[Record<'_>]) {
@@ -172,6 +208,12 @@ impl<'a> Readings<'a> {
     pub fn point_at(&mut self, time_unix_nanos: u64, attributes: &[(&str, &str)], value: f64) {
         self.points += 1;
         self.sink.point(attributes, self.booted, time_unix_nanos, value);
+    }
+
+    /// A point of the histogram started last, with a time of its own.
+    pub fn histogram_at(&mut self, time_unix_nanos: u64, attributes: &[(&str, &str)], since: &Histogram<'_>) {
+        self.points += 1;
+        self.sink.histogram(attributes, time_unix_nanos, since);
     }
 
     /// Events, as one batch under an id by which the server knows it when it comes twice.

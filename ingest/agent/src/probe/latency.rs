@@ -1,4 +1,4 @@
-//! Latency of HTTP and TCP endpoints, as their users see it.
+//! Latency of HTTP and TCP endpoints, and of looking up names, as their users see it.
 
 use std::fmt;
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::worker::{Timed, Worker};
 use super::{Column, Probe, ProbeError, Support, Watch};
 use crate::catalogue as metric;
-use crate::reading::Readings;
+use crate::reading::{Histogram, Readings};
 
 /// Targets of one agent.
 pub(crate) const TARGETS_MAX: usize = 32;
@@ -19,16 +19,32 @@ pub(crate) const TARGETS_MAX: usize = 32;
 /// Bytes of an answer that are read: enough to notice one that stalls half-way.
 const BODY_BYTES_MAX: u64 = 64 << 10;
 
-/// What is asked: an `http://` or `https://` URL, or `tcp://host:port`.
+/// Upper ends of the buckets of latency, seconds: those that the semantic conventions give for `http.client.request.duration`.
+const BOUNDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
+/// What is asked: an `http://` or `https://` URL, `tcp://host:port`, or `dns://name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     url: String,
-    tcp: Option<String>,
+    way: Way,
+}
+
+/// How it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Way {
+    /// A GET.
+    Http,
+    /// A connection to this address.
+    Tcp(String),
+    /// Looking this name up, as programs on this host do: by `/etc/hosts`, `/etc/resolv.conf` and whatever else is configured.
+    Dns(String),
 }
 
 /// A target that cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{given:?} is no target: write http://host/path, https://host/path or tcp://host:port")]
+#[error("{given:?} is no target: write http://host/path, https://host/path, tcp://host:port or dns://name")]
 pub struct TargetError {
     given: String,
 }
@@ -44,17 +60,18 @@ impl FromStr for Target {
         if rest.is_empty() || rest.starts_with('/') || given.contains(char::is_whitespace) {
             return Err(error());
         }
-        let tcp = match scheme {
-            "http" | "https" => None,
+        let way = match scheme {
+            "http" | "https" => Way::Http,
             "tcp" => {
                 let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-                Some(port.map(|_| rest.to_owned()).ok_or_else(error)?)
+                Way::Tcp(port.map(|_| rest.to_owned()).ok_or_else(error)?)
             }
+            "dns" if !rest.contains(['/', ':']) => Way::Dns(rest.to_owned()),
             _ => return Err(error()),
         };
         Ok(Self {
             url: given.to_owned(),
-            tcp,
+            way,
         })
     }
 }
@@ -72,15 +89,38 @@ struct Attempt {
     success: bool,
 }
 
+/// What is asked, by whom, and how that went so far.
+struct Asked {
+    target: Target,
+    worker: Option<Worker<Attempt>>,
+    /// Time of the first attempt, nanoseconds since 1970 UTC; then how many took how long, those that failed included.
+    since: u64,
+    /// Time of the last attempt that this round heard of.
+    last: Option<u64>,
+    sum: f64,
+    counts: [u64; BOUNDS.len() + 1],
+}
+
+impl Asked {
+    fn count(&mut self, attempt: &Timed<Attempt>) {
+        if self.since == 0 {
+            self.since = attempt.unix_nanos;
+        }
+        let seconds = attempt.reading.seconds;
+        self.sum += seconds;
+        self.counts[BOUNDS.partition_point(|bound| *bound < seconds)] += 1;
+    }
+}
+
 /// Asks each target in a thread of its own, so that a slow one delays neither the others nor the sampler.
 pub struct Latency {
     timeout: Duration,
-    targets: Vec<(Target, Option<Worker<Attempt>>)>,
+    targets: Vec<Asked>,
 }
 
 impl fmt::Debug for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let targets: Vec<_> = self.targets.iter().map(|(target, _)| target).collect();
+        let targets: Vec<_> = self.targets.iter().map(|asked| &asked.target).collect();
         f.debug_struct("Latency")
             .field("targets", &targets)
             .finish_non_exhaustive()
@@ -101,11 +141,18 @@ impl Latency {
 
     /// Adds a target; at the bound, and when it is there already, nothing happens.
     fn add(&mut self, target: Target) {
-        if self.targets.len() < TARGETS_MAX && self.targets.iter().all(|(known, _)| *known != target) {
+        if self.targets.len() < TARGETS_MAX && self.targets.iter().all(|known| known.target != target) {
             let timeout = self.timeout;
             let asked = target.clone();
             let worker = Worker::spawn("latency", move || attempt(&asked, timeout)).ok();
-            self.targets.push((target, worker));
+            self.targets.push(Asked {
+                target,
+                worker,
+                since: 0,
+                last: None,
+                sum: 0.0,
+                counts: [0; BOUNDS.len() + 1],
+            });
         }
     }
 }
@@ -132,16 +179,19 @@ impl Probe for Latency {
     fn begin(&mut self) {
         self.targets
             .iter()
-            .filter_map(|(_, worker)| worker.as_ref())
+            .filter_map(|asked| asked.worker.as_ref())
             .for_each(Worker::begin);
     }
 
     fn sample(&mut self, deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError> {
-        let attempts: Vec<(&str, Vec<Timed<Attempt>>)> = self
-            .targets
-            .iter()
-            .filter_map(|(target, worker)| Some((target.url.as_str(), worker.as_ref()?.take(deadline))))
-            .collect();
+        let mut attempts: Vec<(&str, Vec<Timed<Attempt>>)> = Vec::new();
+        for asked in &mut self.targets {
+            let Some(worker) = &asked.worker else { continue };
+            let taken = worker.take(deadline);
+            taken.iter().for_each(|attempt| asked.count(attempt));
+            asked.last = taken.last().map(|last| last.unix_nanos);
+            attempts.push((&asked.target.url, taken));
+        }
         let values: [Column<Attempt, f64>; 2] = [
             (&metric::PROBE_DURATION, |attempt| attempt.seconds),
             (&metric::PROBE_SUCCESS, |attempt| f64::from(u8::from(attempt.success))),
@@ -154,6 +204,17 @@ impl Probe for Latency {
                 }
             }
         }
+        out.metric(&metric::PROBE_LATENCY);
+        for asked in &self.targets {
+            let Some(last) = asked.last else { continue };
+            let since = Histogram {
+                start_unix_nanos: asked.since,
+                sum: asked.sum,
+                bounds: &BOUNDS,
+                counts: &asked.counts,
+            };
+            out.histogram_at(last, &[("probe.target", &asked.target.url)], &since);
+        }
         Ok(())
     }
 }
@@ -161,9 +222,10 @@ impl Probe for Latency {
 /// One attempt, on a connection of its own as a new user would make: a full backlog shows.
 fn attempt(target: &Target, timeout: Duration) -> Attempt {
     let began = Instant::now();
-    let success = match &target.tcp {
-        Some(address) => connects(address, timeout),
-        None => answers(&target.url, timeout),
+    let success = match &target.way {
+        Way::Tcp(address) => connects(address, timeout),
+        Way::Dns(name) => is_found(name),
+        Way::Http => answers(&target.url, timeout),
     };
     Attempt {
         seconds: began.elapsed().as_secs_f64(),
@@ -179,6 +241,13 @@ fn connects(address: &str, timeout: Duration) -> bool {
         .into_iter()
         .take(2)
         .any(|address| TcpStream::connect_timeout(&address, timeout).is_ok())
+}
+
+/// The resolver's own patience bounds this: five seconds a server and attempt unless `/etc/resolv.conf` says otherwise.
+fn is_found(name: &str) -> bool {
+    (name, 0)
+        .to_socket_addrs()
+        .is_ok_and(|mut found| found.next().is_some())
 }
 
 fn answers(url: &str, timeout: Duration) -> bool {
@@ -235,6 +304,7 @@ mod tests {
             "https://a.example",
             "tcp://[::1]:22",
             "tcp://db:5432",
+            "dns://db.example",
         ] {
             assert_eq!(
                 good.parse::<Target>().map(|target| target.to_string()).as_deref(),
@@ -248,6 +318,9 @@ mod tests {
             "tcp://db",
             "tcp://db:99999",
             "ftp://x",
+            "dns://",
+            "dns://1.1.1.1/name",
+            "dns://name:53",
             "http://a b/",
         ] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
@@ -281,6 +354,58 @@ mod tests {
         let target: Target = format!("tcp://{address}").parse().expect("target");
         let text = testing::sample(&mut Latency::new(&[target], Duration::from_secs(20)));
         assert!(text.contains("} 1 1\n"), "{text}");
+    }
+
+    #[test]
+    fn names_are_looked_up_as_programs_on_this_host_do() {
+        // Neither needs a network: no part of a name may have more than 63 bytes.
+        let long = format!("dns://{}", "x".repeat(64));
+        let targets = ["dns://localhost", &long].map(|target| target.parse().expect("target"));
+        let text = testing::sample(&mut Latency::new(&targets, Duration::from_secs(20)));
+        assert!(
+            text.contains("probe.success{probe.target=dns://localhost} 1 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("probe.success{{probe.target={long}}} 0 1\n")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_each_attempt_took_is_counted_from_the_first_on() {
+        let mut asked = Asked {
+            target: "dns://h".parse().expect("target"),
+            worker: None,
+            since: 0,
+            last: None,
+            sum: 0.0,
+            counts: [0; BOUNDS.len() + 1],
+        };
+        for (unix_nanos, seconds) in [(5, 0.005), (6, 0.0051), (7, 11.0)] {
+            let reading = Attempt {
+                seconds,
+                success: false,
+            };
+            asked.count(&Timed { unix_nanos, reading });
+        }
+        assert_eq!(
+            (asked.since, asked.counts[0], asked.counts[1], asked.counts[14]),
+            (5, 1, 1, 1)
+        );
+        assert!((asked.sum - 11.0101).abs() < 1e-9);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let target: Target = format!("tcp://{}", listener.local_addr().expect("address"))
+            .parse()
+            .expect("target");
+        let mut probe = Latency::new(&[target], Duration::from_secs(20));
+        for count in 1..3 {
+            let text = testing::sample(&mut probe);
+            assert!(
+                text.contains("probe.latency{") && text.contains(&format!("}} {count} of ")),
+                "{text}"
+            );
+        }
     }
 
     #[test]

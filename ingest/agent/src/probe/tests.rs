@@ -21,6 +21,11 @@ impl Sink for Strict {
         self.0.point(attributes, start, time, value);
     }
 
+    fn histogram(&mut self, attributes: &[(&str, &str)], time: u64, since: &crate::reading::Histogram<'_>) {
+        assert!(since.sum.is_finite() && time >= since.start_unix_nanos);
+        self.0.histogram(attributes, time, since);
+    }
+
     fn events(&mut self, id: &str, records: &[wire::otlp::write::logs::Record<'_>]) {
         assert!(!id.is_empty() && !records.is_empty());
         assert!(

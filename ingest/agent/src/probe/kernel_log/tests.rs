@@ -195,6 +195,8 @@ impl crate::reading::Sink for Told {
 
     fn point(&mut self, _attributes: &[(&str, &str)], _start: u64, _time: u64, _value: f64) {}
 
+    fn histogram(&mut self, _: &[(&str, &str)], _: u64, _: &crate::reading::Histogram<'_>) {}
+
     fn events(&mut self, id: &str, records: &[Record<'_>]) {
         let line = |record: &Record<'_>| {
             let attributes: Vec<String> = record
