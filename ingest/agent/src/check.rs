@@ -46,6 +46,30 @@ pub struct Report {
     pub text: String,
 }
 
+/// Longest line that node-problem-detector takes of a plugin (`max_output_length`).
+const NODE_PROBLEM_BYTES_MAX: usize = 80;
+
+impl Report {
+    /// The same as a custom plugin of Kubernetes' node-problem-detector says it: 0 for well, 1 for a problem (2, unknown, is for a
+    /// check that could not run), and one line of at most 80 bytes.
+    #[must_use]
+    pub fn node_problem(&self) -> (u8, String) {
+        let code = u8::from(self.status != Status::Ok);
+        let named = |line: &&str| line.starts_with("critical") || line.starts_with("warning");
+        let worst = self
+            .text
+            .lines()
+            .filter(named)
+            .min_by_key(|line| !line.starts_with("critical"));
+        let line = match worst {
+            Some(worst) => worst.split_whitespace().skip(1).collect::<Vec<_>>().join(" "),
+            None => "the agent can read this host".to_owned(),
+        };
+        let end = line.floor_char_boundary(NODE_PROBLEM_BYTES_MAX);
+        (code, line[..end].to_owned())
+    }
+}
+
 /// Checks this host and, when the configuration names one, the server.
 ///
 /// # Errors
@@ -155,6 +179,30 @@ mod tests {
             })
             .collect();
         report("db-1", &support, answer)
+    }
+
+    #[test]
+    fn node_problem_detector_gets_one_short_line_with_what_is_gravest() {
+        let check = |missing: &[&'static str], answer, code: u8, line: &str| {
+            assert_eq!(
+                of(missing, answer).node_problem(),
+                (code, line.to_owned()),
+                "{missing:?}"
+            );
+        };
+        check(&[], None, 0, "the agent can read this host");
+        check(&["gpu"], None, 0, "the agent can read this host");
+        check(&["pressure"], None, 1, "pressure: absent");
+        check(&["pressure", "uptime"], None, 1, "uptime: absent");
+        let long = of(
+            &[],
+            Some(Err("http://h/v1/metrics: ".to_owned() + &"\u{e9}".repeat(80))),
+        )
+        .node_problem();
+        assert!(
+            long.0 == 1 && long.1.len() <= 80 && long.1.starts_with("server: http://h"),
+            "{long:?}"
+        );
     }
 
     #[test]

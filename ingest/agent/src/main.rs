@@ -28,7 +28,7 @@ enum Command {
     /// Ask this host's disks how they are, which needs root, and write it where the agent finds it; a timer does this.
     Smart(Smart),
     /// Say what can be read on this host and whether the server answers; exit codes as Nagios plugins.
-    Check(Options),
+    Check(Checking),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +65,21 @@ struct Installation {
 }
 
 #[derive(Debug, Args)]
+struct Checking {
+    #[command(flatten)]
+    options: Options,
+    /// For whom: nagios (0 well, 1 warning, 2 critical, 3 unknown), or node-problem-detector (0 well, 1 problem, 2 unknown, one line).
+    #[arg(long = "for", value_enum, default_value_t = Asker::Nagios)]
+    asker: Asker,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Asker {
+    Nagios,
+    NodeProblemDetector,
+}
+
+#[derive(Debug, Args)]
 struct Smart {
     /// File to write; what the disks say is printed without it.
     #[arg(long, value_name = "FILE")]
@@ -91,7 +106,7 @@ struct Options {
     /// Age of batches in the spool at most, in hours.
     #[arg(long, default_value_t = 24, value_name = "HOURS")]
     spool_hours: u64,
-    /// Endpoint whose latency is measured: http://, https:// or tcp://host:port. May be repeated.
+    /// Endpoint whose latency is measured: http://, https://, tcp://host:port or dns://name. May be repeated.
     #[arg(long, value_name = "URL", num_args = 1..)]
     probe: Vec<Target>,
     /// Cgroup whose memory is measured, besides those nearest to their limit. May be repeated.
@@ -148,11 +163,19 @@ fn main() -> ExitCode {
         .with_target(false)
         .compact()
         .init();
+    // What a check that could not run ends with: Nagios' "unknown", or that of node-problem-detector.
+    let mut unknown = 3;
     let result = match cli.command {
         Command::Run(run) => self::run(run).map(|()| ExitCode::SUCCESS),
         Command::Install(installation) => install(installation).map(|()| ExitCode::SUCCESS),
         Command::Smart(options) => smart(&options).map(|()| ExitCode::SUCCESS),
-        Command::Check(options) => self::check(options),
+        Command::Check(checking) => {
+            unknown = match checking.asker {
+                Asker::Nagios => unknown,
+                Asker::NodeProblemDetector => 2,
+            };
+            self::check(checking)
+        }
     };
     result.unwrap_or_else(|error| {
         tracing::error!("{error:#}");
@@ -160,8 +183,7 @@ fn main() -> ExitCode {
         if let Some(hint) = hint.or_else(|| error.downcast_ref::<InstallError>().and_then(InstallError::hint)) {
             tracing::error!("hint: {hint}");
         }
-        // For a check this is Nagios' "unknown".
-        ExitCode::from(3)
+        ExitCode::from(unknown)
     })
 }
 
@@ -285,12 +307,14 @@ fn smart(options: &Smart) -> anyhow::Result<()> {
     }
 }
 
-fn check(options: Options) -> anyhow::Result<ExitCode> {
-    let report = check::check(config(options)?)?;
-    std::io::stdout()
-        .write_all(report.text.as_bytes())
-        .context("cannot print")?;
-    Ok(ExitCode::from(report.status.exit_code()))
+fn check(checking: Checking) -> anyhow::Result<ExitCode> {
+    let report = check::check(config(checking.options)?)?;
+    let (code, text) = match checking.asker {
+        Asker::Nagios => (report.status.exit_code(), report.text),
+        Asker::NodeProblemDetector => report.node_problem(),
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("cannot print")?;
+    Ok(ExitCode::from(code))
 }
 
 fn config(options: Options) -> anyhow::Result<Config> {
