@@ -9,6 +9,7 @@ use super::channel::{Auth, Body, Outgoing, Post, place_of};
 use super::chart;
 use super::message::Message;
 use super::receiver::Receiver;
+use crate::rule::Trend;
 
 /// Bytes of an answer that are read; the rest is nobody's business.
 const ANSWER_MAX: usize = 4096;
@@ -72,8 +73,10 @@ pub fn client() -> Result<Client, reqwest::Error> {
 
 /// Says `message` once; `now_ms` goes into signatures.
 pub(super) async fn send(client: &Client, receiver: &Receiver, key: &str, message: &Message, now_ms: i64) -> Ended {
-    let trend = message.trend().filter(|_| receiver.channel.takes_pictures());
-    let picture = trend.and_then(chart::picture);
+    let picture = match message.trend().filter(|_| receiver.channel.takes_pictures()) {
+        Some(trend) => drawn(trend.clone()).await,
+        None => None,
+    };
     match receiver.channel.outgoing(message, picture.as_deref(), now_ms) {
         Outgoing::Post(post) => {
             let is_illustrated = matches!(post.body, Body::Form { .. });
@@ -89,6 +92,15 @@ pub(super) async fn send(client: &Client, receiver: &Receiver, key: &str, messag
         }
         Outgoing::Mail(mail) => mail.send(message, key, now_ms, receiver.timeout).await,
     }
+}
+
+/// The picture, off the threads that serve sockets. A message goes out without one rather than not at all.
+async fn drawn(trend: Trend) -> Option<Vec<u8>> {
+    let drawing = tokio::task::spawn_blocking(move || chart::picture(&trend));
+    drawing.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a chart was not drawn");
+        None
+    })
 }
 
 async fn send_post(client: &Client, receiver: &Receiver, key: &str, post: Post) -> Ended {

@@ -222,9 +222,13 @@ impl Mail {
     /// Sends one letter; it has to be taken within `timeout`.
     pub(super) async fn send(&self, message: &Message, key: &str, now_ms: i64, timeout: Duration) -> Ended {
         let started = Instant::now();
-        let (verdict, status, text) = match letter::compose(self, message, key, now_ms) {
-            Ok(letter) => self.hand_over(&letter, timeout).await,
-            Err(error) => (Verdict::Refused, None, format!("no letter can be made of it: {error}")),
+        let (mail, told, own_key) = (self.clone(), message.clone(), key.to_owned());
+        // Pictures are drawn for it, off the threads that serve sockets.
+        let made = tokio::task::spawn_blocking(move || letter::compose(&mail, &told, &own_key, now_ms));
+        let (verdict, status, text) = match made.await {
+            Ok(Ok(letter)) => self.hand_over(&letter, timeout).await,
+            Ok(Err(error)) => (Verdict::Refused, None, format!("no letter can be made of it: {error}")),
+            Err(error) => (Verdict::Later(None), None, format!("the letter was not made: {error}")),
         };
         Ended {
             verdict,
