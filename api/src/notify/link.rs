@@ -86,11 +86,8 @@ fn is_public(base: &str) -> bool {
         return false;
     };
     let name = url.domain().unwrap_or_default().trim_end_matches('.');
-    let is_inner = |ending: &&str| name.ends_with(*ending);
-    name.contains('.')
-        && ![".local", ".localhost", ".internal", ".lan", ".home.arpa"]
-            .iter()
-            .any(|ending| is_inner(&ending))
+    let inner = [".local", ".localhost", ".internal", ".lan", ".home.arpa"];
+    name.contains('.') && !inner.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Time, subject, receiver; the signature is over them, and stands before the receiver.
