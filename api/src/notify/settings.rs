@@ -28,7 +28,7 @@ pub struct Settings {
     pub alerts_max: usize,
     /// Where this server is found, for links.
     pub external_url: String,
-    /// Whether messages may say where a chart can be fetched; see [`Outbox::chart`].
+    /// Whether messages may say where a chart can be fetched; see [`Outbox::chart`](super::outbox::Outbox::chart).
     pub chart_links: bool,
     /// Names of receivers that send nothing anywhere.
     pub silent: Vec<String>,
