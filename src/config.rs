@@ -40,6 +40,9 @@ use crate::security;
 /// match = '{__name__=~"debug_.*"}'
 /// days = 7
 ///
+/// [agents]
+/// certificate_hours = 720             # agents that joined renew theirs at two thirds of it
+///
 /// [promql]
 /// experimental_functions = false
 /// max_samples = 50000000              # values that one query may hold at once
@@ -104,6 +107,7 @@ pub(crate) struct Config {
     pub(crate) alertmanager_config: Option<PathBuf>,
     /// Prometheus rule files, as glob patterns; the built-in rules are always loaded.
     pub(crate) rules: Vec<String>,
+    pub(crate) agents: AgentsConfig,
     pub(crate) remote_write: RemoteWriteConfig,
     pub(crate) otlp: OtlpConfig,
     pub(crate) store: StoreConfig,
@@ -279,6 +283,14 @@ impl PromqlConfig {
         }
         Ok(())
     }
+}
+
+/// Agents that have joined.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AgentsConfig {
+    /// Hours for which their certificates are good.
+    pub(crate) certificate_hours: f64,
 }
 
 /// Bounds of SQL, over HTTP and Flight SQL alike.
@@ -467,6 +479,7 @@ impl Default for Config {
             external_url: None,
             alertmanager_config: None,
             rules: Vec::new(),
+            agents: AgentsConfig::default(),
             remote_write: RemoteWriteConfig::default(),
             otlp: OtlpConfig::default(),
             store: StoreConfig::default(),
@@ -479,6 +492,28 @@ impl Default for Config {
             escalation: Vec::new(),
             schedule: Vec::new(),
         }
+    }
+}
+
+impl Default for AgentsConfig {
+    fn default() -> Self {
+        Self {
+            certificate_hours: 720.0,
+        }
+    }
+}
+
+impl AgentsConfig {
+    /// How long certificates are good, checked.
+    pub(crate) fn lifetime(&self) -> Result<Duration> {
+        // Beyond a year the authority might end first; below seconds nobody comes to renewing.
+        if !(0.001..=8760.0).contains(&self.certificate_hours) {
+            bail!(
+                "agents.certificate_hours must be from 0.001 to 8760, not {}",
+                self.certificate_hours
+            );
+        }
+        Ok(Duration::from_secs_f64(self.certificate_hours * 3600.0))
     }
 }
 
@@ -573,6 +608,7 @@ impl Config {
     pub(crate) fn check(&self) -> Result<()> {
         self.promql.check()?;
         self.otlp.options()?;
+        self.agents.lifetime()?;
         security::check(self)?;
         if !(self.predict.budget_per_host_day > 0.0 && self.predict.budget_per_host_day <= 24.0) {
             bail!(

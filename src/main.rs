@@ -23,7 +23,7 @@ use api::tls::TlsError;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{admin, alert, backtest, demo, fault, query, rules, simulate, store, token, train};
+use crate::commands::{admin, agent, alert, backtest, demo, fault, query, rules, simulate, store, token, train};
 
 #[derive(Debug, Parser)]
 #[command(name = "foreshock", version, about, propagate_version = true)]
@@ -61,6 +61,9 @@ enum Command {
     /// Manage tenants of a running server.
     #[command(subcommand)]
     Admin(admin::Command),
+    /// Manage the hosts that have joined a server.
+    #[command(subcommand)]
+    Agent(agent::Command),
     /// Manage who may use a server.
     #[command(subcommand)]
     Token(token::Command),
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Alert(command) => alert::run(&command),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Admin(command) => admin::run(&command),
+        Command::Agent(command) => agent::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Fault(arguments) => fault::run(&arguments),
     };

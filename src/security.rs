@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use api::access::{Access, Tokens};
-use api::tls::Tls;
+use api::tls::{AgentAuthority, Tls};
 use tokio::sync::watch;
 
 use crate::clock::now_ms;
@@ -40,14 +41,16 @@ pub(crate) fn check(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// What the ports speak TLS with, if they do.
-pub(crate) fn tls(config: &Config) -> Result<Option<Tls>> {
+/// What the ports speak TLS with, if they do, and what signs the certificates of agents that join.
+pub(crate) fn tls(config: &Config) -> Result<(Option<Tls>, Option<Arc<AgentAuthority>>)> {
+    let dir = config.data.join("tls");
     let tls = match (&config.tls_cert, &config.tls_key) {
         (Some(certificate), Some(key)) => Tls::from_files(certificate, key)?,
-        _ if config.tls_self_signed => Tls::own(&config.data.join("tls"), &names(config), now_ms())?,
-        _ => return Ok(None),
+        _ if config.tls_self_signed => Tls::own(&dir, &names(config), now_ms())?,
+        _ => return Ok((None, None)),
     };
-    Ok(Some(tls))
+    let authority = AgentAuthority::load_or_make(&dir, now_ms())?;
+    Ok((Some(tls.with_agents(&authority)?), Some(Arc::new(authority))))
 }
 
 /// Says once, at the start, what of the ports is not closed.
@@ -69,7 +72,7 @@ pub(crate) fn warn_of_open_ports(config: &Config, access: &Access, tls: Option<&
 /// Takes tokens and certificates anew when their files change. What is wrong with them is told once, and what was there before
 /// stays in force.
 pub(crate) async fn renew(access: Access, tls: Option<Tls>, mut stopping: watch::Receiver<bool>) {
-    let mut told = [String::new(), String::new()];
+    let mut told = [const { String::new() }; 3];
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -78,14 +81,19 @@ pub(crate) async fn renew(access: Access, tls: Option<Tls>, mut stopping: watch:
         let (access, tls) = (access.clone(), tls.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let tokens = access.renew().map_err(anyhow::Error::from);
+            let joined = access.agents().renew().map_err(anyhow::Error::from);
             let certificate = tls.map_or(Ok(false), |tls| tls.renew(now_ms()).map_err(anyhow::Error::from));
-            [tokens, certificate]
+            [tokens, joined, certificate]
         });
         let Ok(looked) = looked.await else {
             tracing::error!("looking for new tokens and certificates panicked; those of now stay in force for good");
             return;
         };
-        for ((what, told), looked) in ["tokens", "certificate"].iter().zip(&mut told).zip(looked) {
+        for ((what, told), looked) in ["tokens", "list of hosts that have joined", "certificate"]
+            .iter()
+            .zip(&mut told)
+            .zip(looked)
+        {
             let said = match looked {
                 Ok(true) => {
                     tracing::info!("the {what} changed: what the file holds now is in force");
@@ -211,6 +219,7 @@ mod tests {
             scope: api::access::Scope::Write,
             tenant: None,
             host: None,
+            join: None,
         };
         Tokens::of(data.path()).create(&new, 1).expect("a token");
         assert!(check(&config).is_ok());

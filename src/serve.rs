@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use api::access::{Access, guarded};
+use api::access::{Access, Enrolment, guarded};
 use api::install::AgentBinaries;
 use api::notify::Notifier;
 use api::serve::{Connections, Port};
@@ -176,8 +176,8 @@ impl Server {
             Tenants::open(&config.data, store_options(config)?)
                 .with_context(|| format!("cannot open data directory {}", config.data.display()))?,
         );
-        let access = Access::open(&config.data)?;
-        let tls = security::tls(config)?;
+        let access = Access::open(&config.data, Clock::new(now_ms))?;
+        let (tls, agent_authority) = security::tls(config)?;
         security::warn_of_open_ports(config, &access, tls.as_ref());
         let engine = Arc::new(Engine::new(config.promql.options()));
         let board = Arc::new(Board::default());
@@ -213,6 +213,7 @@ impl Server {
             engine,
             sql: Arc::new(sql_engine(config)?),
             board,
+            agents: access.agents().clone(),
             notifier,
             groups: Arc::clone(&runtimes.settings().groups),
             clock: Clock::new(now_ms),
@@ -234,7 +235,18 @@ impl Server {
                 Arc::new(move || scraper.as_deref().map(targets::scraped).unwrap_or_default())
             },
         });
-        let authority = tls.as_ref().map(Tls::router).unwrap_or_default();
+        let enrolment = Enrolment {
+            access: access.clone(),
+            authority: agent_authority,
+            lifetime: config.agents.lifetime()?,
+            clock: Clock::new(now_ms),
+        };
+        // An agent may know the server by any of its ports.
+        let authority = tls
+            .as_ref()
+            .map(Tls::router)
+            .unwrap_or_default()
+            .merge(enrolment.router());
         let flight = api::flight_router(&app);
         let router = api::router(app)
             .merge(write.clone())

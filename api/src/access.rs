@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! request ─► token? ─► scope of its method and path ─► tenant, host ─► router
+//!              ├ none, and the certificate of a host that has joined ─► its telemetry alone
 //!              └ there is no file of tokens: everybody may do everything, and the server listens on loopback alone
 //! ```
 //! A token is 256 random bits, so that its SHA-256 says nothing about it and needs no slow hash. What is kept is the hash;
 //! the token itself is shown once. A browser sends it as the password of HTTP's Basic scheme, under any name.
 
+mod agents;
+mod enrol;
 mod route;
 mod token;
 
@@ -27,10 +30,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
+use store::{Clock, StateError};
+use thiserror::Error;
 
+pub(crate) use self::agents::Peer;
+pub use self::agents::{Agents, AgentsError, Joined};
+pub use self::enrol::Enrolment;
+use self::enrol::ShownHost;
+pub(crate) use self::enrol::ShownToken;
 use self::token::Stamp;
 pub(crate) use self::token::hex;
-pub use self::token::{NewToken, Scope, Token, TokenError, Tokens};
+pub use self::token::{JoinTerms, NewToken, Scope, Token, TokenError, Tokens};
 use crate::params::TENANT_HEADER;
 use crate::problem::{Kind, Problem};
 
@@ -38,14 +48,36 @@ use crate::problem::{Kind, Problem};
 /// client sends under this name is taken away.
 pub const BOUND_HOST_HEADER: &str = "x-foreshock-bound-host";
 
+/// What is about hosts that have joined.
+const AGENTS_PATH: &str = "/api/v1/agents";
+
+/// Where a host that is new gets its certificate.
+const JOIN_PATH: &str = "/api/v1/agents/join";
+
+/// Where a certificate that ends soon is made anew.
+const RENEW_PATH: &str = "/api/v1/agents/renew";
+
 /// Longest header that is looked at.
 const HEADER_BYTES_MAX: usize = 1024;
 
-/// The tokens as requests are checked against them. Clones share them.
+/// The tokens, and the hosts that have joined, as requests are checked against them. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Access {
     tokens: Tokens,
     known: Arc<RwLock<Known>>,
+    agents: Agents,
+    clock: Clock,
+}
+
+/// Why it cannot be told who may do what.
+#[derive(Debug, Error)]
+pub enum AccessError {
+    /// The tokens.
+    #[error("cannot tell who may use the server")]
+    Tokens(#[from] TokenError),
+    /// The hosts that have joined.
+    #[error("cannot tell which hosts have joined")]
+    Agents(#[from] StateError),
 }
 
 /// What the file held when it was last read.
@@ -108,11 +140,12 @@ impl Denied {
 }
 
 impl Access {
-    /// Reads the tokens of the server whose data lie in `data`.
+    /// Reads the tokens of the server whose data lie in `data`, and which hosts have joined it. `clock` says when a certificate
+    /// has ended.
     ///
     /// # Errors
-    /// As [`Tokens::list`].
-    pub fn open(data: &Path) -> Result<Self, TokenError> {
+    /// As [`Tokens::list`] and [`Agents::open`].
+    pub fn open(data: &Path, clock: Clock) -> Result<Self, AccessError> {
         let tokens = Tokens::of(data);
         // Before the file is read: what changes in between is seen at the next look.
         let stamp = tokens.stamp()?;
@@ -123,7 +156,15 @@ impl Access {
         Ok(Self {
             tokens,
             known: Arc::new(RwLock::new(known)),
+            agents: Agents::open(data)?,
+            clock,
         })
+    }
+
+    /// The hosts that have joined.
+    #[must_use]
+    pub fn agents(&self) -> &Agents {
+        &self.agents
     }
 
     /// Whether requests need a token.
@@ -162,18 +203,32 @@ impl Access {
         // What was checked here does not travel on.
         let shown = request.headers_mut().remove(AUTHORIZATION);
         request.headers_mut().remove(BOUND_HOST_HEADER);
+        let needed = route::needed(request.method(), request.uri().path());
+        if shown.is_none()
+            && let Some(needed) = needed
+            && let Some(peer) = request.extensions().get::<Arc<Peer>>()
+        {
+            let host = self.agents.admit(peer, self.clock.now_ms())?;
+            if request.uri().path() != RENEW_PATH {
+                return bind(&host.grant(), needed, request);
+            }
+            request.extensions_mut().insert(ShownHost(host));
+            return Ok(());
+        }
         let known = self.known();
-        let Some(tokens) = &known.tokens else { return Ok(()) };
-        let Some(needed) = route::needed(request.method(), request.uri().path()) else {
+        let (Some(tokens), Some(needed)) = (&known.tokens, needed) else {
             return Ok(());
         };
         let token = find(tokens, shown.as_ref())?;
+        if route::is_below(request.uri().path(), AGENTS_PATH) {
+            request.extensions_mut().insert(ShownToken(token.clone()));
+        }
         if request.uri().path() == route::FLIGHT_HANDSHAKE
             && let Some(shown) = shown.clone()
         {
             request.headers_mut().insert(AUTHORIZATION, shown);
         }
-        bind(token, needed, request)
+        bind(&token.grant(), needed, request)
     }
 }
 
@@ -201,35 +256,65 @@ fn find<'a>(known: &'a HashMap<String, Token>, shown: Option<&HeaderValue>) -> R
         ));
     };
     let found = credential
-        .strip_prefix("fs_")
+        .strip_prefix(token::PREFIX)
+        .or_else(|| credential.strip_prefix(token::JOIN_PREFIX))
         .and_then(|rest| known.get(rest.split('_').next()?))
         .filter(|token| same(&token.sha256, &token::sha256(&credential)));
     found.ok_or_else(|| unknown("unknown_token", "the token is not one of this server's, or was revoked"))
 }
 
-/// Holds the request against what the token allows, and writes into it what the token is bound to.
-fn bind(token: &Token, needed: Scope, request: &mut Request) -> Result<(), Denied> {
+/// What somebody may do.
+struct Grant<'a> {
+    /// Who, as refusals say it.
+    who: String,
+    scope: Scope,
+    tenant: Option<&'a str>,
+    host: Option<&'a str>,
+}
+
+impl Token {
+    fn grant(&self) -> Grant<'_> {
+        Grant {
+            who: format!("token {}", self.id),
+            scope: self.scope,
+            tenant: self.tenant.as_deref(),
+            host: self.host.as_deref(),
+        }
+    }
+}
+
+/// Holds the request against what is granted, and writes into it what that is bound to.
+fn bind(grant: &Grant<'_>, needed: Scope, request: &mut Request) -> Result<(), Denied> {
     let path = request.uri().path();
-    let id = &token.id;
-    if !token.scope.allows(needed) {
+    let who = &grant.who;
+    if !grant.scope.allows(needed) {
+        let hint = if needed == Scope::Join {
+            "hosts join with a join token; `foreshock token create NAME --scope join` makes one"
+        } else {
+            "use a token of that scope; `foreshock token create --scope` makes one"
+        };
         return Err(Denied::forbidden(
             "scope",
-            format!("token {id} has the scope {}, and this needs {needed}", token.scope),
-            "use a token of that scope; `foreshock token create --scope` makes one",
+            format!("{who} has the scope {}, and this needs {needed}", grant.scope),
+            hint,
         ));
     }
-    if token.host.is_some() && !route::is_telemetry(path) {
+    if needed == Scope::Join {
+        // For which host is asked where its name is known.
+        return Ok(());
+    }
+    if grant.host.is_some() && !route::is_telemetry(path) {
         return Err(Denied::forbidden(
             "host",
-            format!("token {id} is bound to a host, and may send that host's telemetry alone"),
+            format!("{who} is bound to a host, and may send that host's telemetry alone"),
             "use a token that is bound to no host",
         ));
     }
-    if let Some(tenant) = &token.tenant {
+    if let Some(tenant) = grant.tenant {
         if route::is_of_all_tenants(path) {
             return Err(Denied::forbidden(
                 "tenant",
-                format!("token {id} is for tenant {tenant} alone, and this is about all of them"),
+                format!("{who} is for tenant {tenant} alone, and this is about all of them"),
                 "use a token that is bound to no tenant",
             ));
         }
@@ -237,19 +322,19 @@ fn bind(token: &Token, needed: Scope, request: &mut Request) -> Result<(), Denie
         if asked.is_some_and(|asked| asked.as_bytes() != tenant.as_bytes()) {
             return Err(Denied::forbidden(
                 "tenant",
-                format!("token {id} is for tenant {tenant} alone"),
+                format!("{who} is for tenant {tenant} alone"),
                 "leave X-Scope-OrgID away, or send that tenant's name",
             ));
         }
     }
     let headers = request.headers_mut();
-    for (name, value) in [(TENANT_HEADER, &token.tenant), (BOUND_HOST_HEADER, &token.host)] {
+    for (name, value) in [(TENANT_HEADER, grant.tenant), (BOUND_HOST_HEADER, grant.host)] {
         let Some(value) = value else { continue };
         let value = HeaderValue::from_str(value).map_err(|_| {
             Denied::forbidden(
                 "token",
-                format!("token {id} is bound to a name that HTTP cannot carry"),
-                "make another token in its place",
+                format!("{who} is bound to a name that HTTP cannot carry"),
+                "make another one in its place",
             )
         })?;
         headers.insert(HeaderName::from_static(name), value);

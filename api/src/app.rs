@@ -9,6 +9,7 @@ use sql::SqlEngine;
 use store::promql::Engine;
 use store::{Clock, Store, Tenants};
 
+use crate::access::Agents;
 use crate::board::Board;
 use crate::notify::Notifier;
 use crate::params::DEFAULT_TENANT;
@@ -26,6 +27,8 @@ pub struct AppParts {
     pub sql: Arc<SqlEngine>,
     /// Where rounds and alerts are put up.
     pub board: Arc<Board>,
+    /// The hosts that have joined.
+    pub agents: Agents,
     /// Who is told about alerts.
     pub notifier: Arc<Notifier>,
     /// The rules of every tenant, from files: those that the API does not change.
@@ -173,6 +176,10 @@ impl App {
 
     pub(crate) fn engine(&self) -> Arc<Engine> {
         Arc::clone(&self.0.parts.engine)
+    }
+
+    pub(crate) fn agents(&self) -> &Agents {
+        &self.0.parts.agents
     }
 
     pub(crate) fn notifier(&self) -> &Arc<Notifier> {

@@ -21,6 +21,7 @@
 pub mod access;
 mod acknowledge;
 mod admin;
+mod agents;
 mod alertmanager;
 mod answer;
 pub mod app;

@@ -13,8 +13,8 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::{
-    acknowledge, admin, alertmanager, answer, chart, compress, deliveries, guard, hosts, incidents, models, page,
-    prometheus, rules, scores, silences, sql,
+    acknowledge, admin, agents, alertmanager, answer, chart, compress, deliveries, guard, hosts, incidents, models,
+    page, prometheus, rules, scores, silences, sql,
 };
 
 /// All routes over `app`. Whoever merges it with other routers leaves the fallback to this one.
@@ -126,6 +126,8 @@ pub fn router(app: App) -> Router {
             "/api/v2/silence/{id}",
             get(alertmanager::silences::one).delete(alertmanager::silences::delete),
         )
+        .route("/api/v1/agents", get(agents::list))
+        .route("/api/v1/agents/revoke", post(agents::revoke))
         .route("/api/v1/tenants", get(admin::tenants))
         .route("/api/v1/tenants/{name}", delete(admin::delete_tenant))
         .route("/api/v1/admin/store/flush", post(admin::flush))
@@ -150,6 +152,7 @@ pub fn router(app: App) -> Router {
         .route(answer::PATH, get(answer::show).post(answer::answer))
         .route(chart::PATH, get(chart::show))
         .route("/models", get(page::models::show))
+        .route("/agents", get(page::agents::show))
         .route("/explore", get(page::explore::show))
         .route("/page.css", get(page::asset::style))
         .route("/page.js", get(page::asset::script))
@@ -201,7 +204,7 @@ async fn not_found(uri: Uri) -> Problem {
         "the API: /api/v1/query, query_range, series, labels, rules, alerts, hosts, scores, incidents, models, sql; \
          writing: POST /v1/metrics (OTLP) and POST /api/v1/write (remote write)"
     } else {
-        "the pages: / (hosts), /alerts, /models, /explore; the API is under /api/v1/"
+        "the pages: / (hosts), /alerts, /models, /agents, /explore; the API is under /api/v1/"
     };
     Problem::not_found(format!("there is no route {path}")).hint(hint)
 }

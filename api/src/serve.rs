@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use crate::access::Peer;
 use crate::tls::Tls;
 
 /// Bounds of the connections to one port.
@@ -93,7 +94,7 @@ impl Port {
                     let (router, connections, shutdown) = (router.clone(), connections.clone(), shutdown.clone());
                     tokio::spawn(async move {
                         match tls {
-                            None => answer(stream, router, connections, shutdown).await,
+                            None => answer(stream, None, router, connections, shutdown).await,
                             Some(tls) => {
                                 let mut stopping = shutdown.clone();
                                 let shaken = tokio::select! {
@@ -101,7 +102,8 @@ impl Port {
                                     shaken = shake_hands(&tls, stream, connections.header_timeout) => shaken,
                                 };
                                 if let Some(stream) = shaken {
-                                    answer(stream, router, connections, shutdown).await;
+                                    let peer = peer(&stream);
+                                    answer(stream, peer, router, connections, shutdown).await;
                                 }
                             }
                         }
@@ -173,16 +175,26 @@ async fn shake_hands(
     }
 }
 
+/// The host whose certificate the client has shown.
+fn peer(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> Option<Arc<Peer>> {
+    let shown = stream.get_ref().1.peer_certificates()?.first()?;
+    Peer::read(shown).map(Arc::new)
+}
+
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Option<Arc<Peer>>,
     router: Router,
     connections: Connections,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let asked = Arc::new(AtomicBool::new(false));
     let saw_request = Arc::clone(&asked);
-    let service = router.map_request(move |request: axum::http::Request<hyper::body::Incoming>| {
+    let service = router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {
         saw_request.store(true, Ordering::Relaxed);
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(Arc::clone(peer));
+        }
         request.map(axum::body::Body::new)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());

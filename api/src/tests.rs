@@ -105,6 +105,7 @@ impl Server {
             engine: Arc::new(Engine::default()),
             sql: Arc::new(crate::tables::register(sql).expect("tables")),
             board: Arc::clone(&board),
+            agents: crate::access::Agents::open(dir.path()).expect("agents"),
             notifier: Arc::new(crate::notify::Notifier::new(notify).expect("a client")),
             groups: crate::rule::load(FIXED_RULES, "fixed.yml").expect("rules").into(),
             clock,

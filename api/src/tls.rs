@@ -3,6 +3,7 @@
 //! A server that makes its own has an authority of its own: `ca.pem`, whose fingerprint it prints and whose certificate it
 //! serves, so that agents can be told to believe that one and no other.
 
+mod agents;
 mod authority;
 
 use std::fmt;
@@ -18,10 +19,12 @@ use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
 
+pub use self::agents::AgentAuthority;
 use self::authority::Authority;
 use crate::access::hex;
 
@@ -195,16 +198,21 @@ impl Tls {
             key: RwLock::new(Arc::new(source.certified(&made_of)?)),
             made_of: RwLock::new(made_of),
         });
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Setup)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&present) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self {
             source: Arc::new(source),
+            config: server_config(&present, None)?,
             present,
-            config: Arc::new(config),
+        })
+    }
+
+    /// The same, asking clients for a certificate of this authority; who has none is let in by a token.
+    ///
+    /// # Errors
+    /// When the authority's certificates cannot be used.
+    pub fn with_agents(self, authority: &AgentAuthority) -> Result<Self, TlsError> {
+        Ok(Self {
+            config: server_config(&self.present, Some(authority.verifier()?))?,
+            ..self
         })
     }
 
@@ -264,6 +272,22 @@ impl Tls {
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
+}
+
+fn server_config(
+    present: &Arc<Present>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Setup)?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(present) as Arc<dyn ResolvesServerCert>);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 fn fingerprint(der: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! A file per command.
 
 pub(crate) mod admin;
+pub(crate) mod agent;
 pub(crate) mod alert;
 pub(crate) mod backtest;
 pub(crate) mod client;

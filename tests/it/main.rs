@@ -10,6 +10,7 @@ mod dashboards;
 mod docs;
 mod events;
 mod fuzz;
+mod join;
 mod packaging;
 mod rules;
 mod security;

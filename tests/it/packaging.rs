@@ -10,6 +10,7 @@ use crate::server::Server;
 /// Stands for the agent's binary: it writes down with what it was called, and installs itself as far as that is looked at.
 const FAKE_AGENT: &str = r#"#!/bin/sh
 printf '%s\n' "$*" >> "$CALLS"
+[ -z "${FORESHOCK_JOIN:-}" ] || printf '%s\n' "$FORESHOCK_JOIN" > "$CALLS.join"
 root=/nowhere
 while [ $# -gt 0 ]; do
     case $1 in --root) root=$2 ;; esac
@@ -67,6 +68,11 @@ fn the_servers_script_installs_what_has_the_right_checksum_and_takes_it_away() {
             "fs_1_2\n"
         );
         assert!(host.installed().exists());
+        let out = host.run(&["--join", "fsj_1_2"], &[]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        assert!(!host.calls().contains("fsj_1_2"), "nor is a join token");
+        let given = fs::read_to_string(dir.path().join("calls.join")).expect("the join token");
+        assert_eq!(given, "fsj_1_2\n");
     }
 
     // Another file than the one that the server vouches for is not run.
@@ -174,11 +180,9 @@ fn the_debian_package_installs_and_is_purged_without_leftovers() {
         assert_eq!(mode(&path), Some(0o644), "{path}");
     }
     assert_eq!(mode("etc/default/foreshock-agent"), Some(0o644));
-    assert_eq!(
-        mode("etc/foreshock-agent/token"),
-        Some(0o600),
-        "for nobody's eyes but root's"
-    );
+    for secret in ["etc/foreshock-agent/token", "etc/foreshock-agent/join"] {
+        assert_eq!(mode(secret), Some(0o600), "for nobody's eyes but root's");
+    }
     fs::create_dir_all(root.join("var/lib/private/foreshock-agent")).expect("what the service writes");
     fs::create_dir_all(root.join("run/foreshock-agent-smart")).expect("what the helper writes");
     dpkg(&["--purge", "foreshock-agent"]);
@@ -263,6 +267,7 @@ impl Host {
             .args(arguments)
             .env("CALLS", &self.calls)
             .env_remove("FORESHOCK_TOKEN")
+            .env_remove("FORESHOCK_JOIN")
             .envs(environment.iter().copied())
             .output()
             .expect("sh runs")

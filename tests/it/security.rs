@@ -20,7 +20,7 @@ const METRIC: MetricDef = MetricDef {
 };
 
 /// How long the server may take to see a file that changed, and an agent to send, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn an_agent_with_pin_and_token_is_let_in_and_strangers_are_told_why_not() {
@@ -251,7 +251,7 @@ fn config(url: &str, pin: &str, token: &str, host: &str) -> Config {
 }
 
 /// What the binary prints.
-fn foreshock(data: &Path, arguments: &[&str]) -> String {
+pub(crate) fn foreshock(data: &Path, arguments: &[&str]) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_foreshock"))
         .args(arguments)
         .arg("--data")
@@ -262,7 +262,7 @@ fn foreshock(data: &Path, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
-fn token(data: &Path, arguments: &[&str]) -> String {
+pub(crate) fn token(data: &Path, arguments: &[&str]) -> String {
     foreshock(data, &[&["token", "create"], arguments].concat())
 }
 
@@ -301,7 +301,7 @@ fn agent_of(tls: TlsConfig) -> ureq::Agent {
         .into()
 }
 
-fn ask(client: &ureq::Agent, url: &str, authorization: Option<&str>) -> (u16, String) {
+pub(crate) fn ask(client: &ureq::Agent, url: &str, authorization: Option<&str>) -> (u16, String) {
     let mut request = client.get(url);
     if let Some(authorization) = authorization {
         request = request.header("Authorization", authorization);

@@ -67,7 +67,10 @@ pub(super) fn needed(method: &Method, path: &str) -> Option<Scope> {
     if (path == crate::answer::PATH && (reads || *method == Method::POST)) || (path == crate::chart::PATH && reads) {
         return None;
     }
-    if !reads && (is_telemetry(path) || path == "/api/v2/alerts") {
+    if path == super::JOIN_PATH {
+        return Some(Scope::Join);
+    }
+    if !reads && (path == super::RENEW_PATH || is_telemetry(path) || path == "/api/v2/alerts") {
         return Some(Scope::Write);
     }
     let queries = QUERIES.contains(&path) || path.starts_with(FLIGHT);
@@ -88,7 +91,7 @@ pub(super) fn is_of_all_tenants(path: &str) -> bool {
     !is_telemetry(path) && ALL_TENANTS.iter().any(|folder| is_below(path, folder))
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
+pub(super) fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -4,6 +4,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 
+const NOW_MS: i64 = 1_800_000_000_000;
+
 /// A data directory, and a router behind it that answers with the tenant and the host that a request is bound to.
 struct Server {
     data: tempfile::TempDir,
@@ -12,7 +14,7 @@ struct Server {
 
 fn server() -> Server {
     let data = tempfile::tempdir().expect("temporary directory");
-    let access = Access::open(data.path()).expect("no tokens yet");
+    let access = Access::open(data.path(), Clock::fixed(NOW_MS)).expect("no tokens yet");
     Server { data, access }
 }
 
@@ -27,6 +29,7 @@ impl Server {
             scope,
             tenant,
             host,
+            join: None,
         };
         let token = self.tokens().create(&new, 1).expect("token");
         assert!(self.access.renew().expect("renewed"));
@@ -244,6 +247,7 @@ fn what_cannot_be_a_token_is_refused_before_it_is_kept() {
         scope: Scope::Write,
         tenant: Some("fleet"),
         host: Some("db-1"),
+        join: None,
     };
     let check = |new: NewToken<'_>, expected: &str| {
         let refused = server.tokens().create(&new, 1).expect_err(expected);
@@ -270,7 +274,22 @@ fn what_cannot_be_a_token_is_refused_before_it_is_kept() {
             scope: Scope::Read,
             ..good
         },
-        "has the scope write, not read",
+        "has the scope write or join, not read",
+    );
+    let join = |scope, uses_left, until_ms| NewToken {
+        scope,
+        join: Some(JoinTerms { uses_left, until_ms }),
+        ..good
+    };
+    check(join(Scope::Write, 1, 2), "lets nobody join");
+    check(join(Scope::Join, 0, 2), "one host and some time");
+    check(join(Scope::Join, 1, 1), "one host and some time");
+    check(
+        NewToken {
+            scope: Scope::Join,
+            ..good
+        },
+        "say how many and how long",
     );
     assert!(server.tokens().list().expect("no file").is_none());
 }
@@ -293,7 +312,11 @@ async fn what_is_kept_is_a_hash_and_what_was_revoked_opens_nothing() {
     assert_eq!(server.status("GET /", &token).await, 401);
     assert_eq!(server.ask("GET /", &[]).await.0, 401);
     assert!(!server.access.renew().expect("nothing new"));
-    assert!(Access::open(server.data.path()).expect("opens").is_required());
+    assert!(
+        Access::open(server.data.path(), Clock::fixed(NOW_MS))
+            .expect("opens")
+            .is_required()
+    );
     let next = server.token(Scope::Read, None, None);
     assert_eq!(server.status("GET /", &next).await, 200);
 }
@@ -306,7 +329,7 @@ fn a_broken_or_vanished_file_does_not_open_the_door() {
     fs::write(&path, "[{]").expect("write");
     assert!(matches!(server.access.renew(), Err(TokenError::Format { .. })));
     assert!(server.access.is_required());
-    assert!(Access::open(server.data.path()).is_err());
+    assert!(Access::open(server.data.path(), Clock::fixed(NOW_MS)).is_err());
     fs::remove_file(&path).expect("removed");
     assert!(matches!(server.access.renew(), Err(TokenError::Gone { .. })));
     assert!(server.access.is_required());
@@ -324,6 +347,7 @@ fn tokens_made_at_once_are_all_kept() {
                     scope: Scope::Read,
                     tenant: None,
                     host: None,
+                    join: None,
                 };
                 tokens.create(&new, 1).expect("token")
             });

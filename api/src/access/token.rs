@@ -12,11 +12,21 @@ use serde::{Deserialize, Serialize};
 use store::is_tenant_name;
 use thiserror::Error;
 
+use crate::number::rfc3339;
+
 /// Tokens in one file.
 const TOKENS_MAX: usize = 100_000;
 
 /// Bytes of a token's name, and of the name of the host that it is bound to.
 const NAME_BYTES_MAX: usize = 255;
+
+/// How tokens begin.
+pub(super) const PREFIX: &str = "fs_";
+/// How join tokens begin, by which agents and people tell them from others.
+pub(super) const JOIN_PREFIX: &str = "fsj_";
+
+/// How long a join token that has ended is still listed.
+const JOIN_KEPT_MS: i64 = 7 * 86_400_000;
 
 /// What a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +38,14 @@ pub enum Scope {
     Write,
     /// Everything, and changing what is kept.
     Admin,
+    /// Getting certificates for hosts that are new, a few times and for a while.
+    Join,
 }
 
 impl Scope {
     /// Whether a token of this scope may do what needs the other.
     pub(crate) fn allows(self, needed: Self) -> bool {
-        self == Self::Admin || self == needed
+        self == needed || (self == Self::Admin && needed != Self::Join)
     }
 
     const fn name(self) -> &'static str {
@@ -41,6 +53,7 @@ impl Scope {
             Self::Read => "read",
             Self::Write => "write",
             Self::Admin => "admin",
+            Self::Join => "join",
         }
     }
 }
@@ -55,10 +68,10 @@ impl FromStr for Scope {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Read, Self::Write, Self::Admin]
+        [Self::Read, Self::Write, Self::Admin, Self::Join]
             .into_iter()
             .find(|scope| scope.name() == text)
-            .ok_or_else(|| format!("{text:?} is no scope: read, write or admin"))
+            .ok_or_else(|| format!("{text:?} is no scope: read, write, admin or join"))
     }
 }
 
@@ -78,10 +91,23 @@ pub struct Token {
     /// The only host whose telemetry it may send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// How often and how long it lets hosts join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<JoinTerms>,
     /// When it was made, milliseconds since 1970 UTC.
     pub created_ms: i64,
     /// SHA-256 of the whole token, hexadecimal.
     pub(crate) sha256: String,
+}
+
+/// What a join token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinTerms {
+    /// Hosts that may still join with it.
+    pub uses_left: u32,
+    /// Until when, milliseconds since 1970 UTC.
+    pub until_ms: i64,
 }
 
 /// What a new token is to be.
@@ -93,8 +119,10 @@ pub struct NewToken<'a> {
     pub scope: Scope,
     /// The only tenant that it is good for.
     pub tenant: Option<&'a str>,
-    /// The only host whose telemetry it may send.
+    /// The only host whose telemetry it may send, or that may join with it.
     pub host: Option<&'a str>,
+    /// For the scope join, and for it alone.
+    pub join: Option<JoinTerms>,
 }
 
 /// Why tokens cannot be used.
@@ -128,6 +156,9 @@ pub enum TokenError {
     /// What was asked for cannot be.
     #[error("{0}")]
     Invalid(String),
+    /// The token lets this host not join.
+    #[error("{0}")]
+    Join(String),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -148,6 +179,9 @@ impl TokenError {
                 Some("the tokens read before stay in force; restart the server to run it without tokens")
             }
             Self::TooMany => Some("`foreshock token list` shows them, `foreshock token revoke ID` takes one away"),
+            Self::Join(_) => {
+                Some("`foreshock token create NAME --scope join --ttl 1h` on the server's machine makes another")
+            }
             Self::Invalid(_) | Self::Random => None,
         }
     }
@@ -219,9 +253,10 @@ impl Tokens {
     /// As [`Tokens::list`], when the file cannot be written, and for what cannot be: a tenant's or host's name that is none,
     /// a token that is bound to a host and may more than write.
     pub fn create(&self, new: &NewToken<'_>, now_ms: i64) -> Result<String, TokenError> {
-        check(new)?;
+        check(new, now_ms)?;
         let _changing = self.lock()?;
         let mut tokens = self.list()?.unwrap_or_default();
+        forget(&mut tokens, now_ms);
         if tokens.len() >= TOKENS_MAX {
             return Err(TokenError::TooMany);
         }
@@ -232,7 +267,8 @@ impl Tokens {
             }
         };
         let secret = random::<32>()?;
-        let token = format!("fs_{id}_{secret}");
+        let prefix = if new.scope == Scope::Join { JOIN_PREFIX } else { PREFIX };
+        let token = format!("{prefix}{id}_{secret}");
         tokens.push(Token {
             sha256: sha256(&token),
             id,
@@ -240,10 +276,48 @@ impl Tokens {
             scope: new.scope,
             tenant: new.tenant.map(str::to_owned),
             host: new.host.map(str::to_owned),
+            join: new.join,
             created_ms: now_ms,
         });
         self.write(&tokens)?;
         Ok(token)
+    }
+
+    /// Takes one of the uses of the join token of this id, for `host`. `again` says that the host has used it before and asks
+    /// once more, having not heard the answer: that takes none.
+    ///
+    /// # Errors
+    /// [`TokenError::Join`] when it is used up, over, for another host, or no join token; and as [`Tokens::create`].
+    pub(crate) fn join(&self, id: &str, host: &str, again: bool, now_ms: i64) -> Result<(), TokenError> {
+        let refused = |text: String| Err(TokenError::Join(text));
+        let _changing = self.lock()?;
+        let mut tokens = self.list()?.unwrap_or_default();
+        let Some(shown) = tokens.iter_mut().find(|token| token.id == id) else {
+            return refused(format!("join token {id} was revoked"));
+        };
+        let Some(terms) = &mut shown.join else {
+            return refused(format!(
+                "token {id} has the scope {}, and lets no host join",
+                shown.scope
+            ));
+        };
+        if now_ms >= terms.until_ms {
+            return refused(format!("join token {id} ended at {}", rfc3339(terms.until_ms)));
+        }
+        if let Some(only) = shown.host.as_ref().filter(|only| *only != host) {
+            return refused(format!("join token {id} is for host {only:?}, not for {host:?}"));
+        }
+        if again {
+            return Ok(());
+        }
+        if terms.uses_left == 0 {
+            return refused(format!(
+                "join token {id} is used up: as many hosts as it is good for have joined with it"
+            ));
+        }
+        terms.uses_left -= 1;
+        forget(&mut tokens, now_ms);
+        self.write(&tokens)
     }
 
     /// Takes a token away; false when there is none with this id.
@@ -297,7 +371,16 @@ impl Tokens {
     }
 }
 
-fn check(new: &NewToken<'_>) -> Result<(), TokenError> {
+/// Takes away join tokens that ended a while ago; until then who shows one is told why it is good for nothing.
+fn forget(tokens: &mut Vec<Token>, now_ms: i64) {
+    tokens.retain(|token| {
+        token
+            .join
+            .is_none_or(|terms| now_ms < terms.until_ms.saturating_add(JOIN_KEPT_MS))
+    });
+}
+
+fn check(new: &NewToken<'_>, now_ms: i64) -> Result<(), TokenError> {
     let invalid = |text: String| Err(TokenError::Invalid(text));
     if new.name.is_empty() || new.name.len() > NAME_BYTES_MAX || new.name.contains(char::is_control) {
         return invalid(format!(
@@ -309,23 +392,41 @@ fn check(new: &NewToken<'_>) -> Result<(), TokenError> {
             "{tenant:?} is no tenant's name: 1 to 64 of the characters a-z, 0-9, '_' and '-'"
         ));
     }
-    let Some(host) = new.host else { return Ok(()) };
-    // It travels in a header from the check of the token to the endpoint.
-    if host.is_empty() || host.len() > NAME_BYTES_MAX || !host.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return invalid(format!(
-            "{host:?} is no host's name: 1 to {NAME_BYTES_MAX} printable ASCII characters"
-        ));
+    match new.join {
+        None if new.scope == Scope::Join => {
+            return invalid("a join token is good for some hosts and some time: say how many and how long".to_owned());
+        }
+        Some(_) if new.scope != Scope::Join => {
+            return invalid(format!("a token of the scope {} lets nobody join", new.scope));
+        }
+        Some(terms) if terms.uses_left == 0 || terms.until_ms <= now_ms => {
+            return invalid("a join token is good for one host and some time at least".to_owned());
+        }
+        _ => {}
     }
-    if new.scope != Scope::Write {
+    let Some(host) = new.host else { return Ok(()) };
+    check_host(host)?;
+    if !matches!(new.scope, Scope::Write | Scope::Join) {
         return invalid(format!(
-            "a token bound to a host has the scope write, not {}",
+            "a token bound to a host has the scope write or join, not {}",
             new.scope
         ));
     }
     Ok(())
 }
 
-fn random<const N: usize>() -> Result<String, TokenError> {
+/// Whether this can be the name that a token or a certificate is bound to.
+pub(crate) fn check_host(host: &str) -> Result<(), TokenError> {
+    // It travels in a header from the check of the token to the endpoint.
+    if host.is_empty() || host.len() > NAME_BYTES_MAX || !host.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(TokenError::Invalid(format!(
+            "{host:?} is no host's name: 1 to {NAME_BYTES_MAX} printable ASCII characters"
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn random<const N: usize>() -> Result<String, TokenError> {
     let mut bytes = [0; N];
     ring::rand::SystemRandom::new()
         .fill(&mut bytes)

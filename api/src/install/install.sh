@@ -4,7 +4,7 @@
 #
 #   curl -fsS http://foreshock.example:9750/install.sh -o install.sh
 #   sh install.sh --dry-run
-#   sudo sh install.sh --token-file token
+#   sudo sh install.sh --join TOKEN
 #
 # `sh install.sh --help` lists its options. Nothing happens before the last line, so that half a script does nothing.
 set -eu
@@ -19,6 +19,7 @@ usage: sh install.sh [options] [-- options of \`foreshock-agent install\`]
 
   --server URL       send there instead of to $SERVER
   --token-file FILE  file that holds the token; or say it in FORESHOCK_TOKEN
+  --join TOKEN       a join token, for which this host gets a certificate of its own; or say it in FORESHOCK_JOIN
   --ca-file FILE     certificates (PEM) that alone may vouch for the server
   --pin sha256:...   fingerprint of the server's own authority, as the server prints it
   --binary FILE      the agent, fetched before: nothing is fetched (offline)
@@ -136,11 +137,13 @@ main() {
     server=$SERVER token_file='' ca_file='' pin='' binary='' sha256='' root='' dry_run=no remove=no
     while [ $# -gt 0 ]; do
         case $1 in
-        --server | --token-file | --ca-file | --pin | --binary | --sha256 | --root)
+        --server | --token-file | --join | --ca-file | --pin | --binary | --sha256 | --root)
             [ $# -ge 2 ] || fail "$1 wants a value"
             case $1 in
             --server) server=${2%/} ;;
             --token-file) token_file=$2 ;;
+            # In the environment `ps` does not show it.
+            --join) export FORESHOCK_JOIN="$2" ;;
             --ca-file) ca_file=$2 ;;
             --pin) pin=$2 ;;
             --binary) binary=$2 ;;

@@ -16,6 +16,7 @@ pub(crate) enum Section {
     Hosts,
     Alerts,
     Models,
+    Agents,
     Explore,
 }
 
@@ -51,6 +52,7 @@ impl Frame<'_> {
                                 (tab(Section::Hosts, "/", "Hosts"))
                                 (tab(Section::Alerts, "/alerts", "Alerts"))
                                 (tab(Section::Models, "/models", "Models"))
+                                (tab(Section::Agents, "/agents", "Agents"))
                                 (tab(Section::Explore, "/explore", "Explore"))
                             }
                             @if tenants.len() > 1 {
@@ -111,6 +113,7 @@ impl Section {
             Self::Hosts => "/",
             Self::Alerts => "/alerts",
             Self::Models => "/models",
+            Self::Agents => "/agents",
             Self::Explore => "/explore",
         }
     }

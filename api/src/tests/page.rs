@@ -33,6 +33,7 @@ async fn every_page_is_there_also_with_nothing_to_show() {
             "/",
             "/alerts",
             "/models",
+            "/agents",
             "/explore",
             "/explore?language=sql&q=SELECT%201",
         ] {
@@ -94,6 +95,8 @@ async fn names_are_never_markup() {
         &[("__name__", "up"), ("host_name", evil), ("alertname", evil)],
         |_| 1.0,
     );
+    let about = [("__name__", "foreshock_agent_interval_seconds"), ("host_name", evil)];
+    write(&store, &about, |_| 10.0);
     let learning = ScoreState::Learning {
         have: 0,
         need: 1,
@@ -116,6 +119,7 @@ async fn names_are_never_markup() {
     for path in [
         "/",
         "/alerts",
+        "/agents",
         &host,
         "/explore?q=%3Cscript%3Ealert(%221%22)%3C/script%3E",
     ] {
@@ -124,4 +128,76 @@ async fn names_are_never_markup() {
         assert!(page.body.contains("&lt;script&gt;"), "{path}");
         assert!(!page.body.contains("<script>alert"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn agents_are_listed_with_what_to_do_about_those_that_need_it() {
+    let server = Server::empty();
+    let store = server.tenants.get_or_create("default").expect("a store");
+    for (host, skew) in [("a", 0.2), ("b", 42.0)] {
+        let say = |metric: &str, value: f64| write(&store, &[("__name__", metric), ("host_name", host)], |_| value);
+        say("foreshock_agent_interval_seconds", 10.0);
+        say("foreshock_agent_clock_skew_seconds", skew);
+        say("foreshock_agent_spool_batches", 2.0);
+        say("foreshock_agent_spool_bytes", 2048.0);
+        let about = [
+            ("__name__", "target_info"),
+            ("job", "foreshock-agent"),
+            ("instance", host),
+            ("host_name", host),
+            ("host_arch", "x86_64"),
+            ("os_version", "6.1.0"),
+            ("service_version", "0.1.0"),
+        ];
+        write(&store, &about, |_| 1.0);
+    }
+    let dropped = [
+        ("__name__", "foreshock_agent_dropped_batches_total"),
+        ("host_name", "c"),
+        ("reason", "old"),
+    ];
+    write(&store, &dropped, f64::from);
+    write(
+        &store,
+        &[("__name__", "foreshock_agent_interval_seconds"), ("host_name", "c")],
+        |_| 10.0,
+    );
+    let page = server.get("/agents").await.body;
+    for text in [
+        "2 of 3 agents need a look",
+        "42\u{a0}s ahead",
+        "in time",
+        "time synchronisation",
+        "6.1.0, x86_64",
+        "2\u{a0}KiB",
+    ] {
+        assert!(page.contains(text), "{text} is not on the page: {page}");
+    }
+    let listed = server.get("/api/v1/agents").await.json();
+    let conditions: Vec<_> = listed["agents"]
+        .as_array()
+        .expect("agents")
+        .iter()
+        .map(|agent| (agent["host"].as_str(), agent["condition"].as_str()))
+        .collect();
+    assert_eq!(
+        conditions,
+        [
+            (Some("c"), Some("dropping")),
+            (Some("b"), Some("skewed")),
+            (Some("a"), Some("well"))
+        ]
+    );
+    assert_eq!(
+        (&listed["all"], &listed["agents"][0]["dropped_batches_in_an_hour"]),
+        (&3.into(), &9.0.into())
+    );
+    let nobody = server
+        .json("POST", "/api/v1/agents/revoke", &serde_json::json!({ "host": "a" }))
+        .await;
+    assert_eq!(nobody.status, StatusCode::NOT_FOUND, "it has not joined");
+    let unknown = server
+        .json("POST", "/api/v1/agents/revoke", &serde_json::json!({ "hosts": "a" }))
+        .await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
 }

@@ -21,6 +21,9 @@ const LEAF_DAYS: i64 = 90;
 /// Days for which its own is: agents hold its fingerprint, so that a new one means a visit to each.
 const AUTHORITY_DAYS: i64 = 3650;
 
+/// What it is called.
+const NAME: &str = "Foreshock server's own authority";
+
 /// The server's own authority: a key, and a certificate that vouches for itself.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -36,7 +39,7 @@ impl Authority {
             source,
         })?;
         let (certificate, key) = (dir.join("ca.pem"), dir.join("ca.key"));
-        let params = authority_params(now_ms.div_euclid(DAY_MS));
+        let params = authority_params(NAME, now_ms.div_euclid(DAY_MS));
         let has_key = key.exists();
         if certificate.exists() {
             // A new authority in its place would be one that no agent believes.
@@ -93,16 +96,14 @@ impl Authority {
     }
 }
 
-fn key_pair(path: &Path) -> Result<KeyPair, TlsError> {
+pub(super) fn key_pair(path: &Path) -> Result<KeyPair, TlsError> {
     let text = String::from_utf8(read(path)?).map_err(|_| pem(path, "private key"))?;
     KeyPair::from_pem(&text).map_err(|_| pem(path, "private key"))
 }
 
-fn authority_params(day: i64) -> CertificateParams {
+pub(super) fn authority_params(name: &str, day: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Foreshock server's own authority");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     good_between(&mut params, day - 1, day + AUTHORITY_DAYS);
@@ -127,7 +128,7 @@ fn civil(day: i64) -> (i32, u8, u8) {
     )
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     replace(path, text.as_bytes(), mode).map_err(|source| TlsError::File {
         path: path.to_owned(),
         source,

@@ -220,6 +220,7 @@ metrics! {
     INTERVAL = Gauge "foreshock.agent.interval" ["s"] "Time between two full rounds of readings: shorter under pressure, longer while the server has too much to do." from "the agent";
     CLOCK_SKEW = Gauge "foreshock.agent.clock.skew" ["s"] "How far this host's clock is ahead of the server's; 0 within the second that the server's answer leaves open." from "the agent's clock and the Date header of answers";
     DISK_HEALTH_AGE = Gauge "foreshock.agent.disk_health.age" ["s"] "Time since the helper asked the disks; beyond 45 minutes their health is unknown, and absent." from "the agent's clock";
+    IDENTITY_ENDS = Gauge "foreshock.agent.certificate.not_after" ["s"] "When the certificate ends by which this host is known to the server, seconds since 1970 UTC; absent where it comes with a token." from "the agent";
     SENT_BATCHES = Counter "foreshock.agent.sent_batches" ["{batch}"] "Batches acknowledged by the server." from "the agent";
     SEND_RETRIES = Counter "foreshock.agent.send.retries" ["{attempt}"] "Attempts to send that failed and were repeated later." from "the agent";
     SEND_DURATION = Gauge "foreshock.agent.send.duration" ["s"] "Time until the last batch was acknowledged." from "the agent's clock";

@@ -79,7 +79,10 @@ pub fn check(config: Config) -> Result<Report, AgentError> {
     let agent = Agent::new(config)?;
     let support = agent.probes(false).support();
     let answer = match server {
-        Some(server) => Some(reach(&Client::new(&server, Duration::from_secs(10))?)),
+        Some(server) => {
+            let client = Client::new(&server, agent.host(), Duration::from_secs(10))?.looking();
+            Some(reach(&client))
+        }
         None => None,
     };
     Ok(report(&agent.host().name, &support, answer))

@@ -5,19 +5,21 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use thiserror::Error;
+
+use crate::enrol::{Join, JoinError};
+use crate::file;
 
 const UNIT: &str = "foreshock-agent.service";
 const SMART_UNIT: &str = "foreshock-agent-smart.service";
 const SMART_TIMER: &str = "foreshock-agent-smart.timer";
 
 /// What is to be installed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Install {
     /// The folder that stands for `/`, for images and tests; systemd is told nothing where it is another.
     pub root: Option<PathBuf>,
@@ -27,6 +29,8 @@ pub struct Install {
     pub arguments: Vec<String>,
     /// File with the token, copied to where the service alone can read it.
     pub token_file: Option<PathBuf>,
+    /// Where this host is to join, with its certificate kept in [`Install::identity_file`].
+    pub join: Option<Join>,
     /// File with certificates, copied likewise.
     pub ca_file: Option<PathBuf>,
     /// Whether a timer asks the disks how they are, as root.
@@ -46,6 +50,9 @@ pub enum InstallError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The server gave no certificate.
+    #[error("cannot join")]
+    Join(#[from] JoinError),
     /// A command of systemd.
     #[error("`{command}` failed{}", said(.output))]
     Command {
@@ -76,13 +83,16 @@ impl InstallError {
             Self::Command { .. } => {
                 Some("is this host booted with systemd? --root DIR installs into an image without starting")
             }
-            Self::File { .. } => None,
+            Self::Join(JoinError::Refused { .. }) => {
+                Some("`foreshock token create --scope join --ttl 1h` on the server's machine makes a join token")
+            }
+            Self::File { .. } | Self::Join(JoinError::Server(_)) => None,
         }
     }
 }
 
 /// One thing to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Write a text.
     Write {
@@ -102,6 +112,8 @@ pub enum Step {
         /// The permissions.
         mode: u32,
     },
+    /// Get a certificate for this host, unless it has one.
+    Join(Join),
     /// Remove a file or folder, if it is there.
     Remove(PathBuf),
     /// Run a command; when it may fail, its failure is no reason to stop.
@@ -126,6 +138,18 @@ impl fmt::Display for Step {
             Self::Copy { from, to, mode } => {
                 writeln!(f, "copy {} to {} (mode {mode:04o})", from.display(), to.display())
             }
+            Self::Join(join) => writeln!(
+                f,
+                "join {} as {}, and keep the certificate in {} (mode 0600), unless there is one",
+                join.server.url,
+                join.host.name,
+                join.server
+                    .identity
+                    .file
+                    .as_deref()
+                    .unwrap_or(Path::new("nowhere"))
+                    .display()
+            ),
             Self::Remove(path) => writeln!(f, "remove {}", path.display()),
             Self::Run { command, .. } => writeln!(f, "run {}", command.join(" ")),
         }
@@ -160,7 +184,18 @@ impl Places {
     }
 }
 
+/// The credentials that the service is given, by name, with the option that each becomes.
+const TOKEN: (&str, &str) = ("token", "--token-file");
+const IDENTITY: (&str, &str) = ("identity.pem", "--identity-from");
+const JOIN: (&str, &str) = ("join", "--join-file");
+
 impl Install {
+    /// Where the certificate is kept that a host gets when it is installed.
+    #[must_use]
+    pub fn identity_file(root: Option<&Path>) -> PathBuf {
+        Places::below(root).config.join(IDENTITY.0)
+    }
+
     /// What installing takes, in order.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
@@ -182,6 +217,15 @@ impl Install {
                 });
             }
         }
+        steps.extend(self.join.clone().map(Step::Join));
+        let mut credentials = Vec::new();
+        if self.token_file.is_some() {
+            credentials.push(TOKEN);
+        }
+        // An update does not join again.
+        if self.join.is_some() || places.config.join(IDENTITY.0).exists() {
+            credentials.push(IDENTITY);
+        }
         let mut arguments = self.arguments.clone();
         if self.ca_file.is_some() {
             arguments.extend(["--ca-file".to_owned(), "/etc/foreshock-agent/ca.pem".to_owned()]);
@@ -189,7 +233,7 @@ impl Install {
         steps.push(Step::Write {
             path: places.unit,
             mode: 0o644,
-            text: unit("/usr/local/bin/foreshock-agent", &arguments, self.token_file.is_some()),
+            text: unit("/usr/local/bin/foreshock-agent", &arguments, &credentials),
         });
         let mut commands = vec![
             vec!["systemctl", "daemon-reload"],
@@ -258,6 +302,7 @@ impl Step {
                 })?;
                 write(to, &bytes, *mode).map(|()| true)
             }
+            Self::Join(join) => Ok(join.apply()?),
             Self::Remove(path) => remove(path),
             Self::Run { command, may_fail } => {
                 let failed = |output: String| InstallError::Command {
@@ -279,33 +324,12 @@ impl Step {
     }
 }
 
-/// Writes a file that appears whole or not at all: a running binary is replaced, and no half-written unit is ever read.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
-    let failed = |source| InstallError::File {
+    file::replace(path, bytes, mode).map_err(|source| InstallError::File {
         what: "write",
         path: path.to_owned(),
         source,
-    };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&new)
-        .and_then(|mut file| {
-            // The mode at creation is cut by the umask.
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&new, path))
-        .map_err(failed)
+    })
 }
 
 fn remove(path: &Path) -> Result<bool, InstallError> {
@@ -324,22 +348,29 @@ fn remove(path: &Path) -> Result<bool, InstallError> {
 /// The unit. What stands in it beyond the usual is what a probe needs: `CAP_SYSLOG` and `/dev/kmsg` for the kernel's log, the
 /// NVIDIA devices, all of `/proc`, and `adjtimex`, which reads the clock's state and without `CAP_SYS_TIME` sets nothing.
 #[must_use]
-pub fn unit(binary: &str, arguments: &[String], token: bool) -> String {
+fn unit(binary: &str, arguments: &[String], credentials: &[(&str, &str)]) -> String {
     let mut command = format!("{binary} run --spool /var/lib/foreshock-agent");
     for argument in arguments {
         command.push(' ');
         command.push_str(&quoted(argument));
     }
-    if !token {
-        return service(&command, "");
-    }
-    command.push_str(TOKEN_ARGUMENT);
-    service(&command, TOKEN_CREDENTIAL)
+    let (read, load) = given(credentials);
+    service(&(command + &read), &load)
 }
 
-/// The credential's folder is one that nobody else can read. By this variable also systemd 247 names it, `%d` came later.
-const TOKEN_ARGUMENT: &str = " --token-file ${CREDENTIALS_DIRECTORY}/token";
-const TOKEN_CREDENTIAL: &str = "LoadCredential=token:/etc/foreshock-agent/token\n";
+/// Arguments that read credentials, and the unit's lines that load them. Their folder is one that nobody else can read; by this
+/// variable also systemd 247 names it, `%d` came later.
+fn given(credentials: &[(&str, &str)]) -> (String, String) {
+    let read = credentials
+        .iter()
+        .map(|(name, option)| format!(" {option} ${{CREDENTIALS_DIRECTORY}}/{name}"))
+        .collect();
+    let load = credentials
+        .iter()
+        .map(|(name, _)| format!("LoadCredential={name}:/etc/foreshock-agent/{name}\n"))
+        .collect();
+    (read, load)
+}
 
 /// The unit of this command, with what it reads besides.
 fn service(command: &str, inputs: &str) -> String {

@@ -27,7 +27,10 @@ mod batch;
 pub mod catalogue;
 pub mod check;
 mod clock;
+mod enrol;
+mod file;
 mod host;
+mod identity;
 pub mod install;
 pub mod probe;
 pub mod reading;
@@ -50,7 +53,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+pub use enrol::{Join, JoinError};
 pub use host::Host;
+pub use identity::{Identity, is_join_token};
 pub use probe::latency::{Target, TargetError};
 pub use probe::{Paths, Watch};
 pub use recording::RecordingError;
@@ -182,8 +187,9 @@ impl AgentError {
             Self::Interval { .. } => Some("use 100 ms or more; 10s is usual, 1s where minutes matter"),
             Self::Server(ServerError::Address { .. }) => Some("give --server as http://host:9750"),
             Self::Server(ServerError::NoTls { .. }) => {
-                Some("give --server as https://host:9750, or leave out --ca-file and --pin")
+                Some("give --server as https://host:9750, or leave out --ca-file, --pin and --join")
             }
+            Self::Server(ServerError::NowhereToKeep) => Some("give --spool DIR, a folder that outlives the agent"),
             Self::Server(ServerError::Trust(_)) => {
                 Some("--ca-file takes certificates in PEM, such as the server's ca.pem")
             }
@@ -219,12 +225,12 @@ impl Agent {
         if config.interval < INTERVAL_MIN {
             return Err(AgentError::Interval { given: config.interval });
         }
+        let host = Host::read(&config.paths, config.host_name.as_deref());
         let client = config
             .server
             .as_ref()
-            .map(|server| Client::new(server, SEND_TIMEOUT))
+            .map(|server| Client::new(server, &host, SEND_TIMEOUT))
             .transpose()?;
-        let host = Host::read(&config.paths, config.host_name.as_deref());
         Ok(Self { config, host, client })
     }
 
@@ -342,6 +348,18 @@ impl Agent {
             senders,
         })
     }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 fn spawn(name: &str, stack: usize, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AgentError> {

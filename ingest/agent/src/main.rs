@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foreshock_agent::install::{self, Install, InstallError};
-use foreshock_agent::{Agent, AgentError, Config, Paths, Pin, Server, SpoolOptions, Target, Trust, check, smart};
+use foreshock_agent::{
+    Agent, AgentError, Config, Identity, Join, Paths, Pin, Server, SpoolOptions, Target, Trust, check, smart,
+};
 use tracing::Level;
 
 /// Telemetry of this host, to Foreshock or any OTLP receiver.
@@ -124,6 +126,24 @@ struct Options {
     /// File that holds the bearer token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A join token: this host then gets a certificate of its own, by which it is known from then on.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "FORESHOCK_JOIN",
+        hide_env_values = true,
+        conflicts_with = "join_file"
+    )]
+    join: Option<String>,
+    /// File that holds it; an empty one is none.
+    #[arg(long, value_name = "FILE")]
+    join_file: Option<PathBuf>,
+    /// File in which key and certificate of this host are kept; identity.pem of the spool unless told.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Another such file, which is read only: what `install` has got for this host.
+    #[arg(long, value_name = "FILE", hide = true)]
+    identity_from: Option<PathBuf>,
     /// File of certificates (PEM) that alone may vouch for the server, instead of the web's authorities.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -234,9 +254,17 @@ fn install(installation: Installation) -> anyhow::Result<()> {
         }
         let (token_file, ca_file) = (options.token_file.clone(), options.ca_file.clone());
         let arguments = arguments(&options);
+        let options = Options {
+            identity: options.identity.or(Some(Install::identity_file(root.as_deref()))),
+            ..options
+        };
+        let config = config(options)?;
+        let server = config.server.clone().filter(|server| server.identity.join.is_some());
         // What the service would refuse at its start is refused here.
-        Agent::new(config(options)?)?;
+        let host = Agent::new(config)?.host().clone();
+        let join = server.map(|server| Join { server, host });
         Install {
+            join,
             root,
             binary: std::env::current_exe().context("cannot tell where this binary is")?,
             arguments,
@@ -318,14 +346,18 @@ fn check(checking: Checking) -> anyhow::Result<ExitCode> {
 }
 
 fn config(options: Options) -> anyhow::Result<Config> {
-    let token = match &options.token_file {
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read token file {}", path.display()))?;
-            // Packages make an empty file, for whoever has a token to put it in.
-            Some(text.trim().to_owned()).filter(|token| !token.is_empty())
-        }
-        None => None,
+    let token = options.token_file.as_deref().map(token).transpose()?.flatten();
+    let join = match options.join {
+        Some(join) => Some(join.trim().to_owned()).filter(|join| !join.is_empty()),
+        None => options.join_file.as_deref().map(self::token).transpose()?.flatten(),
+    };
+    let identity = Identity {
+        join,
+        file: options
+            .identity
+            .or_else(|| options.spool.as_ref().map(|spool| spool.join("identity.pem"))),
+        given: options.identity_from,
+        ..Identity::default()
     };
     let (tenant, proxy) = (options.tenant, options.proxy);
     let trust = Trust {
@@ -336,6 +368,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
         server: options.server.map(|url| Server {
             url,
             token,
+            identity,
             tenant,
             trust,
             proxy,
@@ -355,6 +388,12 @@ fn config(options: Options) -> anyhow::Result<Config> {
         record: options.record,
         ..Config::default()
     })
+}
+
+/// What a file of a token holds. Packages make an empty one, for whoever has a token to put it in.
+fn token(path: &std::path::Path) -> anyhow::Result<Option<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read token file {}", path.display()))?;
+    Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty()))
 }
 
 /// Reads `500ms`, `10s`, `5m`, `6h`.

@@ -187,7 +187,7 @@ impl Probes {
                 slot.errors += 1;
                 // The first failure of a probe is told; the count goes on as a metric.
                 if slot.errors == 1 {
-                    tracing::warn!(probe = slot.probe.name(), error = %chain(&error), "a reading failed");
+                    tracing::warn!(probe = slot.probe.name(), error = %crate::chain(&error), "a reading failed");
                 }
             }
             slot.seconds = began.elapsed().as_secs_f64();
@@ -229,18 +229,6 @@ impl Probes {
             .map(|slot| (slot.probe.name(), slot.probe.is_supported()))
             .collect()
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// What the sampling thread owns.
@@ -296,7 +284,7 @@ impl Sampler {
         if let Some(recorder) = self.recorder.take()
             && let Err(error) = recorder.finish()
         {
-            tracing::error!(error = %chain(&error), "the recording is incomplete");
+            tracing::error!(error = %crate::chain(&error), "the recording is incomplete");
         }
     }
 
@@ -335,7 +323,7 @@ impl Sampler {
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.write(&body)
         {
-            tracing::error!(error = %chain(&error), "recording ends here");
+            tracing::error!(error = %crate::chain(&error), "recording ends here");
             self.recorder = None;
         }
         self.push(now, batch::readings(&body));
@@ -400,6 +388,10 @@ fn own_metrics(outbox: &Outbox, out: &mut Readings<'_>) {
     }
     if let Some(seconds) = outbox.clock_skew() {
         out.single(&metric::CLOCK_SKEW, seconds);
+    }
+    let ends = counters.certificate_ends.load(Ordering::Relaxed);
+    if ends > 0 {
+        out.single(&metric::IDENTITY_ENDS, ends as f64);
     }
 }
 

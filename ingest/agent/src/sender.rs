@@ -174,6 +174,10 @@ pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
         };
         let began = Instant::now();
         let outcome = client.send(&bytes);
+        outbox
+            .counters
+            .certificate_ends
+            .store(client.certificate_ends().unwrap_or(0), Ordering::Relaxed);
         if let Some(server) = outcome.server_seconds {
             let millis = skew_millis(clock::unix_nanos(), began.elapsed(), server);
             outbox.counters.skew_millis.store(millis, Ordering::Relaxed);

@@ -12,13 +12,13 @@ mod nvme;
 mod report;
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::clock;
+use crate::file;
 pub(crate) use report::{DiskHealth, Report};
 
 /// Where the helper's unit writes and the agent reads.
@@ -53,16 +53,7 @@ pub fn write_report(sys: &Path, out: &Path) -> Result<usize, SmartError> {
         path: out.to_owned(),
         source,
     };
-    let new = out.with_extension("new");
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&new)
-        .and_then(|mut file| file.write_all(report.text().as_bytes()))
-        .and_then(|()| fs::rename(&new, out))
-        .map_err(failed)?;
+    file::replace(out, report.text().as_bytes(), 0o644).map_err(failed)?;
     Ok(report.disks.len())
 }
 

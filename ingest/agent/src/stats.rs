@@ -20,6 +20,8 @@ pub(crate) struct Counters {
     pub(crate) send_micros: AtomicU64,
     /// Milliseconds by which this clock is ahead of the server's; `i64::MIN` while unknown.
     pub(crate) skew_millis: AtomicI64,
+    /// When this host's certificate ends, seconds since 1970 UTC; 0 without one.
+    pub(crate) certificate_ends: AtomicI64,
 }
 
 impl Default for Counters {
@@ -37,6 +39,7 @@ impl Default for Counters {
             pushed_back: AtomicU64::new(0),
             send_micros: AtomicU64::new(0),
             skew_millis: AtomicI64::new(i64::MIN),
+            certificate_ends: AtomicI64::new(0),
         }
     }
 }

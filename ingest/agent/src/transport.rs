@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -11,16 +11,20 @@ use flate2::write::GzEncoder;
 use thiserror::Error;
 use ureq::Proxy;
 use ureq::http::Uri;
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 use wire::otlp::response::read_export_response;
 
 use crate::batch::{self, Content};
+use crate::clock;
+use crate::enrol::Link;
+use crate::host::Host;
+use crate::identity::{Identity, is_join_token};
 use crate::retry::{self, Verdict};
 use crate::spool::BATCH_BYTES_MAX;
-use crate::trust::{AUTHORITY_PATH, Pin, Trust, TrustError, pinned};
+use crate::trust::{Pin, Trust, TrustError};
 
 /// Bytes of an answer that are read.
-const ANSWER_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// A server address that cannot be used.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -49,6 +53,15 @@ pub enum ServerError {
     /// Two ways of telling the server's own authority.
     #[error("--ca-file and --pin both say whom to believe: give one of them")]
     TwoTrusts,
+    /// A certificate, and no place for it.
+    #[error("a host that joins is given a certificate, and there is nowhere to keep it")]
+    NowhereToKeep,
+    /// A join token that is none.
+    #[error("what --join gives is no join token: those begin with fsj_")]
+    NoJoinToken,
+    /// A join token in the place of another.
+    #[error("the token is one for joining: give it as --join, or its file as --join-file")]
+    JoinToken,
     /// Not the address of a proxy.
     #[error("{given:?} is no proxy: write http://host:port")]
     Proxy {
@@ -58,12 +71,14 @@ pub enum ServerError {
 }
 
 /// Where batches go and as whom.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Server {
     /// Base URL, such as `http://127.0.0.1:9750`, or the full URL of an OTLP/HTTP metrics endpoint.
     pub url: String,
-    /// Bearer token.
+    /// Bearer token; not sent by a host that is known by a certificate.
     pub token: Option<String>,
+    /// The certificate by which the host is known instead.
+    pub identity: Identity,
     /// Tenant, sent as `X-Scope-OrgID`.
     pub tenant: Option<String>,
     /// Whom to believe that they are the server.
@@ -120,21 +135,28 @@ impl Outcome {
 /// A client with one kept-open connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// Set once it is known whom to believe: at once, or when the server whose authority is pinned has shown it.
-    agent: OnceLock<ureq::Agent>,
-    pin: Option<Pin>,
-    timeout: Duration,
-    proxy: Option<Proxy>,
+    /// Whom to believe and what to show, settled before anything is sent.
+    pub(crate) link: Mutex<Link>,
+    pub(crate) pin: Option<Pin>,
+    pub(crate) timeout: Duration,
+    pub(crate) proxy: Option<Proxy>,
     url: String,
     logs_url: String,
     token: Option<String>,
     tenant: Option<String>,
     /// Whether the server refused zstd.
     gzip: AtomicBool,
+    pub(crate) identity: Identity,
+    /// Whether nothing is to be changed.
+    pub(crate) looks: bool,
+    /// The host's name, and a number that tells hosts apart.
+    pub(crate) host: (String, u64),
+    /// Seconds by which this clock is ahead of the server's, as the last answer showed; `i64::MIN` before the first.
+    ahead: AtomicI64,
 }
 
 impl Client {
-    pub(crate) fn new(server: &Server, timeout: Duration) -> Result<Self, ServerError> {
+    pub(crate) fn new(server: &Server, host: &Host, timeout: Duration) -> Result<Self, ServerError> {
         let url = endpoint(&server.url)?;
         let header_ok = |value: &String| value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if !server.token.iter().all(header_ok) {
@@ -143,7 +165,22 @@ impl Client {
         if !server.tenant.iter().all(header_ok) {
             return Err(ServerError::Header { what: "tenant" });
         }
-        if server.trust != Trust::default() && !url.starts_with("https://") {
+        let identity = &server.identity;
+        if server.token.as_deref().is_some_and(is_join_token) {
+            return Err(ServerError::JoinToken);
+        }
+        if identity
+            .join
+            .as_ref()
+            .is_some_and(|token| !is_join_token(token) || !header_ok(token))
+        {
+            return Err(ServerError::NoJoinToken);
+        }
+        if identity.join.is_some() && identity.file.is_none() {
+            return Err(ServerError::NowhereToKeep);
+        }
+        let wants_tls = server.trust != Trust::default() || identity.join.is_some();
+        if wants_tls && !url.starts_with("https://") {
             return Err(ServerError::NoTls {
                 given: server.url.clone(),
             });
@@ -158,12 +195,13 @@ impl Client {
         if pin.is_some() && roots.is_some() {
             return Err(ServerError::TwoTrusts);
         }
-        let agent = match pin {
-            Some(_) => OnceLock::new(),
-            None => OnceLock::from(agent(&url, timeout, trusting(roots), proxy.clone())),
+        let known = if url.starts_with("https://") {
+            identity.load(&host.name)
+        } else {
+            None
         };
         Ok(Self {
-            agent,
+            link: Mutex::new(Link::new(pin, roots, known)),
             pin,
             timeout,
             proxy,
@@ -172,44 +210,27 @@ impl Client {
             token: server.token.clone(),
             tenant: server.tenant.clone(),
             gzip: AtomicBool::new(false),
+            identity: identity.clone(),
+            looks: false,
+            host: (host.name.clone(), host.seed()),
+            ahead: AtomicI64::new(i64::MIN),
         })
+    }
+
+    /// The same, for somebody who looks: it does not join, and makes no certificate anew.
+    pub(crate) fn looking(mut self) -> Self {
+        self.looks = true;
+        self
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// The agent for what is sent; with a pin, the server's authority is fetched and compared first.
-    fn agent(&self) -> Result<&ureq::Agent, String> {
-        if let Some(agent) = self.agent.get() {
-            return Ok(agent);
-        }
-        let Some(pin) = self.pin else {
-            return Err("there is nobody to believe".to_owned());
-        };
-        // Whoever answers here is not believed: neither token nor telemetry go this way, only a certificate comes, and the
-        // pin says whether it is the right one.
-        let anybody = TlsConfig::builder().disable_verification(true).build();
-        let stranger = agent(&self.url, self.timeout, anybody, self.proxy.clone());
-        let url = format!("{}{AUTHORITY_PATH}", origin(&self.url));
-        let mut answer = stranger.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
-        if answer.status() != 200 {
-            return Err(format!(
-                "{url} answered {}: --pin needs a server with --tls-self-signed; for another one say --ca-file",
-                answer.status()
-            ));
-        }
-        let mut pem = Vec::new();
-        answer
-            .body_mut()
-            .as_reader()
-            .take(ANSWER_BYTES_MAX)
-            .read_to_end(&mut pem)
-            .map_err(|error| format!("{url}: {error}"))?;
-        let roots = pinned(&pem, pin).map_err(|error| error.to_string())?;
-        Ok(self
-            .agent
-            .get_or_init(|| agent(&self.url, self.timeout, trusting(Some(roots)), self.proxy.clone())))
+    /// The server's time, seconds since 1970 UTC; `None` until an answer showed it, since this clock may be years off.
+    pub(crate) fn server_seconds(&self) -> Option<i64> {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        (ahead != i64::MIN).then(|| now_seconds() - ahead)
     }
 
     /// Sends a batch, which is compressed with zstd; a server that reads none of it gets gzip from then on.
@@ -235,8 +256,8 @@ impl Client {
         } else {
             ("zstd", Cow::Borrowed(zstd))
         };
-        let agent = match self.agent() {
-            Ok(agent) => agent,
+        let (agent, is_known) = match self.settle() {
+            Ok(settled) => settled,
             Err(problem) => return Outcome::unsent(problem),
         };
         let mut request = agent
@@ -245,7 +266,7 @@ impl Client {
             // Refusals then come as text that the log can show.
             .header("accept", "application/x-protobuf, application/json")
             .header("content-encoding", encoding);
-        if let Some(token) = &self.token {
+        if let Some(token) = self.token.as_ref().filter(|_| !is_known) {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         if let Some(tenant) = &self.tenant {
@@ -256,12 +277,15 @@ impl Client {
         }
         let mut answer = match request.send(&*body) {
             Ok(answer) => answer,
-            Err(error) => return Outcome::unsent(error.to_string()),
+            Err(error) => return Outcome::unsent(told(&error, is_known)),
         };
         let status = answer.status();
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header("retry-after").and_then(|after| retry::retry_after(after, header("date")));
         let server_seconds = header("date").and_then(retry::http_date);
+        if let Some(theirs) = server_seconds {
+            self.ahead.store(now_seconds() - theirs, Ordering::Relaxed);
+        }
         let mut body = Vec::new();
         // The whole body is read so that the connection can be used again; what it says beyond the status is a courtesy.
         answer
@@ -326,24 +350,30 @@ fn logs_endpoint(metrics: &str) -> String {
     format!("{}/v1/logs", metrics.trim_end_matches("/v1/metrics"))
 }
 
-/// Believes `roots`, or those that the web believes.
-fn trusting(roots: Option<RootCerts>) -> TlsConfig {
-    let tls = TlsConfig::builder();
-    match roots {
-        Some(roots) => tls.root_certs(roots).build(),
-        None => tls.build(),
+/// What went wrong on the way; of a host that is `known` by a certificate with what that may mean.
+pub(crate) fn told(error: &ureq::Error, known: bool) -> String {
+    let text = error.to_string();
+    if known && text.contains("UnknownCA") {
+        return format!(
+            "{text}: the server does not know who signed this host's certificate; was it set up anew? join it again"
+        );
     }
+    text
+}
+
+pub(crate) fn now_seconds() -> i64 {
+    i64::try_from(clock::unix_nanos() / 1_000_000_000).unwrap_or(i64::MAX)
 }
 
 /// Scheme, host and port of a URL.
-fn origin(url: &str) -> &str {
+pub(crate) fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let end = url[host..].find('/').map_or(url.len(), |at| host + at);
     &url[..end]
 }
 
 /// What keeps the connection.
-fn agent(url: &str, timeout: Duration, tls: TlsConfig, proxy: Option<Proxy>) -> ureq::Agent {
+pub(crate) fn agent(url: &str, timeout: Duration, tls: TlsConfig, proxy: Option<Proxy>) -> ureq::Agent {
     let mut config = ureq::Agent::config_builder()
         .timeout_global(Some(timeout))
         .timeout_connect(Some(Duration::from_secs(5)))
@@ -416,7 +446,8 @@ mod tests {
         };
         let text = format!("{server:?}");
         assert!(!text.contains("secret") && !text.contains("hidden"), "{text}");
-        let refused = Client::new(&server, Duration::from_secs(1)).map(|client| client.url);
+        let host = Host::read(&crate::probe::Paths::default(), Some("db-1"));
+        let refused = Client::new(&server, &host, Duration::from_secs(1)).map(|client| client.url);
         assert_eq!(refused, Err(ServerError::Header { what: "token" }));
     }
 

@@ -1,4 +1,5 @@
-//! What crosses the wire: OTLP metrics, Prometheus remote write and remote read, and the names that metrics have on both sides.
+//! What crosses the wire: OTLP metrics, Prometheus remote write and remote read, the names that metrics have on both sides, and the
+//! little of X.509 by which an agent and its server know each other.
 //!
 //! ```text
 //! agent, simulate, own telemetry ── otlp::write ══ HTTP ══► otlp::read ──────┐
@@ -39,6 +40,7 @@ pub mod prometheus;
 pub mod protobuf;
 pub mod remote_read;
 pub mod remote_write;
+pub mod x509;
 
 pub use prometheus::prometheus_name;
 pub use protobuf::DecodeError;

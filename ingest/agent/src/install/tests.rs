@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 fn install(root: &Path) -> Install {
@@ -14,6 +16,7 @@ fn install(root: &Path) -> Install {
             .map(str::to_owned)
             .to_vec(),
         token_file: Some(give("token", "fs_1_2")),
+        join: None,
         ca_file: Some(give("ca", "pem")),
         disk_health: true,
     }
@@ -108,6 +111,54 @@ fn a_dry_run_says_everything_and_an_image_is_not_started() {
 }
 
 #[test]
+fn a_host_joins_when_it_is_installed_and_an_update_keeps_what_it_got() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let identity_file = Install::identity_file(Some(root.path()));
+    let joins = Install {
+        token_file: None,
+        join: Some(Join {
+            server: crate::Server {
+                // Nobody listens there.
+                url: "https://127.0.0.1:1".to_owned(),
+                identity: crate::Identity {
+                    join: Some("fsj_1_2".to_owned()),
+                    file: Some(identity_file.clone()),
+                    ..crate::Identity::default()
+                },
+                ..crate::Server::default()
+            },
+            host: crate::Host::read(&crate::Paths::default(), Some("db-1")),
+        }),
+        ..install(root.path())
+    };
+    let steps = joins.steps();
+    let text: String = steps.iter().map(ToString::to_string).collect();
+    for part in [
+        "join https://127.0.0.1:1 as db-1, and keep the certificate in ",
+        " --identity-from ${CREDENTIALS_DIRECTORY}/identity.pem\n",
+        "LoadCredential=identity.pem:/etc/foreshock-agent/identity.pem\n",
+    ] {
+        assert!(text.contains(part), "{part} not in {text}");
+    }
+    assert!(!format!("{text}{steps:?}").contains("fsj_1_2"), "{steps:?}");
+    let step = steps
+        .iter()
+        .find(|step| matches!(step, Step::Join(_)))
+        .expect("the step");
+    let error = step.apply().expect_err("nobody answers");
+    assert!(
+        matches!(error, InstallError::Join(_)) && error.hint().is_some(),
+        "{error}"
+    );
+    // The key was made before anybody was asked, and nobody else can read it.
+    let mode = fs::metadata(&identity_file).expect("the key").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let update = Install { join: None, ..joins };
+    let text: String = update.steps().iter().map(ToString::to_string).collect();
+    assert!(text.contains("LoadCredential=identity.pem:"), "{text}");
+}
+
+#[test]
 fn arguments_cannot_break_out_of_their_line() {
     for (argument, expected) in [
         ("--server", "--server"),
@@ -125,8 +176,9 @@ fn arguments_cannot_break_out_of_their_line() {
 
 #[test]
 fn the_packaged_unit_is_the_installed_one_but_for_where_its_options_come_from() {
-    let command = format!("/usr/bin/foreshock-agent run --spool /var/lib/foreshock-agent{TOKEN_ARGUMENT} $OPTIONS");
-    let inputs = format!("EnvironmentFile=/etc/default/foreshock-agent\n{TOKEN_CREDENTIAL}");
+    let (read, load) = given(&[TOKEN, JOIN]);
+    let command = format!("/usr/bin/foreshock-agent run --spool /var/lib/foreshock-agent{read} $OPTIONS");
+    let inputs = format!("EnvironmentFile=/etc/default/foreshock-agent\n{load}");
     assert_eq!(
         include_str!("../../packaging/foreshock-agent.service"),
         service(&command, &inputs)
@@ -141,7 +193,7 @@ fn the_packaged_unit_is_the_installed_one_but_for_where_its_options_come_from() 
 #[test]
 fn systemd_rates_the_units_at_three_or_better() {
     let arguments = ["--server".to_owned(), "https://h".to_owned()];
-    rate(UNIT, &unit("/bin/true", &arguments, true));
+    rate(UNIT, &unit("/bin/true", &arguments, &[TOKEN, IDENTITY, JOIN]));
     rate(SMART_UNIT, &smart_unit("/bin/true"));
 }
 

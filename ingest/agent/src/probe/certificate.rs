@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ureq::tls::{PemItem, parse_pem};
+use wire::x509;
 
 use super::{Cadence, Probe, ProbeError, Support};
 use crate::catalogue as metric;
@@ -124,88 +125,12 @@ fn ends(path: &Path) -> Result<Option<i64>, ProbeError> {
     Ok(in_pem.min().or_else(|| not_after(&bytes)))
 }
 
-/// The end of a certificate's validity (RFC 5280, section 4.1), seconds since 1970 UTC.
 fn not_after(der: &[u8]) -> Option<i64> {
-    const SEQUENCE: u8 = 0x30;
-    const VERSION: u8 = 0xa0;
-    let (certificate, _) = element(der, SEQUENCE)?;
-    let (mut body, _) = element(certificate, SEQUENCE)?;
-    if body.first() == Some(&VERSION) {
-        (_, body) = element(body, VERSION)?;
-    }
-    // Serial number, signature's algorithm, issuer.
-    for tag in [0x02, SEQUENCE, SEQUENCE] {
-        (_, body) = element(body, tag)?;
-    }
-    let (validity, _) = element(body, SEQUENCE)?;
-    let (_, _, rest) = any(validity)?;
-    let (tag, time, _) = any(rest)?;
-    seconds(tag, time)
-}
-
-/// The content of the element that `der` begins with, if it has this tag, and what comes after it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (found, content, rest) = any(der)?;
-    (found == tag).then_some((content, rest))
-}
-
-/// Tag and content of the element that `der` begins with, and what comes after it.
-fn any(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, mut rest) = rest.split_first()?;
-    let mut length = usize::from(first);
-    if first >= 0x80 {
-        let digits = usize::from(first & 0x7f);
-        if !(1..=4).contains(&digits) || rest.len() < digits {
-            return None;
-        }
-        length = rest[..digits]
-            .iter()
-            .fold(0, |length, byte| length << 8 | usize::from(*byte));
-        rest = &rest[digits..];
-    }
-    (length <= rest.len()).then(|| (tag, &rest[..length], &rest[length..]))
-}
-
-/// `YYMMDDHHMMSSZ` (1950 to 2049) and `YYYYMMDDHHMMSSZ`, the two ways that X.509 writes a time.
-fn seconds(tag: u8, time: &[u8]) -> Option<i64> {
-    let digits = time.strip_suffix(b"Z")?;
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = |digits: &[u8]| {
-        digits
-            .iter()
-            .fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
-    };
-    let (year, rest) = match (tag, digits.len()) {
-        (0x17, 12) => {
-            let year = number(&digits[..2]);
-            (if year < 50 { 2000 + year } else { 1900 + year }, &digits[2..])
-        }
-        (0x18, 14) => (number(&digits[..4]), &digits[4..]),
-        _ => return None,
-    };
-    let [month, day, hour, minute, second] = [0, 2, 4, 6, 8].map(|at| number(&rest[at..at + 2]));
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
-}
-
-/// Days from 1970-01-01 to a day of the Gregorian calendar, in years that begin in March so that the leap day is the last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month > 2 { year } else { year - 1 };
-    let month = (month + 9) % 12;
-    let in_year = (153 * month + 2) / 5 + day - 1;
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + in_year - 719_468
+    x509::certificate(der).map(|certificate| certificate.not_after)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
-
-    use proptest::proptest;
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     use super::*;
@@ -260,34 +185,5 @@ mod tests {
         assert!(text.contains("good.pem"), "{text}");
         assert!(error.is_some_and(|error| error.contains("none.pem has no certificate")));
         assert!(matches!(Certificates::new(&[]).is_supported(), Support::No(_)));
-    }
-
-    #[test]
-    fn times_are_read_as_x509_writes_them() {
-        let check = |tag: u8, text: &str, expected: Option<i64>| {
-            assert_eq!(seconds(tag, text.as_bytes()), expected, "{text}");
-        };
-        check(0x17, "700101000000Z", Some(0));
-        check(0x17, "491231235959Z", Some(2_524_607_999));
-        check(0x17, "500101000000Z", Some(-631_152_000));
-        check(0x18, "20240229120000Z", Some(1_709_208_000));
-        check(0x18, "99991231235959Z", Some(253_402_300_799));
-        check(0x17, "20240229120000Z", None);
-        check(0x18, "20241329120000Z", None);
-        check(0x17, "7001010000Z", None);
-        check(0x17, "700101000000", None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_stumble(mut der in proptest::collection::vec(0u8.., 0..200), real: bool, at: usize, byte: u8) {
-            if real {
-                static REAL: OnceLock<Vec<u8>> = OnceLock::new();
-                der = REAL.get_or_init(|| certificate(2040).der().to_vec()).clone();
-                let at = at % der.len();
-                der[at] = byte;
-            }
-            not_after(&der);
-        }
     }
 }

@@ -9,6 +9,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
+use crate::host::Host;
+use crate::probe::Paths;
 use crate::retry::Verdict;
 use crate::transport::{Client, Outcome, Server};
 
@@ -92,7 +94,7 @@ fn send(url: &str, trust: Trust) -> Outcome {
         trust,
         ..Server::default()
     };
-    let client = Client::new(&server, Duration::from_secs(20)).expect("client");
+    let client = Client::new(&server, &host(), Duration::from_secs(20)).expect("client");
     client.send(&zstd::bulk::compress(&[], 1).expect("zstd"))
 }
 
@@ -190,7 +192,7 @@ fn certificates_without_tls_are_a_mistake_that_is_told() {
         },
         ..Server::default()
     };
-    let error = Client::new(&server, Duration::from_secs(1))
+    let error = Client::new(&server, &host(), Duration::from_secs(1))
         .map(drop)
         .expect_err("no TLS");
     assert!(error.to_string().contains("is not https://"), "{error}");
@@ -219,7 +221,7 @@ fn a_receiver_that_reads_no_zstd_gets_gzip_from_then_on() {
         url,
         ..Server::default()
     };
-    let client = Client::new(&server, Duration::from_secs(20)).expect("client");
+    let client = Client::new(&server, &host(), Duration::from_secs(20)).expect("client");
     let batch = zstd::bulk::compress(b"readings", 1).expect("zstd");
     for _ in 0..2 {
         assert_eq!(client.send(&batch).verdict, Verdict::Accepted);
@@ -227,4 +229,8 @@ fn a_receiver_that_reads_no_zstd_gets_gzip_from_then_on() {
     drop(client);
     let kinds: Vec<bool> = heads.iter().map(|head| head.contains("encoding: gzip")).collect();
     assert_eq!(kinds, [false, true, true]);
+}
+
+fn host() -> Host {
+    Host::read(&Paths::default(), Some("db-1"))
 }

@@ -1,0 +1,280 @@
+//! Whom the agent believes and as whom it is known, settled before anything is sent: the server's own authority is fetched and
+//! compared, a join token becomes a certificate, and a certificate that ends soon is made anew.
+
+use std::io::Read as _;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use ureq::tls::{RootCerts, TlsConfig};
+
+use crate::host::Host;
+use crate::identity::{IdentityError, Known};
+use crate::transport::{ANSWER_BYTES_MAX, Client, Server, ServerError, agent, now_seconds, origin, told};
+use crate::trust::{AUTHORITY_PATH, Pin, pinned};
+
+/// Where a join token becomes a certificate, and where that is made anew.
+const JOIN_PATH: &str = "/api/v1/agents/join";
+const RENEW_PATH: &str = "/api/v1/agents/renew";
+
+/// Time for a host to join while somebody waits for it.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a connection stands on.
+#[derive(Debug)]
+pub(crate) struct Link {
+    believed: Believed,
+    /// The key, and the certificate of this host where it has one.
+    known: Option<Known>,
+    /// What keeps the connection; none until the above is settled.
+    agent: Option<ureq::Agent>,
+    /// When the certificate may be made anew, after an attempt that failed.
+    renew_after: Option<Instant>,
+}
+
+/// Whom to believe that they are the server.
+#[derive(Debug)]
+enum Believed {
+    /// The authority with the pinned fingerprint, once it has been seen.
+    Unseen,
+    /// The web's authorities.
+    Web,
+    These(RootCerts),
+}
+
+impl Link {
+    pub(crate) fn new(pin: Option<Pin>, roots: Option<RootCerts>, known: Option<Known>) -> Self {
+        let believed = match (pin, roots) {
+            (Some(_), _) => Believed::Unseen,
+            (None, Some(roots)) => Believed::These(roots),
+            (None, None) => Believed::Web,
+        };
+        Self {
+            believed,
+            known,
+            agent: None,
+            renew_after: None,
+        }
+    }
+
+    fn has_certificate(&self) -> bool {
+        self.known.as_ref().is_some_and(Known::has_certificate)
+    }
+}
+
+/// A host that is to join a server at once, while somebody waits for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Join {
+    /// The server, with the join token and the file that the certificate is kept in.
+    pub server: Server,
+    /// The host.
+    pub host: Host,
+}
+
+/// Why a host could not join.
+#[derive(Debug, Error)]
+pub enum JoinError {
+    /// The server's address, or whom to believe.
+    #[error("cannot ask the server for a certificate")]
+    Server(#[from] ServerError),
+    /// The server cannot be reached, or gave no certificate.
+    #[error("{host} did not join: {answer}")]
+    Refused {
+        /// Who asked.
+        host: String,
+        /// What the server said, or what went wrong on the way.
+        answer: String,
+    },
+}
+
+impl Join {
+    /// Joins, unless the file holds a certificate already; then the answer is false.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or lets the host not join, or the file cannot be written.
+    pub fn apply(&self) -> Result<bool, JoinError> {
+        let client = Client::new(&self.server, &self.host, JOIN_TIMEOUT)?;
+        if client.certificate_ends().is_some_and(|ends| ends > now_seconds()) {
+            return Ok(false);
+        }
+        client.settle().map(|_| true).map_err(|answer| JoinError::Refused {
+            host: self.host.name.clone(),
+            answer,
+        })
+    }
+}
+
+impl Client {
+    /// The agent for what is sent, and whether the host is known by a certificate.
+    pub(crate) fn settle(&self) -> Result<(ureq::Agent, bool), String> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(link.believed, Believed::Unseen) {
+            link.believed = Believed::These(self.authority()?);
+        }
+        let now = self.server_seconds();
+        let ended = |known: &Known| now.is_some_and(|now| known.good.1 < now);
+        let is_new = !link.has_certificate() || link.known.as_ref().is_some_and(ended);
+        let is_due = |known: &Known| now.is_some_and(|now| known.is_due(now, self.identity.renew_at, self.spread()));
+        if let Some(token) = self.identity.join.as_ref().filter(|_| is_new) {
+            if self.looks {
+                return Err("this host has not joined yet: `run` and `install` do that with the join token".to_owned());
+            }
+            self.join(&mut link, token)?;
+        } else if !self.looks
+            && link.known.as_ref().is_some_and(is_due)
+            && link.renew_after.is_none_or(|after| Instant::now() >= after)
+        {
+            self.renew(&mut link);
+        }
+        let has_certificate = link.has_certificate();
+        if link.agent.is_none() {
+            link.agent = Some(self.connecting(&link, has_certificate));
+        }
+        let agent = link.agent.clone().ok_or("there is nobody to send to")?;
+        Ok((agent, has_certificate))
+    }
+
+    /// When this host's certificate ends, seconds since 1970 UTC; `None` without one.
+    pub(crate) fn certificate_ends(&self) -> Option<i64> {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.known
+            .as_ref()
+            .filter(|known| known.has_certificate())
+            .map(|known| known.good.1)
+    }
+
+    /// Where in the time for making certificates anew this host stands, from 0 to 1.
+    fn spread(&self) -> f64 {
+        (self.host.1 % 1024) as f64 / 1024.0
+    }
+
+    /// What connects, showing the host's certificate or not.
+    fn connecting(&self, link: &Link, shows: bool) -> ureq::Agent {
+        let mut tls = TlsConfig::builder();
+        if let Believed::These(roots) = &link.believed {
+            tls = tls.root_certs(roots.clone());
+        }
+        if shows {
+            tls = tls.client_cert(link.known.as_ref().and_then(Known::client_cert));
+        }
+        agent(self.url(), self.timeout, tls.build(), self.proxy.clone())
+    }
+
+    /// The certificate of the authority that is pinned.
+    fn authority(&self) -> Result<RootCerts, String> {
+        let Some(pin) = self.pin else {
+            return Err("there is nobody to believe".to_owned());
+        };
+        // Whoever answers here is not believed: neither token nor telemetry go this way, only a certificate comes, and the
+        // pin says whether it is the right one.
+        let anybody = TlsConfig::builder().disable_verification(true).build();
+        let stranger = agent(self.url(), self.timeout, anybody, self.proxy.clone());
+        let url = format!("{}{AUTHORITY_PATH}", origin(self.url()));
+        let mut answer = stranger.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
+        if answer.status() != 200 {
+            return Err(format!(
+                "{url} answered {}: --pin needs a server with --tls-self-signed; for another one say --ca-file",
+                answer.status()
+            ));
+        }
+        let pem = body(&url, &mut answer)?;
+        pinned(pem.as_bytes(), pin).map_err(|error| error.to_string())
+    }
+
+    /// Makes a certificate of the join token. The key is kept before it is sent for, so that a host that never hears the answer asks
+    /// again with the same one, which the server counts once.
+    fn join(&self, link: &mut Link, token: &str) -> Result<(), String> {
+        let (host, file) = (&self.host.0, self.identity.file.as_ref());
+        let file = file.ok_or("there is nowhere to keep a certificate")?;
+        let said = |error: IdentityError| format!("cannot join: {}", crate::chain(&error));
+        let asking = match link.known.take().filter(|known| !known.has_certificate()) {
+            Some(known) => known,
+            None => {
+                let new = Known::new().map_err(said)?;
+                new.keep(file).map_err(said)?;
+                new
+            }
+        };
+        let request = asking.request(host).map_err(said);
+        link.known = Some(asking);
+        // Who joins shows nothing but the token: a certificate that has ended would say nothing.
+        let stranger = self.connecting(link, false);
+        let pem = self.signed(&stranger, JOIN_PATH, &request?, Some(token))?;
+        let asking = link.known.take().ok_or("the key is gone")?;
+        let known = asking.with(&pem, host).map_err(|why| format!("cannot join: {why}"))?;
+        tracing::info!(host, until = known.good.1, "this host has joined");
+        link.agent = None;
+        // Where it cannot be kept it is good until this agent ends.
+        link.known.insert(known).keep(file).map_err(said)
+    }
+
+    /// Makes the certificate anew, with a new key. Until that works the present one does.
+    fn renew(&self, link: &mut Link) {
+        let pause = link.known.as_ref().map_or(1, Known::retry_seconds);
+        match self.renewed(link) {
+            Ok(known) => {
+                tracing::info!(
+                    host = self.host.0,
+                    until = known.good.1,
+                    "this host's certificate was made anew"
+                );
+                link.known = Some(known);
+                link.agent = None;
+                link.renew_after = None;
+            }
+            Err(why) => {
+                tracing::warn!(
+                    why,
+                    "this host's certificate was not made anew; the present one stays in use"
+                );
+                link.renew_after = Some(Instant::now() + Duration::from_secs(pause));
+            }
+        }
+    }
+
+    fn renewed(&self, link: &Link) -> Result<Known, String> {
+        let said = |error: IdentityError| crate::chain(&error);
+        let new = Known::new().map_err(said)?;
+        let request = new.request(&self.host.0).map_err(said)?;
+        let shown = self.connecting(link, true);
+        let pem = self.signed(&shown, RENEW_PATH, &request, None)?;
+        let known = new.with(&pem, &self.host.0)?;
+        if let Some(file) = &self.identity.file {
+            known.keep(file).map_err(said)?;
+        }
+        Ok(known)
+    }
+
+    /// Sends a request to be signed; the answer is a certificate in PEM.
+    fn signed(&self, agent: &ureq::Agent, path: &str, request: &str, token: Option<&str>) -> Result<String, String> {
+        let url = format!("{}{path}", origin(self.url()));
+        let mut sent = agent.post(&url).header("content-type", "application/x-pem-file");
+        if let Some(token) = token {
+            sent = sent.header("authorization", format!("Bearer {token}"));
+        }
+        let mut answer = sent
+            .send(request)
+            .map_err(|error| format!("{url}: {}", told(&error, token.is_none())))?;
+        let status = answer.status();
+        let said = body(&url, &mut answer)?;
+        if status == 201 {
+            return Ok(said);
+        }
+        let said: String = said.chars().take(600).collect();
+        Err(format!("{url} answered {status}: {}", said.trim()))
+    }
+}
+
+fn body(url: &str, answer: &mut ureq::http::Response<ureq::Body>) -> Result<String, String> {
+    let mut text = String::new();
+    answer
+        .body_mut()
+        .as_reader()
+        .take(ANSWER_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("{url}: {error}"))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;
