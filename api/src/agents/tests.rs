@@ -43,10 +43,16 @@ fn the_gravest_of_what_is_wrong_is_what_is_said() {
     check(&|agent| agent.joined = None, Condition::Well);
     check(&|agent| agent.spool_batches = Some(31.0), Condition::Behind);
     check(&|agent| agent.skew_seconds = Some(-6.0), Condition::Skewed);
-    check(
-        &|agent| with(agent, &|joined| joined.not_after_ms = NOW + 2 * DAY_MS),
-        Condition::Ending,
-    );
+    let late = |joined: &mut Joined| {
+        (joined.joined_ms, joined.not_after_ms) = (NOW - 26 * DAY_MS, NOW + 4 * DAY_MS);
+    };
+    check(&|agent| with(agent, &late), Condition::Ending);
+    // Made anew two days ago, whenever it joined.
+    let renewed = |joined: &mut Joined| {
+        late(joined);
+        joined.renewed_ms = Some(NOW - 2 * DAY_MS);
+    };
+    check(&|agent| with(agent, &renewed), Condition::Well);
     // Of a life of ninety minutes fifteen are soon, and a day is not.
     let short = |joined: &mut Joined| {
         (joined.joined_ms, joined.not_after_ms) = (NOW - 30 * 60_000, NOW + 60 * 60_000);
