@@ -56,7 +56,7 @@ impl std::fmt::Debug for Identity {
 
 /// Why a host cannot be known by a certificate.
 #[derive(Debug, Error)]
-pub enum IdentityError {
+pub(crate) enum IdentityError {
     /// The file.
     #[error("cannot {what} {path}")]
     File {
@@ -235,7 +235,7 @@ impl Known {
     /// Writes key and certificate, as a file that appears whole or not at all and that nobody else can read.
     pub(crate) fn keep(&self, path: &Path) -> Result<(), IdentityError> {
         let text = self.key.serialize_pem() + self.certificate.as_deref().unwrap_or_default();
-        file::replace(path, text.as_bytes(), 0o600).map_err(|source| IdentityError::File {
+        file::place(path, text.as_bytes(), 0o600).map_err(|source| IdentityError::File {
             what: "write",
             path: path.to_owned(),
             source,

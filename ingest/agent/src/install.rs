@@ -325,7 +325,7 @@ impl Step {
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
-    file::replace(path, bytes, mode).map_err(|source| InstallError::File {
+    file::place(path, bytes, mode).map_err(|source| InstallError::File {
         what: "write",
         path: path.to_owned(),
         source,

@@ -389,7 +389,7 @@ fn own_metrics(outbox: &Outbox, out: &mut Readings<'_>) {
     if let Some(seconds) = outbox.clock_skew() {
         out.single(&metric::CLOCK_SKEW, seconds);
     }
-    let ends = counters.certificate_ends.load(Ordering::Relaxed);
+    let ends = counters.certificate_ends.load(std::sync::atomic::Ordering::Relaxed);
     if ends > 0 {
         out.single(&metric::IDENTITY_ENDS, ends as f64);
     }
