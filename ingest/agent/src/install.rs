@@ -184,9 +184,10 @@ impl Places {
     }
 }
 
-/// The credentials that the service is given, by name, with the option that each becomes.
+/// The credentials that the service is given, by name, with the option that each becomes; that of packages reads a join token as well.
 const TOKEN: (&str, &str) = ("token", "--token-file");
 const IDENTITY: (&str, &str) = ("identity.pem", "--identity-from");
+#[cfg(test)]
 const JOIN: (&str, &str) = ("join", "--join-file");
 
 impl Install {
