@@ -35,7 +35,7 @@ pub(crate) struct Of {
     #[command(flatten)]
     access: AccessArguments,
     /// Data directory of a server, running or not, instead of its address; a running one looks every two seconds.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "token", "ca_file"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "ca_file"])]
     data: Option<PathBuf>,
 }
 
