@@ -19,6 +19,7 @@ use crate::hosts::SILENT_MS;
 use crate::number::rfc3339;
 use crate::params::{DEFAULT_TENANT, Scope, Told};
 use crate::problem::Problem;
+use crate::work::Length;
 use crate::work::blocking;
 
 /// Agents that sent nothing for longer than this are forgotten by the list.
@@ -174,7 +175,7 @@ pub(crate) async fn overview(app: &App, tenant: &str, store: &Arc<Store>) -> Res
         .collect();
     let is_default = tenant == DEFAULT_TENANT;
     app.slots()
-        .run(app.limits().query_timeout, move |_| {
+        .run(Length::Any, app.limits().query_timeout, move |_| {
             let mut agents = reporting(&snapshot, now)?;
             for joined in joined {
                 let is_here = joined.tenant.is_empty() && !is_default;
