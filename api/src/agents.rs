@@ -19,8 +19,7 @@ use crate::hosts::SILENT_MS;
 use crate::number::rfc3339;
 use crate::params::{DEFAULT_TENANT, Scope, Told};
 use crate::problem::Problem;
-use crate::work::Length;
-use crate::work::blocking;
+use crate::work::{Length, blocking};
 
 /// Agents that sent nothing for longer than this are forgotten by the list.
 const REMEMBERED_MS: i64 = 7 * 86_400_000;
