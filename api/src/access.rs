@@ -43,10 +43,14 @@ pub(crate) use self::token::hex;
 pub use self::token::{JoinTerms, NewToken, Scope, Token, TokenError, Tokens};
 use crate::params::TENANT_HEADER;
 use crate::problem::{Kind, Problem};
+use crate::work::blocking;
 
 /// The header that tells the write endpoints which host alone a request may write for. Only this module sets it: what a
 /// client sends under this name is taken away.
 pub const BOUND_HOST_HEADER: &str = "x-foreshock-bound-host";
+
+/// Why a token is refused that is not in the file as it was last read.
+const UNKNOWN_TOKEN: &str = "unknown_token";
 
 /// What is about hosts that have joined.
 const AGENTS_PATH: &str = "/api/v1/agents";
@@ -130,6 +134,11 @@ impl Denied {
         self.hint
     }
 
+    /// Whether the answer may be another one once the file of tokens is read again.
+    fn may_be_new(&self) -> bool {
+        self.reason == UNKNOWN_TOKEN
+    }
+
     fn kind(&self) -> Kind {
         if self.is_unknown {
             Kind::Unauthorized
@@ -192,6 +201,14 @@ impl Access {
         let changed = known.tokens != tokens;
         *known = Known { tokens, stamp };
         Ok(changed)
+    }
+
+    /// Whether the file has changed since it was last read: a token that nobody knows may have been made a moment ago.
+    async fn look_again(&self) -> bool {
+        let access = self.clone();
+        // What cannot be read is said by the look that comes every two seconds.
+        let looked = blocking(move || Ok(access.renew().unwrap_or(false))).await;
+        looked.unwrap_or(false)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -260,7 +277,7 @@ fn find<'a>(known: &'a HashMap<String, Token>, shown: Option<&HeaderValue>) -> R
         .or_else(|| credential.strip_prefix(token::JOIN_PREFIX))
         .and_then(|rest| known.get(rest.split('_').next()?))
         .filter(|token| same(&token.sha256, &token::sha256(&credential)));
-    found.ok_or_else(|| unknown("unknown_token", "the token is not one of this server's, or was revoked"))
+    found.ok_or_else(|| unknown(UNKNOWN_TOKEN, "the token is not one of this server's, or was revoked"))
 }
 
 /// What somebody may do.
@@ -349,7 +366,16 @@ pub fn guarded(router: Router, access: Access, form: DeniedForm) -> Router {
         let access = access.clone();
         async move {
             let path = request.uri().path().to_owned();
-            if let Err(denied) = access.check(&mut request) {
+            let token = request.headers().get(AUTHORIZATION).cloned();
+            let mut checked = access.check(&mut request);
+            if checked.as_ref().is_err_and(Denied::may_be_new)
+                && let Some(token) = token
+                && access.look_again().await
+            {
+                request.headers_mut().insert(AUTHORIZATION, token);
+                checked = access.check(&mut request);
+            }
+            if let Err(denied) = checked {
                 return refuse(&denied, &path, request.headers(), form);
             }
             let shown = (path == route::FLIGHT_HANDSHAKE)

@@ -169,7 +169,6 @@ pub(crate) async fn overview(app: &App, tenant: &str, store: &Arc<Store>) -> Res
         .agents()
         .list()
         .into_iter()
-        // Who joined for any tenant writes to the default one unless told.
         .filter(|joined| joined.tenant == tenant || joined.tenant.is_empty())
         .collect();
     let is_default = tenant == DEFAULT_TENANT;
@@ -177,10 +176,11 @@ pub(crate) async fn overview(app: &App, tenant: &str, store: &Arc<Store>) -> Res
         .run(Length::Any, app.limits().query_timeout, move |_| {
             let mut agents = reporting(&snapshot, now)?;
             for joined in joined {
-                let is_here = joined.tenant.is_empty() && !is_default;
+                // Who joined for any tenant is missing here only where it would write unless told.
+                let is_elsewhere = joined.tenant.is_empty() && !is_default;
                 if let Some(agent) = agents.get_mut(&joined.host) {
                     agent.joined = Some(joined);
-                } else if !is_here {
+                } else if !is_elsewhere {
                     let agent = Agent {
                         host: joined.host.clone(),
                         joined: Some(joined),

@@ -9,7 +9,8 @@ use crate::clock::{now_ms, utc};
 
 /// Make, list and take away the tokens of the server whose data directory is given.
 ///
-/// The server need not be told: it looks every two seconds. As soon as there is a token, every request needs one.
+/// The server need not be told: a new token is good at once, one that is revoked for two seconds more. As soon as there is a token,
+/// every request needs one.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Make a token and print it; it is never shown again.

@@ -321,6 +321,29 @@ async fn what_is_kept_is_a_hash_and_what_was_revoked_opens_nothing() {
     assert_eq!(server.status("GET /", &next).await, 200);
 }
 
+#[tokio::test]
+async fn a_token_made_beside_a_running_server_is_good_at_once() {
+    let server = server();
+    server.token(Scope::Read, None, None);
+    let new = NewToken {
+        name: "made a moment ago",
+        scope: Scope::Write,
+        tenant: Some("fleet"),
+        host: None,
+        join: None,
+    };
+    let secret = server.tokens().create(&new, NOW_MS).expect("a token");
+    let bearer = format!("Bearer {secret}");
+    let auth = ("authorization", bearer.as_str());
+    let answer = server.ask("POST /v1/metrics", &[auth]).await;
+    assert_eq!(answer, (200, "fleet - -".to_owned()));
+    assert!(!server.access.renew().expect("it was read on the way"));
+    // A file that cannot be read any more takes nothing away, and lets nobody in.
+    fs::write(server.tokens().path(), "[{]").expect("write");
+    assert_eq!(server.ask("POST /v1/metrics", &[auth]).await.0, 200);
+    assert_eq!(server.status("GET /", "fs_00000000_x").await, 401);
+}
+
 #[test]
 fn a_broken_or_vanished_file_does_not_open_the_door() {
     let server = server();
