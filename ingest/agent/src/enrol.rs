@@ -202,7 +202,7 @@ impl Client {
         let pem = self.signed(&stranger, JOIN_PATH, &request?, Some(token))?;
         let asking = link.known.take().ok_or("the key is gone")?;
         let known = asking.with(&pem, host).map_err(|why| format!("cannot join: {why}"))?;
-        tracing::info!(host, until = known.good.1, "this host has joined");
+        tracing::info!(host, certificate_days = known.days(), "this host has joined");
         link.agent = None;
         // Where it cannot be kept it is good until this agent ends.
         link.known.insert(known).keep(file).map_err(said)
@@ -215,7 +215,7 @@ impl Client {
             Ok(known) => {
                 tracing::info!(
                     host = self.host.0,
-                    until = known.good.1,
+                    certificate_days = known.days(),
                     "this host's certificate was made anew"
                 );
                 link.known = Some(known);

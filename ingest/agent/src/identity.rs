@@ -227,6 +227,11 @@ impl Known {
         self.has_certificate() && age >= share + spread / 20.0
     }
 
+    /// Days for which it is good, from beginning to end.
+    pub(crate) fn days(&self) -> f64 {
+        (self.good.1 - self.good.0) as f64 / 86_400.0
+    }
+
     /// Seconds between two attempts to make it anew: a hundredth of its time, from a second to ten minutes.
     pub(crate) fn retry_seconds(&self) -> u64 {
         ((self.good.1 - self.good.0) / 100).clamp(1, 600).unsigned_abs()
