@@ -113,7 +113,7 @@ pub enum Step {
         mode: u32,
     },
     /// Get a certificate for this host, unless it has one.
-    Join(Join),
+    Join(Box<Join>),
     /// Remove a file or folder, if it is there.
     Remove(PathBuf),
     /// Run a command; when it may fail, its failure is no reason to stop.
@@ -218,7 +218,7 @@ impl Install {
                 });
             }
         }
-        steps.extend(self.join.clone().map(Step::Join));
+        steps.extend(self.join.clone().map(|join| Step::Join(Box::new(join))));
         let mut credentials = Vec::new();
         if self.token_file.is_some() {
             credentials.push(TOKEN);
