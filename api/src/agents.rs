@@ -198,6 +198,9 @@ pub(crate) async fn overview(app: &App, tenant: &str, store: &Arc<Store>) -> Res
         .await
 }
 
+/// One of the things that an agent says of itself.
+type Field = fn(&mut Agent) -> &mut Option<f64>;
+
 /// What agents said of themselves, by host.
 fn reporting(snapshot: &Snapshot, now: i64) -> Result<BTreeMap<String, Agent>, Problem> {
     let mut agents: BTreeMap<String, Agent> = BTreeMap::new();
@@ -216,7 +219,7 @@ fn reporting(snapshot: &Snapshot, now: i64) -> Result<BTreeMap<String, Agent>, P
             (agent.seen_ms, agent.interval_seconds) = (Some(at), Some(interval));
         }
     }
-    let about: [(&str, fn(&mut Agent) -> &mut Option<f64>); 3] = [
+    let about: [(&str, Field); 3] = [
         ("foreshock_agent_clock_skew_seconds", |agent| &mut agent.skew_seconds),
         ("foreshock_agent_spool_batches", |agent| &mut agent.spool_batches),
         ("foreshock_agent_spool_bytes", |agent| &mut agent.spool_bytes),

@@ -152,7 +152,7 @@ impl Agents {
         if self.known().version == version {
             return Ok(false);
         }
-        let agents = state.with(|connection| read(connection))?;
+        let agents = state.with(read)?;
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known { agents, version };
         Ok(true)
     }
