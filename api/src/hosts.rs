@@ -222,7 +222,7 @@ fn names(snapshot: &Snapshot, now: i64) -> Result<BTreeMap<String, &'static str>
     let mut matchers = vec![observed()?];
     for label in HOST_LABELS {
         for value in snapshot.label_values(label, &matchers, range)? {
-            let labels = store::Labels::from_pairs([(label, value.as_str())]);
+            let labels = store::Labels::from_pairs([(label, value)]);
             if let Some(host) = host_of(&labels) {
                 names.entry(host.to_owned()).or_insert(label);
             }

@@ -195,7 +195,7 @@ struct Rest {
 }
 
 impl Slots {
-    /// Runs `work` in a slot of its own, on a blocking thread unless it is brief, and answers as soon as there is a piece of what it
+    /// Runs `work` in a slot of its own, on a blocking thread unless it is tiny or brief, and answers as soon as there is a piece of what it
     /// writes, or all of it. `longest` holds until the last byte is written; without it only a caller who goes away ends the work.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ impl Slots {
             way: None,
         };
         if length.stays() {
-            return tokio::task::block_in_place(|| {
+            return length.here(|| {
                 work(&deadline, &mut out)?;
                 out.whole(coding)
                     .map_err(|error| Problem::from_error(Kind::Internal, &error))

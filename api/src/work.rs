@@ -20,22 +20,41 @@ impl Drop for CancelOnDrop {
 }
 
 /// How long work is expected to take, as far as can be told before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Length {
+    /// Less than waking another thread takes.
+    Tiny,
     /// Less than handing it to another thread and back is worth; nobody can call it off.
     Brief,
     Any,
 }
 
 impl Length {
-    pub(crate) fn brief_if(brief: bool) -> Self {
-        if brief { Self::Brief } else { Self::Any }
+    /// By the cost of the work and the highest cost of what is tiny and of what is brief.
+    pub(crate) fn of(cost: u64, tiny: u64, brief: u64) -> Self {
+        match cost {
+            _ if cost <= tiny => Self::Tiny,
+            _ if cost <= brief => Self::Brief,
+            _ => Self::Any,
+        }
     }
 
-    /// Whether the work is done on the thread that serves the connection. That thread hands its other connections on meanwhile,
-    /// which a runtime of one thread cannot.
+    /// Whether the work is done on the thread that serves the connection.
     pub(crate) fn stays(self) -> bool {
-        self == Self::Brief && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
+        match self {
+            Self::Tiny => true,
+            // That thread hands its other connections on meanwhile, which a runtime of one thread cannot.
+            Self::Brief => Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
+            Self::Any => false,
+        }
+    }
+
+    /// Does work that stays. Handing other connections on wakes a thread, which what is tiny is not worth.
+    pub(crate) fn here<T>(self, work: impl FnOnce() -> T) -> T {
+        if self == Self::Tiny {
+            return work();
+        }
+        tokio::task::block_in_place(work)
     }
 }
 
@@ -67,7 +86,7 @@ impl Slots {
         }
     }
 
-    /// Runs `work` in a slot of its own, on a blocking thread unless it is brief. The slot is held until the work really ends, not
+    /// Runs `work` in a slot of its own, on a blocking thread unless it is tiny or brief. The slot is held until the work really ends, not
     /// only until its caller stops waiting, or callers that come and go could pile up work without bound.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
@@ -78,7 +97,7 @@ impl Slots {
         let slot = self.take().await?;
         let deadline = Deadline::at(Instant::now() + timeout);
         if length.stays() {
-            return tokio::task::block_in_place(|| work(&deadline));
+            return length.here(|| work(&deadline));
         }
         let _ended_when_dropped = CancelOnDrop(deadline.clone());
         let running = tokio::task::spawn_blocking(move || {

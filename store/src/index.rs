@@ -182,18 +182,33 @@ impl Index {
         name: &str,
         wanted: impl Fn(SeriesId) -> bool,
         labels_of: impl Fn(SeriesId) -> Option<&'l Labels>,
-    ) -> Vec<String> {
+    ) -> Vec<&'l str> {
         let Some(values) = self.names.get(name) else {
             return Vec::new();
         };
         let values = values.iter(texts(name, &labels_of));
-        sorted(values.filter(|(_, ids)| ids.any(&wanted)).map(|(text, _)| text))
+        let mut found: Vec<&str> = values
+            .filter(|(_, ids)| ids.any(&wanted))
+            .map(|(text, _)| text)
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// How many names of labels there are, or values of one.
+    pub(crate) fn count(&self, name: Option<&str>) -> usize {
+        match name {
+            Some(name) => self.names.get(name).map_or(0, Values::len),
+            None => self.names.len(),
+        }
     }
 
     /// Names of labels that a wanted series has, sorted.
     pub(crate) fn names(&self, wanted: impl Fn(SeriesId) -> bool) -> Vec<String> {
         let names = self.names.iter().filter(|(_, values)| values.any(&wanted));
-        sorted(names.map(|(name, _)| &**name))
+        let mut names: Vec<String> = names.map(|(name, _)| String::from(&**name)).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Approximate bytes of memory.
@@ -208,12 +223,6 @@ fn texts<'f, 'l>(
     labels_of: &'f impl Fn(SeriesId) -> Option<&'l Labels>,
 ) -> impl Fn(u32) -> Option<&'l str> + Copy + 'f {
     move |id| labels_of(SeriesId(id))?.get(name)
-}
-
-fn sorted<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut texts: Vec<&str> = texts.collect();
-    texts.sort_unstable();
-    texts.into_iter().map(str::to_owned).collect()
 }
 
 fn by_labels<'l>(

@@ -225,7 +225,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::select`].
-    pub fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, StoreError> {
+    pub fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<Vec<&str>, StoreError> {
         let Inner { shared, series, .. } = &*self.0;
         if matchers.is_empty() {
             return Ok(shared.table.label_values(name, range, *series));
@@ -233,7 +233,13 @@ impl Snapshot {
         let ids = self.select(matchers, range)?;
         let entries = ids.iter().filter_map(|id| shared.table.entry(*id));
         let values: BTreeSet<&str> = entries.filter_map(|entry| entry.labels().get(name)).collect();
-        Ok(values.into_iter().map(str::to_owned).collect())
+        Ok(values.into_iter().collect())
+    }
+
+    /// A bound on how many names of labels there are, or values of one, at any time.
+    #[must_use]
+    pub fn labels_at_most(&self, name: Option<&str>) -> u64 {
+        self.0.shared.table.label_count(name) as u64
     }
 
     /// First and last timestamp of all samples, `None` where there are none.

@@ -239,7 +239,7 @@ impl SeriesTable {
     }
 
     /// Values of label `name` among the series below `bound` that may have samples within `range`, sorted.
-    pub(crate) fn label_values(&self, name: &str, range: TimeRange, bound: u32) -> Vec<String> {
+    pub(crate) fn label_values(&self, name: &str, range: TimeRange, bound: u32) -> Vec<&str> {
         let wanted = |id: SeriesId| id.0 < bound && self.entry(id).is_some_and(|entry| entry.overlaps(range));
         self.index.read().values(name, wanted, |id| self.labels(id))
     }
@@ -249,6 +249,11 @@ impl SeriesTable {
         self.index
             .read()
             .names(|id| id.0 < bound && self.entry(id).is_some_and(|entry| entry.overlaps(range)))
+    }
+
+    /// How many names of labels there are, or values of one.
+    pub(crate) fn label_count(&self, name: Option<&str>) -> usize {
+        self.index.read().count(name)
     }
 
     /// Approximate bytes of the index.

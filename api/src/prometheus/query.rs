@@ -75,13 +75,14 @@ async fn evaluate_instant(app: &App, scope: Scope) -> Result<Data, Problem> {
         .await
 }
 
-/// Values up to which evaluating them takes less than a millisecond or so.
+/// Values up to which evaluating them takes a few hundred microseconds, and a millisecond or so.
+const TINY: u64 = 30_000;
 const BRIEF: u64 = 100_000;
 
 fn length_of(engine: &Engine, snapshot: &Snapshot, asked: &Asked, times: (i64, i64, i64)) -> Result<Length, Problem> {
     let effort = engine.effort(snapshot, &asked.query, times, &asked.options(&Deadline::default()));
     let effort = effort.map_err(|error| Problem::from(error).of_query())?;
-    Ok(Length::brief_if(effort <= BRIEF))
+    Ok(Length::of(effort, TINY, BRIEF))
 }
 
 async fn find_exemplars(app: &App, scope: Scope) -> Result<Data, Problem> {

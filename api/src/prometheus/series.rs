@@ -1,11 +1,12 @@
 //! Which series, label names, label values and metrics there are.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
-use store::{MatchOp, Matcher, Snapshot, TimeRange};
+use store::{MatchOp, Matcher, Snapshot, StoreError, TimeRange};
 
 use super::{Data, envelope, labels, list};
 use crate::app::App;
@@ -23,8 +24,10 @@ pub(crate) async fn names(State(app): State<App>, request: Request) -> Response 
         async {
             let scope = Scope::read(&app, request).await?;
             let asked = Asked::read(&scope.params)?;
-            find(&app, scope, asked, |snapshot, matchers, range| {
-                snapshot.label_names(matchers, range)
+            find(&app, scope, asked, None, |snapshot, matchers, range, all| {
+                let names = snapshot.label_names(matchers, range)?;
+                all.extend(names.into_iter().map(Cow::Owned));
+                Ok(())
             })
             .await
         }
@@ -42,9 +45,18 @@ pub(crate) async fn values(State(app): State<App>, Path(name): Path<String>, req
             }
             let scope = Scope::read(&app, request).await?;
             let asked = Asked::read(&scope.params)?;
-            find(&app, scope, asked, move |snapshot, matchers, range| {
-                snapshot.label_values(&name, matchers, range)
-            })
+            let told = name.clone();
+            find(
+                &app,
+                scope,
+                asked,
+                Some(&told),
+                move |snapshot, matchers, range, all| {
+                    let values = snapshot.label_values(&name, matchers, range)?;
+                    all.extend(values.into_iter().map(Cow::Borrowed));
+                    Ok(())
+                },
+            )
             .await
         }
         .await,
@@ -61,7 +73,7 @@ pub(crate) async fn series(State(app): State<App>, request: Request) -> Response
                 return Err(Problem::invalid("no match[] parameter provided"));
             }
             let snapshot = scope.store.snapshot();
-            let length = asked.length(&snapshot);
+            let length = asked.length(&snapshot, u64::MAX);
             app.slots()
                 .run(length, app.limits().query_timeout, move |_| {
                     // Ordered and without doubles, as one series can meet several of the selectors.
@@ -132,39 +144,48 @@ impl Asked {
         })
     }
 
-    /// How long it takes to find these series. Without conditions nothing but the index is looked at, with them each series.
-    fn length(&self, snapshot: &Snapshot) -> Length {
+    /// How long it takes to find these series and tell `told` things of all of them. Without conditions nothing but the index is
+    /// looked at, with them each series.
+    fn length(&self, snapshot: &Snapshot, told: u64) -> Length {
         let equal = |matchers: &[Matcher]| {
             let equal = matchers.iter().filter(|matcher| matcher.op == MatchOp::Eq);
             snapshot.series_at_most(equal.map(|matcher| (matcher.name.as_str(), matcher.value.as_str())))
         };
-        let brief = self.sets.iter().all(|matchers| match matchers.as_slice() {
-            [] => equal(&[]) <= BRIEF_INDEX,
-            matchers => equal(matchers) <= BRIEF_SERIES,
+        let lengths = self.sets.iter().map(|matchers| match matchers.as_slice() {
+            [] => Length::of(told, TINY_TEXTS, u64::MAX).max(Length::of(equal(&[]), BRIEF_INDEX, BRIEF_INDEX)),
+            matchers => Length::of(equal(matchers), TINY_SERIES, BRIEF_SERIES),
         });
-        Length::brief_if(brief)
+        lengths.max().unwrap_or(Length::Any)
     }
 }
 
 /// Series of which names and values are told, and which are picked and told, within a millisecond or so.
 const BRIEF_INDEX: u64 = 100_000;
 const BRIEF_SERIES: u64 = 1_000;
+/// Names or values, and series, that are told within a few hundred microseconds.
+const TINY_TEXTS: u64 = 2_000;
+const TINY_SERIES: u64 = 200;
 
+/// Names of labels, or values of one, that `lookup` adds for one selector.
 async fn find(
     app: &App,
     scope: Scope,
     mut asked: Asked,
-    lookup: impl Fn(&Snapshot, &[Matcher], TimeRange) -> Result<Vec<String>, store::StoreError> + Send + 'static,
+    of: Option<&str>,
+    lookup: impl for<'a> Fn(&'a Snapshot, &[Matcher], TimeRange, &mut Vec<Cow<'a, str>>) -> Result<(), StoreError>
+    + Send
+    + 'static,
 ) -> Result<Data, Problem> {
     if asked.sets.is_empty() {
         asked.sets.push(Vec::new());
     }
     let snapshot = scope.store.snapshot();
+    let length = asked.length(&snapshot, snapshot.labels_at_most(of));
     app.slots()
-        .run(asked.length(&snapshot), app.limits().query_timeout, move |_| {
+        .run(length, app.limits().query_timeout, move |_| {
             let mut found = Vec::new();
             for matchers in &asked.sets {
-                found.append(&mut lookup(&snapshot, matchers, asked.range)?);
+                lookup(&snapshot, matchers, asked.range, &mut found)?;
             }
             // Those of one set are sorted and without doubles.
             if asked.sets.len() > 1 {

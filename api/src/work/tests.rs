@@ -45,8 +45,8 @@ async fn brief_work_stays_where_it_is_and_gives_its_slot_back() {
     let asked = tokio::spawn(async {
         let slots = Slots::new(1, Duration::from_secs(60));
         let long = Duration::from_secs(60);
-        for _ in 0..3 {
-            let there = slots.run(Length::Brief, long, |_| Ok(std::thread::current().id()));
+        for length in [Length::Brief, Length::Tiny, Length::Brief] {
+            let there = slots.run(length, long, |_| Ok(std::thread::current().id()));
             assert_eq!(there.await.expect("an id"), std::thread::current().id());
         }
     });
@@ -54,10 +54,25 @@ async fn brief_work_stays_where_it_is_and_gives_its_slot_back() {
 }
 
 #[tokio::test]
-async fn a_runtime_of_one_thread_hands_brief_work_on() {
+async fn a_runtime_of_one_thread_hands_brief_work_on_and_does_what_is_tiny() {
     let slots = Slots::new(1, Duration::from_secs(60));
-    let there = slots.run(Length::Brief, Duration::from_secs(60), |_| {
-        Ok(std::thread::current().id())
-    });
-    assert_ne!(there.await.expect("an id"), std::thread::current().id());
+    for (length, stays) in [(Length::Brief, false), (Length::Tiny, true), (Length::Any, false)] {
+        let there = slots.run(length, Duration::from_secs(60), |_| Ok(std::thread::current().id()));
+        assert_eq!(
+            there.await.expect("an id") == std::thread::current().id(),
+            stays,
+            "{length:?}"
+        );
+    }
+}
+
+#[test]
+fn lengths_go_by_cost_and_the_longest_counts() {
+    let of = |cost| Length::of(cost, 2, 4);
+    assert_eq!(
+        [of(2), of(3), of(4), of(5)],
+        [Length::Tiny, Length::Brief, Length::Brief, Length::Any]
+    );
+    assert_eq!(of(0).max(of(3)), Length::Brief);
+    assert_eq!(of(9).max(of(0)), Length::Any);
 }

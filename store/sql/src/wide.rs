@@ -83,7 +83,7 @@ impl Wide {
                 Matcher::eq(METRIC_NAME, name)
             };
             let found = self.snapshot.label_values(METRIC_NAME, &[matcher], EVER);
-            metrics.extend(found.map_err(external)?);
+            metrics.extend(found.map_err(external)?.into_iter().map(str::to_owned));
         }
         Ok(metrics)
     }

@@ -14,7 +14,9 @@ fn metric(name: &str) -> Vec<Vec<Matcher>> {
 }
 
 fn names(store: &Store) -> Vec<String> {
-    store.snapshot().label_values("host", &[], TimeRange::ALL).unwrap()
+    let snapshot = store.snapshot();
+    let names = snapshot.label_values("host", &[], TimeRange::ALL).unwrap();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// Whether these bytes stand in any file of parts or WAL.

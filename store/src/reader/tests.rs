@@ -142,6 +142,11 @@ fn labels_are_listed_for_series_with_samples_in_range() {
         ["e"]
     );
     assert_eq!(snapshot.label_names(&m, all).unwrap(), ["__name__", "dc", "host"]);
+    assert_eq!(snapshot.labels_at_most(None), 3);
+    assert_eq!(
+        [Some("host"), Some("no")].map(|name| snapshot.labels_at_most(name)),
+        [4, 0]
+    );
     assert_eq!(
         snapshot
             .label_names(&[], TimeRange::millis(8_000_000, 9_999_999))
