@@ -237,7 +237,7 @@ impl Access {
             return Ok(());
         };
         let token = find(tokens, shown.as_ref())?;
-        if route::is_below(request.uri().path(), AGENTS_PATH) {
+        if needed == Scope::Admin || route::is_below(request.uri().path(), AGENTS_PATH) {
             request.extensions_mut().insert(ShownToken(token.clone()));
         }
         if request.uri().path() == route::FLIGHT_HANDSHAKE

@@ -11,6 +11,7 @@ use predict::incident::{Incident, IncidentBook, IncidentError, Verdict};
 use store::Store;
 
 use crate::app::App;
+use crate::audit::Done;
 use crate::notify::{HeldAlert, Notification, NotifyError, Outbox};
 use crate::outcome::incident_of;
 use crate::page::layout::{head, href};
@@ -67,12 +68,16 @@ pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
 /// `POST /answer`, a form with `t`, `do` and `who`.
 pub(crate) async fn answer(State(app): State<App>, request: Request) -> Response {
     match answered(&app, request).await {
-        Ok((page, said)) => page.shown(app.now(), Some(&said)),
+        Ok((page, done)) => {
+            let mut response = page.shown(app.now(), Some(&done.said));
+            response.extensions_mut().insert(done);
+            response
+        }
         Err(problem) => failure(&problem),
     }
 }
 
-async fn answered(app: &App, request: Request) -> Result<(Page, String), Problem> {
+async fn answered(app: &App, request: Request) -> Result<(Page, Done), Problem> {
     let page = looked_up(app, request).await?;
     let wanted = page.scope.params.get("do").unwrap_or_default();
     let answer = ANSWERS.iter().find(|(_, name, _, _)| *name == wanted);
@@ -90,15 +95,21 @@ async fn answered(app: &App, request: Request) -> Result<(Page, String), Problem
     if alerts.is_empty() {
         return Err(Problem::new(Kind::Conflict, "none of these alerts fires any more"));
     }
-    let said = blocking(move || {
+    let (who, said) = blocking(move || {
         let outbox = notifier.outbox(store.state())?;
-        done(&outbox, &store, &alerts, deed, &who, now)
+        let said = done(&outbox, &store, &alerts, deed, &who, now)?;
+        Ok((who, said))
     })
     .await?;
     tracing::info!(receiver = page.receiver, said, "a message was answered");
+    let done = Done {
+        tenant: page.scope.tenant.clone(),
+        actor: who,
+        said,
+    };
     app.notifier().ring();
     let page = page.again(app).await?;
-    Ok((page, said))
+    Ok((page, done))
 }
 
 /// Does it, and says what was done.

@@ -25,6 +25,7 @@ mod agents;
 mod alertmanager;
 mod answer;
 pub mod app;
+mod audit;
 pub mod board;
 mod chart;
 mod compress;

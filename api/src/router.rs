@@ -13,8 +13,8 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 use crate::problem::{Kind, Problem};
 use crate::{
-    acknowledge, admin, agents, alertmanager, answer, chart, compress, deliveries, guard, hosts, incidents, models,
-    page, prometheus, rules, scores, silences, sql,
+    acknowledge, admin, agents, alertmanager, answer, audit, chart, compress, deliveries, guard, hosts, incidents,
+    models, page, prometheus, rules, scores, silences, sql,
 };
 
 /// All routes over `app`. Whoever merges it with other routers leaves the fallback to this one.
@@ -160,6 +160,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(from_fn_with_state(app.clone(), audit::record))
         .layer(from_fn_with_state(app.clone(), guard::same_site))
         .layer(from_fn_with_state(app.clone(), guard::cors))
         .layer(from_fn(guard::headers))

@@ -1,5 +1,5 @@
 //! What SQL sees beside samples: incidents, models, deliveries and silences, read from the tenant's state at each query; scores,
-//! alerts and hosts, which are queries over samples and series.
+//! alerts, hosts and events, which are queries over samples, series and logs.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use crate::silences::{Silence, SilenceBook};
 const DELIVERIES_MAX: usize = 10_000;
 const EPISODES_MAX: usize = 50_000;
 
-/// Tables that are queries over samples and series: name and definition.
-const VIEWS: [(&str, &str); 3] = [
+/// Tables that are queries over others: name and definition.
+const VIEWS: [(&str, &str); 4] = [
     (
         "scores",
         "SELECT timestamp, host, device, labels['horizon'] AS horizon, labels['model'] AS model, value AS probability
@@ -33,13 +33,18 @@ const VIEWS: [(&str, &str); 3] = [
          FROM samples WHERE metric = 'ALERTS' AND value IS NOT NULL",
     ),
     (
+        "events",
+        "SELECT timestamp, host, attributes['device'] AS device, event, severity, level, body, attributes
+         FROM logs WHERE event IS NOT NULL",
+    ),
+    (
         "hosts",
         "SELECT host, count(*) AS series, count(DISTINCT metric) AS metrics, count(DISTINCT device) AS devices
          FROM series WHERE host IS NOT NULL GROUP BY host",
     ),
 ];
 
-/// `engine` with the tables `incidents`, `models`, `deliveries`, `episodes`, `silences`, `scores`, `alerts` and `hosts`.
+/// `engine` with the tables `incidents`, `models`, `deliveries`, `episodes`, `silences`, `scores`, `alerts`, `hosts` and `events`.
 ///
 /// # Errors
 /// None in practice: [`SqlError`] when a table's columns or a definition make no sense, which a test rules out.

@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod answers;
+mod audit;
 mod foreshock;
 mod page;
 mod prometheus;

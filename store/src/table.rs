@@ -1,4 +1,4 @@
-//! Append-only tables: rows of logs and the like, through the same WAL as samples, into Parquet files of their own.
+//! Append-only tables: rows of logs and of the audit, through the same WAL as samples, into Parquet files of their own.
 //!
 //! ```text
 //! Store::append_rows ─► WAL record, synced with everyone's ─► rows in memory ─► flush: a file per table and day
@@ -7,6 +7,7 @@
 //! Rows are never changed or taken back. A batch may carry an id: sent again it changes nothing, as long as it is among the last
 //! 262,144.
 
+pub mod audit;
 mod definition;
 pub(crate) mod file;
 pub mod logs;

@@ -38,6 +38,20 @@ fn what_the_kernel_tells_is_a_row_once_also_when_the_agent_was_killed_in_between
         "scope": "foreshock.agent", "n": 1,
     });
     assert_eq!(rows, [expected]);
+    // A record that is no event.
+    let plain = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#;
+    let headers = [("Content-Type", "application/json")];
+    assert_eq!(
+        server
+            .post("/v1/logs", &headers, plain.as_bytes())
+            .expect("an answer")
+            .0,
+        200
+    );
+    let events = server.sql("SELECT host, event, severity, attributes['xid'] AS xid FROM events");
+    let expected = serde_json::json!({ "host": "gpu-17", "event": "gpu_xid", "severity": 17, "xid": "79" });
+    assert_eq!(events, [expected]);
+    assert_eq!(server.sql("SELECT body FROM logs").len(), 2);
 }
 
 /// Runs an agent on the host whose `/proc` lies in `dir`, until all that it read has been acknowledged.

@@ -170,6 +170,19 @@ async fn a_link_answers_its_own_alerts_and_only_when_a_button_is_pressed() {
         (&"b<i>".into(), &"mitigated".into())
     );
     assert_eq!(press("delete-everything").await.status, StatusCode::BAD_REQUEST);
+    // Who answered stands in the audit, and the key that let in does not.
+    let rows = server
+        .audited("team", "actor, action, outcome, detail['said'] AS said")
+        .await;
+    assert_eq!(rows.len(), 5, "{rows:?}");
+    let row = "Eva <b>|alert.answer|done|1 alert acknowledged by Eva <b>.";
+    assert!(rows.iter().any(|found| found == row), "{rows:?}");
+    let all = [
+        server.audited("team", "detail").await,
+        server.audited("default", "detail").await,
+    ]
+    .concat();
+    assert!(all.len() >= 5 && all.iter().all(|row| !row.contains(token)), "{all:?}");
     // Another tenant's key, a changed one, none.
     let changed = format!("/answer?tenant=team&t={}", token.replacen(&token[..1], "_", 1));
     for (path, status) in [

@@ -9,6 +9,7 @@
 //! - `samples(timestamp, value, metric, host, device, labels, series)`, a row a sample;
 //! - `series(series, metric, host, device, labels)`, a row a series;
 //! - `logs(timestamp, host, level, body, attributes, ...)`, a row a record of a log (`store::table`);
+//! - `audit(timestamp, actor, action, object, outcome, status, detail)`, a row a thing that an operator did;
 //! - `metrics(metric, kind, unit, help)`, what senders say of their metrics;
 //! - `wide('metric', ...)`, a column a label and a column a metric;
 //! - whatever [`SqlEngine::register`] and [`SqlEngine::register_view`] add.

@@ -274,7 +274,7 @@ fn series_and_metrics_are_tables_too() {
     setup.check("SELECT * FROM metrics", "cpu_seconds_total|counter|seconds|CPU time");
     setup.check(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-        "logs\nmetrics\nsamples\nseries",
+        "audit\nlogs\nmetrics\nsamples\nseries",
     );
 }
 
@@ -621,7 +621,7 @@ fn a_view_is_a_table_whose_conditions_reach_the_samples() {
     assert!(scan.contains("series=0"), "{scan}");
     setup.check(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-        "logs\nmetrics\nsamples\nseries\nwarm",
+        "audit\nlogs\nmetrics\nsamples\nseries\nwarm",
     );
     let error = SqlEngine::new(SqlOptions::default())
         .expect("an engine")

@@ -13,6 +13,8 @@ pub(super) const UTC: &str = "+00:00";
 pub enum Table {
     /// Records of logs, as OpenTelemetry's data model has them.
     Logs,
+    /// What operators did or tried to do.
+    Audit,
 }
 
 /// `timestamp` (nanoseconds, UTC), `observed`, `host`, `service`, `severity` (1 to 24: OpenTelemetry's data model), `level`,
@@ -36,6 +38,20 @@ static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+/// `timestamp` (nanoseconds, UTC), `actor`, `action`, `object`, `outcome`, `status`, `detail`.
+static AUDIT: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let text = |name, nullable| Field::new(name, DataType::Utf8, nullable);
+    Arc::new(Schema::new(vec![
+        Field::new("timestamp", time(), false),
+        text("actor", true),
+        text("action", false),
+        text("object", true),
+        text("outcome", false),
+        Field::new("status", DataType::Int32, false),
+        Field::new("detail", map(), false),
+    ]))
+});
+
 fn time() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into()))
 }
@@ -48,13 +64,14 @@ fn map() -> DataType {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Logs];
+    pub const ALL: [Self; 2] = [Self::Logs, Self::Audit];
 
     /// What it is called in SQL, in the WAL and in the names of files.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Logs => "logs",
+            Self::Audit => "audit",
         }
     }
 
@@ -69,6 +86,7 @@ impl Table {
     pub fn schema(self) -> SchemaRef {
         match self {
             Self::Logs => Arc::clone(&LOGS),
+            Self::Audit => Arc::clone(&AUDIT),
         }
     }
 }
