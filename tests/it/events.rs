@@ -39,7 +39,8 @@ fn what_the_kernel_tells_is_a_row_once_also_when_the_agent_was_killed_in_between
     });
     assert_eq!(rows, [expected]);
     // A record that is no event.
-    let plain = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#;
+    let plain = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[
+        {"timeUnixNano":"1767225600000000000","body":{"stringValue":"hello"}}]}]}]}"#;
     let headers = [("Content-Type", "application/json")];
     assert_eq!(
         server
