@@ -152,12 +152,22 @@ impl SeriesTable {
 
     /// The series with these canonical label bytes, registered where it is new.
     pub(crate) fn find_or_register(&self, canonical: &[u8]) -> Result<SeriesId, StoreError> {
+        let made = || Ok(Labels::from_bytes(canonical).ok_or(LabelError::EmptyName)?);
+        self.find_or_make(canonical, made)
+    }
+
+    /// The series with these canonical label bytes; `made` gives their labels where it is new.
+    fn find_or_make(
+        &self,
+        canonical: &[u8],
+        made: impl FnOnce() -> Result<Labels, StoreError>,
+    ) -> Result<SeriesId, StoreError> {
         let half = low_half(SeriesKey::of(canonical));
         let is = |labels: &Labels| labels.as_bytes() == canonical;
         if let Some(id) = self.find(half, is) {
             return Ok(id);
         }
-        let labels = Labels::from_bytes(canonical).ok_or(LabelError::EmptyName)?;
+        let labels = made()?;
         // One registration at a time: whoever holds the index gives out the next number.
         let mut index = self.index.write();
         if let Some(id) = self.find(half, is) {
@@ -172,29 +182,36 @@ impl SeriesTable {
         let id = SeriesId(number);
         index.insert(id, &labels, |id| self.labels(id));
         entry.get_or_init(|| Entry::new(labels));
-        let half_of = |id: &SeriesId| self.labels(*id).map_or(0, |labels| low_half(labels.key()));
-        self.shard(half).write().insert_unique(half, id, half_of);
+        self.shard(half).write().insert_unique(half, id, |id| self.half_of(*id));
         self.len.store(number + 1, Ordering::Release);
         Ok(id)
+    }
+
+    fn half_of(&self, id: SeriesId) -> u64 {
+        self.labels(id).map_or(0, |labels| low_half(labels.key()))
     }
 
     /// Makes the series of a part known.
     pub(crate) fn register_part(&self, part: &Part) -> Result<(), StoreError> {
         let (t_min, t_max) = (part.meta().t_min, part.meta().t_max);
-        let mut all_known = true;
+        let mut unknown = 0;
         for &key in part.keys() {
             match self.find_by_key(key).and_then(|id| self.entry(id)) {
                 Some(entry) => entry.widen_by_part(t_min, t_max),
-                None => all_known = false,
+                None => unknown += 1,
             }
         }
-        if all_known {
+        if unknown == 0 {
             return Ok(());
+        }
+        // Room for all of them at once: a table that grows makes the keys of all that it holds anew.
+        for shard in &self.by_key {
+            shard.write().reserve(unknown / SHARDS, |id| self.half_of(*id));
         }
         // Labels are read only for a part that brings new series.
         for series in part.series()? {
             let (_, _, labels) = series?;
-            let id = self.find_or_register(labels.as_bytes())?;
+            let id = self.find_or_make(labels.as_bytes(), || Ok(labels.clone()))?;
             if let Some(entry) = self.entry(id) {
                 entry.widen_by_part(t_min, t_max);
             }
