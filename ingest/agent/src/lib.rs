@@ -121,6 +121,8 @@ pub struct Config {
     pub server: Option<Server>,
     /// Time between two rounds of readings.
     pub interval: Duration,
+    /// Probes that are read less often than each round, and how often.
+    pub every: Vec<Every>,
     /// Whether to sample each second while tasks wait for memory or disks.
     pub adaptive: bool,
     /// The host's name, instead of the kernel's.
@@ -144,6 +146,7 @@ impl Default for Config {
         Self {
             server: None,
             interval: Duration::from_secs(10),
+            every: Vec::new(),
             adaptive: true,
             host_name: None,
             targets: Vec::new(),
@@ -156,6 +159,18 @@ impl Default for Config {
     }
 }
 
+/// Longest time between two readings of a probe: what is older than a few minutes no longer counts as what is.
+pub const EVERY_MAX: Duration = Duration::from_secs(3600);
+
+/// How often a probe is read, where that is not each round. As text `NAME=TIME`, such as `cgroup=60s`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Every {
+    /// The probe, as `foreshock.agent.probe.duration{probe}` names it.
+    pub probe: String,
+    /// Time between two readings of it.
+    pub time: Duration,
+}
+
 /// Why an agent cannot start.
 #[derive(Debug, Error)]
 pub enum AgentError {
@@ -164,6 +179,24 @@ pub enum AgentError {
     Interval {
         /// As it was given.
         given: Duration,
+    },
+    /// There is no probe of a name.
+    #[error("there is no probe {given:?}; there are {}", known.join(", "))]
+    Probe {
+        /// As it was given.
+        given: String,
+        /// The probes that there are.
+        known: Vec<&'static str>,
+    },
+    /// A probe cannot be read so often, or so seldom.
+    #[error("{probe} cannot be read every {given:?}, while the interval is {interval:?}")]
+    Every {
+        /// The probe.
+        probe: String,
+        /// As it was given.
+        given: Duration,
+        /// Time between two rounds.
+        interval: Duration,
     },
     /// The server's address or a header for it.
     #[error("cannot send to the server")]
@@ -185,6 +218,9 @@ impl AgentError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Interval { .. } => Some("use 100 ms or more; 10s is usual, 1s where minutes matter"),
+            Self::Every { .. } => Some(
+                "give a time from --interval to 1h; to read one probe more often, lower --interval and give the others a time",
+            ),
             Self::Server(ServerError::Address { .. }) => Some("give --server as http://host:9750"),
             Self::Server(ServerError::NoTls { .. }) => {
                 Some("give --server as https://host:9750, or leave out --ca-file, --pin and --join")
@@ -220,7 +256,7 @@ impl Agent {
     /// Checks the configuration and reads the host's identity.
     ///
     /// # Errors
-    /// When the interval is too short, or the server's address or headers cannot be used.
+    /// When the interval is too short, the server's address or headers cannot be used, or a probe has no such name or time.
     pub fn new(config: Config) -> Result<Self, AgentError> {
         if config.interval < INTERVAL_MIN {
             return Err(AgentError::Interval { given: config.interval });
@@ -231,7 +267,33 @@ impl Agent {
             .as_ref()
             .map(|server| Client::new(server, &host, SEND_TIMEOUT))
             .transpose()?;
-        Ok(Self { config, host, client })
+        let agent = Self { config, host, client };
+        agent.check_every()?;
+        Ok(agent)
+    }
+
+    fn check_every(&self) -> Result<(), AgentError> {
+        let (every, interval) = (&self.config.every, self.config.interval);
+        if every.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.list(false).iter().map(|probe| probe.name()).collect();
+        for Every { probe, time } in every {
+            if !known.contains(&probe.as_str()) {
+                return Err(AgentError::Probe {
+                    given: probe.clone(),
+                    known,
+                });
+            }
+            if !(interval..=EVERY_MAX).contains(time) {
+                return Err(AgentError::Every {
+                    probe: probe.clone(),
+                    given: *time,
+                    interval,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The host as the agent names it.
@@ -260,8 +322,12 @@ impl Agent {
 
     /// `keeps` says that what the probes tell goes to the spool, and not just to somebody who looks.
     fn probes(&self, keeps: bool) -> Probes {
+        Probes::new(self.list(keeps), &self.config.every, &self.config.paths)
+    }
+
+    fn list(&self, keeps: bool) -> Vec<Box<dyn Probe>> {
         let paths = &self.config.paths;
-        let probes: Vec<Box<dyn Probe>> = vec![
+        vec![
             Box::new(Cpu::new(paths)),
             Box::new(Load::new(paths)),
             Box::new(Memory::new(paths)),
@@ -292,8 +358,7 @@ impl Agent {
                 PROBE_TIMEOUT.min(self.config.interval.max(Duration::from_secs(2))),
             )),
             Box::new(Gpus::nvidia(paths)),
-        ];
-        Probes::new(probes, paths)
+        ]
     }
 
     /// Where the agent keeps how far it has read the kernel's log, for when it starts again.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foreshock_agent::install::{self, Install, InstallError};
 use foreshock_agent::{
-    Agent, AgentError, Config, Identity, Join, Paths, Pin, Server, SpoolOptions, Target, Trust, check, smart,
+    Agent, AgentError, Config, Every, Identity, Join, Paths, Pin, Server, SpoolOptions, Target, Trust, check, smart,
 };
 use tracing::Level;
 
@@ -96,6 +96,9 @@ struct Options {
     /// Time between readings.
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
     interval: Duration,
+    /// Read a probe less often than that, such as cgroup=60s (its names are those of foreshock.agent.probe.duration). May be repeated.
+    #[arg(long, value_name = "PROBE=TIME", num_args = 1.., value_parser = every)]
+    every: Vec<Every>,
     /// Read each second while tasks wait for memory or disks.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     adaptive: Switch,
@@ -295,6 +298,9 @@ fn arguments(options: &Options) -> Vec<String> {
         add("--server", server.clone());
     }
     add("--interval", format!("{}ms", options.interval.as_millis()));
+    for Every { probe, time } in &options.every {
+        add("--every", format!("{probe}={}ms", time.as_millis()));
+    }
     if options.adaptive == Switch::Off {
         add("--adaptive", "off".to_owned());
     }
@@ -374,6 +380,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
             proxy,
         }),
         interval: options.interval,
+        every: options.every,
         adaptive: options.adaptive == Switch::On,
         host_name: options.host_name,
         targets: options.probe,
@@ -394,6 +401,17 @@ fn config(options: Options) -> anyhow::Result<Config> {
 fn token(path: &std::path::Path) -> anyhow::Result<Option<String>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read token file {}", path.display()))?;
     Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty()))
+}
+
+/// Reads `cgroup=60s`.
+fn every(text: &str) -> Result<Every, String> {
+    let (probe, time) = text
+        .split_once('=')
+        .ok_or("write a probe and a time, such as cgroup=60s")?;
+    Ok(Every {
+        probe: probe.to_owned(),
+        time: duration(time)?,
+    })
 }
 
 /// Reads `500ms`, `10s`, `5m`, `6h`.

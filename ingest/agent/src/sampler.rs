@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use crate::Every;
 use crate::adaptive::{self, Pace};
 use crate::batch;
 use crate::catalogue as metric;
@@ -79,6 +80,8 @@ impl Control {
 struct Slot {
     probe: Box<dyn Probe>,
     supported: bool,
+    /// Time between two readings, where it was given.
+    every: Option<Duration>,
     /// When it was read last.
     read: Option<Instant>,
     errors: u64,
@@ -89,9 +92,13 @@ impl Slot {
     /// Whether it is read at `now`, in a round of which only the urgent probes are wanted when `urgent` is set.
     fn is_due(&self, now: Instant, urgent: bool, interval: Duration) -> bool {
         let cadence = self.probe.cadence();
+        let every = self.every.or((cadence == Cadence::Slow).then_some(SLOW));
         // A reading a little early is better than one a whole interval late.
-        let rested = self.read.is_none_or(|at| now.duration_since(at) + interval / 2 >= SLOW);
-        self.supported && (!urgent || cadence == Cadence::Urgent) && (cadence != Cadence::Slow || rested)
+        let has_rested = |every| {
+            self.read
+                .is_none_or(|at| now.duration_since(at) + interval / 2 >= every)
+        };
+        self.supported && (!urgent || cadence == Cadence::Urgent) && every.is_none_or(has_rested)
     }
 }
 
@@ -118,7 +125,7 @@ pub(crate) struct Probes {
 
 impl Probes {
     /// Asks each probe whether the host has its source, and says once which have none.
-    pub(crate) fn new(probes: Vec<Box<dyn Probe>>, paths: &Paths) -> Self {
+    pub(crate) fn new(probes: Vec<Box<dyn Probe>>, every: &[Every], paths: &Paths) -> Self {
         let slots = probes
             .into_iter()
             .map(|mut probe| {
@@ -126,7 +133,9 @@ impl Probes {
                 if let Support::No(why) = &support {
                     tracing::info!(probe = probe.name(), why, "no readings");
                 }
+                let given = every.iter().rev().find(|every| every.probe == probe.name());
                 Slot {
+                    every: given.map(|every| every.time),
                     probe,
                     supported: support == Support::Yes,
                     read: None,
@@ -403,3 +412,6 @@ pub(crate) fn triggers(adaptive: bool, paths: &Paths) -> Vec<File> {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,38 @@ fn names(body: &[u8]) -> Vec<String> {
 }
 
 #[test]
+fn a_probe_of_no_such_name_or_time_is_refused_in_words() {
+    let (_root, paths) = bare_host(None);
+    let refused = |probe: &str, seconds: u64| {
+        let every = Every {
+            probe: probe.to_owned(),
+            time: Duration::from_secs(seconds),
+        };
+        let config = Config {
+            every: vec![every],
+            paths: paths.clone(),
+            ..Config::default()
+        };
+        Agent::new(config).err().map(|error| (error.to_string(), error.hint()))
+    };
+    assert_eq!(refused("cgroup", 10), None);
+    assert_eq!(refused("disk_health", 3600), None);
+    let (told, _) = refused("cgrup", 60).expect("no such probe");
+    assert!(
+        told.starts_with("there is no probe \"cgrup\"; there are cpu, load, "),
+        "{told}"
+    );
+    for seconds in [9, 3601] {
+        let (told, hint) = refused("cpu", seconds).expect("no such time");
+        assert_eq!(
+            told,
+            format!("cpu cannot be read every {seconds}s, while the interval is 10s")
+        );
+        assert!(hint.is_some());
+    }
+}
+
+#[test]
 fn batches_arrive_as_otlp_with_token_and_tenant() {
     let server = serve(&[OK]);
     let handle = Agent::new(server.config()).expect("config").start().expect("start");

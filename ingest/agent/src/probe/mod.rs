@@ -38,7 +38,7 @@ use crate::source::Source;
 
 /// One source of telemetry.
 pub trait Probe: Send {
-    /// Short name, as in `foreshock.agent.scrape.duration{probe}`.
+    /// Short name, as in `foreshock.agent.probe.duration{probe}`.
     fn name(&self) -> &'static str;
 
     /// Whether this host has what the probe reads.
