@@ -199,7 +199,7 @@ impl Server {
         };
         let intake = ingest::IngestState::new(Arc::clone(&tenants), limits);
         let intake = Arc::new(intake.with_otlp(config.otlp.options()?));
-        let write = ingest::router(Arc::clone(&intake));
+        let write = api::closer::asking(ingest::router(Arc::clone(&intake)), Arc::clone(&board));
         let scraper = match &config.scrape_config {
             None => None,
             Some(path) => {

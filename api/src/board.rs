@@ -1,7 +1,7 @@
 //! What is known right now about each tenant's hosts and alerts: put here by whoever scores and evaluates, read by every
 //! answer and page. Nothing here is history; history is series in the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use predict::live::Round;
@@ -137,20 +137,32 @@ impl ActiveAlert {
     }
 }
 
+/// A round, and the hosts that it warns of.
+#[derive(Debug)]
+struct Scored {
+    round: Arc<Round>,
+    warned: HashSet<String>,
+}
+
 /// The newest of everything, a tenant each.
 #[derive(Debug, Default)]
 pub struct Board {
-    rounds: RwLock<HashMap<String, Arc<Round>>>,
+    rounds: RwLock<HashMap<String, Scored>>,
     rules: RwLock<HashMap<String, Arc<RuleBook>>>,
 }
 
 impl Board {
     /// Puts up a scoring round.
     pub fn publish_round(&self, tenant: &str, round: Round) {
+        let warned = round.scores.iter().filter(|score| score.alert);
+        let scored = Scored {
+            warned: warned.map(|score| score.host.clone()).collect(),
+            round: Arc::new(round),
+        };
         self.rounds
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(tenant.to_owned(), Arc::new(round));
+            .insert(tenant.to_owned(), scored);
     }
 
     /// Puts up the rules and alerts after an evaluation.
@@ -180,7 +192,17 @@ impl Board {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(tenant)
-            .map(Arc::clone)
+            .map(|scored| Arc::clone(&scored.round))
+    }
+
+    /// Whether the newest round warns of a host or of a device of it.
+    #[must_use]
+    pub fn is_warned(&self, tenant: &str, host: &str) -> bool {
+        self.rounds
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(tenant)
+            .is_some_and(|scored| scored.warned.contains(host))
     }
 
     /// The rules and alerts, none before the first evaluation.

@@ -28,6 +28,7 @@ pub mod app;
 mod audit;
 pub mod board;
 mod chart;
+pub mod closer;
 mod compress;
 mod deliveries;
 mod guard;

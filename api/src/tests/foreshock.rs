@@ -79,6 +79,42 @@ async fn hosts_are_listed_the_most_urgent_first() {
 }
 
 #[tokio::test]
+async fn the_agent_of_a_host_that_is_warned_of_is_asked_to_look_closer() {
+    let mut server = Server::new();
+    let taking = Router::new()
+        .route("/v1/metrics", axum::routing::post(|| async {}))
+        .route("/full", axum::routing::post(|| async { StatusCode::TOO_MANY_REQUESTS }));
+    server.router = crate::closer::asking(taking, Arc::clone(&server.board));
+    let mut warned = round();
+    warned.scores[1].alert = true;
+    server.board.publish_round("default", warned);
+    server.board.publish_round("other", round());
+    for (path, host, tenant, asked) in [
+        ("/v1/metrics", Some("a"), None, "fast"),
+        ("/v1/metrics", Some("a"), Some("default"), "fast"),
+        ("/v1/metrics", Some("a"), Some("other"), ""),
+        ("/v1/metrics", Some("b"), None, ""),
+        ("/v1/metrics", None, None, ""),
+        ("/full", Some("a"), None, ""),
+    ] {
+        let mut request = Request::post(path);
+        for (name, value) in [("x-foreshock-host", host), ("x-scope-orgid", tenant)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let answer = server.send(request.body(Body::empty()).expect("a request")).await;
+        assert_eq!(
+            answer.header("x-foreshock-sampling"),
+            asked,
+            "{path} {host:?} {tenant:?}"
+        );
+    }
+    server.board.publish_round("default", round());
+    assert!(!server.board.is_warned("default", "a"));
+}
+
+#[tokio::test]
 async fn scores_come_with_their_signals() {
     let server = Server::new();
     assert_eq!(server.get("/api/v1/scores").await.json()["scores"], json!([]));

@@ -1,4 +1,4 @@
-//! Sampling faster while the host is short of memory or waits for its disks.
+//! Sampling faster while the host is short of memory or waits for its disks, or the server warns of it.
 //!
 //! The kernel tells when: a pressure trigger (Documentation/accounting/psi.rst) wakes a `poll` when tasks stood still for
 //! more than a share of a window. Nothing is read in between, so a quiet host costs nothing.
@@ -59,7 +59,7 @@ impl Pace {
         }
     }
 
-    /// A trigger fired. True when this begins a fast stretch.
+    /// A trigger fired, or the server asked. True when this begins a fast stretch.
     pub(crate) fn sign(&mut self, now: Instant) -> bool {
         let begins = self.fast_until.is_none_or(|until| until <= now);
         self.fast_until = Some(now + LASTS);

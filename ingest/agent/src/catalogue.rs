@@ -217,7 +217,7 @@ metrics! {
     SPOOL_BYTES = Gauge "foreshock.agent.spool.bytes" ["By"] "Bytes that wait to be acknowledged." from "the agent";
     DROPPED_BATCHES = Counter "foreshock.agent.dropped_batches" ["{batch}"] "Batches lost, by reason: full (no room in the spool), old (waited too long), refused (by the server), unsupported (events, at a receiver that takes no logs)." from "the agent";
     GAP_DURATION = Gauge "foreshock.agent.gap.duration" ["s"] "Length of a stretch whose batches were dropped before they could be sent: what is missing there is unknown, not zero. The point stands at its end." from "the agent";
-    INTERVAL = Gauge "foreshock.agent.interval" ["s"] "Time between two full rounds of readings: shorter under pressure, longer while the server has too much to do." from "the agent";
+    INTERVAL = Gauge "foreshock.agent.interval" ["s"] "Time between two full rounds of readings: shorter under pressure or while the server warns of the host, longer while the server has too much to do." from "the agent";
     CLOCK_SKEW = Gauge "foreshock.agent.clock.skew" ["s"] "How far this host's clock is ahead of the server's; 0 within the second that the server's answer leaves open." from "the agent's clock and the Date header of answers";
     DISK_HEALTH_AGE = Gauge "foreshock.agent.disk_health.age" ["s"] "Time since the helper asked the disks; beyond 45 minutes their health is unknown, and absent." from "the agent's clock";
     IDENTITY_ENDS = Gauge "foreshock.agent.certificate.not_after" ["s"] "When the certificate ends by which this host is known to the server, seconds since 1970 UTC; absent where it comes with a token." from "the agent";

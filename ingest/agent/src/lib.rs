@@ -123,7 +123,7 @@ pub struct Config {
     pub interval: Duration,
     /// Probes that are read less often than each round, and how often.
     pub every: Vec<Every>,
-    /// Whether to sample each second while tasks wait for memory or disks.
+    /// Whether to sample each second while tasks wait for memory or disks, or the server warns of this host.
     pub adaptive: bool,
     /// The host's name, instead of the kernel's.
     pub host_name: Option<String>,
@@ -386,6 +386,7 @@ impl Agent {
             control: Arc::clone(&control),
             probes: self.probes(client.is_some()),
             interval: self.config.interval,
+            adaptive: self.config.adaptive,
             triggers: sampler::triggers(self.config.adaptive, &self.config.paths),
             outbox: outbox.clone(),
             recorder,

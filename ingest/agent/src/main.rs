@@ -99,7 +99,7 @@ struct Options {
     /// Read a probe less often than that, such as cgroup=60s (its names are those of foreshock.agent.probe.duration). May be repeated.
     #[arg(long, value_name = "PROBE=TIME", num_args = 1.., value_parser = every)]
     every: Vec<Every>,
-    /// Read each second while tasks wait for memory or disks.
+    /// Read each second while tasks wait for memory or disks, or the server warns of this host.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     adaptive: Switch,
     /// Directory for batches while the server is away; they stay in memory without one.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -246,6 +247,8 @@ pub(crate) struct Sampler {
     pub(crate) probes: Probes,
     pub(crate) host: Host,
     pub(crate) interval: Duration,
+    /// Whether to read each second while that matters.
+    pub(crate) adaptive: bool,
     pub(crate) triggers: Vec<File>,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) recorder: Option<Recorder>,
@@ -269,6 +272,9 @@ impl Sampler {
         let seed = self.host.seed();
         self.round(&mut requests, self.interval);
         loop {
+            if self.wants_closer() && pace.sign(Instant::now()) {
+                tracing::info!("the server warns of this host: sampling faster");
+            }
             let interval = pace.interval(Instant::now());
             let phase = Duration::from_nanos(seed % u64::try_from(interval.as_nanos()).unwrap_or(1).max(1));
             match self.wait(clock::until_next_tick(clock::unix_nanos(), interval, phase)) {
@@ -295,6 +301,12 @@ impl Sampler {
         {
             tracing::error!(error = %crate::chain(&error), "the recording is incomplete");
         }
+    }
+
+    /// Whether an answer since this was last asked said that the server warns of this host.
+    fn wants_closer(&self) -> bool {
+        let outbox = self.outbox.as_ref().filter(|_| self.adaptive);
+        outbox.is_some_and(|outbox| outbox.counters.wants_closer.swap(false, Ordering::Relaxed))
     }
 
     fn round(&mut self, requests: &mut Requests, interval: Duration) {
@@ -398,7 +410,7 @@ fn own_metrics(outbox: &Outbox, out: &mut Readings<'_>) {
     if let Some(seconds) = outbox.clock_skew() {
         out.single(&metric::CLOCK_SKEW, seconds);
     }
-    let ends = counters.certificate_ends.load(std::sync::atomic::Ordering::Relaxed);
+    let ends = counters.certificate_ends.load(Ordering::Relaxed);
     if ends > 0 {
         out.single(&metric::IDENTITY_ENDS, ends as f64);
     }

@@ -182,6 +182,9 @@ pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
             let millis = skew_millis(clock::unix_nanos(), began.elapsed(), server);
             outbox.counters.skew_millis.store(millis, Ordering::Relaxed);
         }
+        if outcome.wants_closer {
+            outbox.counters.wants_closer.store(true, Ordering::Relaxed);
+        }
         let events = batch::is_events(&bytes);
         if events && takes_readings && matches!(outcome.status, 404 | 405 | 501) {
             pass_over(outbox, &batch, client);

@@ -1,6 +1,6 @@
 //! What the agent counts about itself.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Counters shared by the agent's threads.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     pub(crate) skew_millis: AtomicI64,
     /// When this host's certificate ends, seconds since 1970 UTC; 0 without one.
     pub(crate) certificate_ends: AtomicI64,
+    /// The server's last answer asked to look closer.
+    pub(crate) wants_closer: AtomicBool,
 }
 
 impl Default for Counters {
@@ -40,6 +42,7 @@ impl Default for Counters {
             send_micros: AtomicU64::new(0),
             skew_millis: AtomicI64::new(i64::MIN),
             certificate_ends: AtomicI64::new(0),
+            wants_closer: AtomicBool::new(false),
         }
     }
 }

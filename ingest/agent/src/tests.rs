@@ -104,6 +104,24 @@ impl FakeServer {
     }
 }
 
+/// The first value of a metric without attributes.
+fn value(body: &[u8], wanted: &str) -> f64 {
+    let body = zstd::bulk::decompress(body, 16 << 20).expect("zstd");
+    let metrics = otlp::request(&body)
+        .flat_map(|resource| resource.expect("resource").scopes())
+        .flat_map(|scope| scope.expect("scope").metrics());
+    let mut found = metrics
+        .map(|metric| metric.expect("metric"))
+        .filter(|metric| metric.name == wanted);
+    match found.next().and_then(|metric| metric.data) {
+        Some(Data::Gauge(points)) => {
+            let mut points = points.numbers().map(|point| point.expect("point").value);
+            points.next().flatten().expect("a value")
+        }
+        _ => panic!("no gauge {wanted}"),
+    }
+}
+
 fn names(body: &[u8]) -> Vec<String> {
     let body = zstd::bulk::decompress(body, 16 << 20).expect("zstd");
     let mut names = Vec::new();
@@ -122,6 +140,32 @@ fn names(body: &[u8]) -> Vec<String> {
         }
     }
     names
+}
+
+#[test]
+fn an_agent_whose_host_is_warned_of_reads_each_second() {
+    let intervals = |adaptive| {
+        let server = serve(&["HTTP/1.1 200 OK\r\nX-Foreshock-Sampling: fast\r\nContent-Length: 0\r\n\r\n"]);
+        let (_root, paths) = bare_host(None);
+        let config = Config {
+            interval: Duration::from_secs(2),
+            adaptive,
+            paths,
+            ..server.config()
+        };
+        let handle = Agent::new(config).expect("config").start().expect("start");
+        // The one that goes out at once, and those after it.
+        let mut intervals = Vec::new();
+        while intervals.len() < 4 {
+            let post = server.posts.recv_timeout(Duration::from_secs(60)).expect("a batch");
+            assert!(post.head.contains("x-foreshock-host: db-1"), "{}", post.head);
+            intervals.push(value(&post.body, "foreshock.agent.interval"));
+        }
+        handle.stop();
+        intervals
+    };
+    assert_eq!(intervals(true).last(), Some(&1.0));
+    assert_eq!(intervals(false), [2.0; 4]);
 }
 
 #[test]

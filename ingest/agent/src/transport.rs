@@ -110,6 +110,8 @@ pub(crate) struct Outcome {
     pub(crate) retry_after: Option<Duration>,
     /// The server's clock as its answer shows it, seconds since 1970 UTC.
     pub(crate) server_seconds: Option<i64>,
+    /// The server warns of this host: each second counts.
+    pub(crate) wants_closer: bool,
     /// Points of an accepted batch that the server did not take.
     pub(crate) rejected_points: u64,
     /// What went wrong, for the log.
@@ -126,6 +128,7 @@ impl Outcome {
             busy: false,
             retry_after: None,
             server_seconds: None,
+            wants_closer: false,
             rejected_points: 0,
             problem: Some(problem),
         }
@@ -158,11 +161,10 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(server: &Server, host: &Host, timeout: Duration) -> Result<Self, ServerError> {
         let url = endpoint(&server.url)?;
-        let header_ok = |value: &String| value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-        if !server.token.iter().all(header_ok) {
+        if !server.token.iter().all(|token| header_ok(token)) {
             return Err(ServerError::Header { what: "token" });
         }
-        if !server.tenant.iter().all(header_ok) {
+        if !server.tenant.iter().all(|tenant| header_ok(tenant)) {
             return Err(ServerError::Header { what: "tenant" });
         }
         let identity = &server.identity;
@@ -272,8 +274,11 @@ impl Client {
         if let Some(tenant) = &self.tenant {
             request = request.header("x-scope-orgid", tenant);
         }
-        if let Some(id) = id {
-            request = request.header("idempotency-key", id);
+        match id {
+            Some(id) => request = request.header("idempotency-key", id),
+            // Asks to be told whether this host is one to look at closer.
+            None if header_ok(&self.host.0) => request = request.header("x-foreshock-host", &self.host.0),
+            None => {}
         }
         let mut answer = match request.send(&*body) {
             Ok(answer) => answer,
@@ -283,6 +288,7 @@ impl Client {
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header("retry-after").and_then(|after| retry::retry_after(after, header("date")));
         let server_seconds = header("date").and_then(retry::http_date);
+        let wants_closer = header("x-foreshock-sampling") == Some("fast");
         if let Some(theirs) = server_seconds {
             self.ahead.store(now_seconds() - theirs, Ordering::Relaxed);
         }
@@ -321,10 +327,16 @@ impl Client {
             busy: matches!(status.as_u16(), 429 | 503),
             retry_after,
             server_seconds,
+            wants_closer,
             rejected_points,
             problem,
         }
     }
+}
+
+/// Whether a text may be the value of a header.
+fn header_ok(value: &str) -> bool {
+    value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
 /// The URL of the metrics endpoint.
