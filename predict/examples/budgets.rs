@@ -8,20 +8,17 @@
 //! the simulator's default. For each fleet and budget prints false alarms against the budget, precision, warnings against
 //! chance and their lead, and, for scores of 10 % and more, how many came true against how many were foretold.
 
-use std::collections::{BTreeMap, HashMap};
+mod fleet;
+
 use std::error::Error;
 use std::time::Instant;
 
+use fleet::{by_host, incidents, known, telemetry, tracks};
 use foreshock_predict::evaluate::{Evaluation, Ledger, Protocol, Track, evaluate};
-use foreshock_predict::incident::{Incident, Source, Verdict};
-use foreshock_predict::telemetry::Memory;
-use foreshock_predict::train::{Predictions, predict};
+use foreshock_predict::train::predict;
 use foreshock_predict::{Grid, Horizon, Incidents, TrainInput, train};
 use simulate::{Fleet, FleetOptions};
-use store::{Labels, METRIC_NAME, Samples, TimeRange};
-use wire::metric::Kind;
-use wire::otlp::read::{Data, request};
-use wire::prometheus_name;
+use store::TimeRange;
 
 const HOSTS: usize = 260;
 const DAYS: f64 = 40.0;
@@ -48,128 +45,6 @@ fn options(seed: u64) -> FleetOptions {
         near_miss_rate: usual.near_miss_rate * FAILURE_RATE / usual.failure_rate,
         ..usual
     }
-}
-
-/// The fleet's requests as the endpoint would store them.
-fn telemetry(fleet: &Fleet) -> Result<Memory, Box<dyn Error>> {
-    let mut series: Vec<(Labels, Samples)> = Vec::new();
-    let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
-    // Points of one series stand together, so most of them need no look-up.
-    let (mut here, mut last, mut at) = (Vec::new(), Vec::new(), 0);
-    let mut scratch = String::new();
-    for one in fleet.requests(fleet.span(), 1_000_000) {
-        for resource in request(&one.body) {
-            let resource = resource?;
-            let mut host = String::new();
-            for attribute in &resource.resource {
-                let (key, value) = attribute?;
-                if key == "host.name" {
-                    value.text(&mut scratch)?.clone_into(&mut host);
-                }
-            }
-            for scope in resource.scopes() {
-                for metric in scope?.metrics() {
-                    let metric = metric?;
-                    let (points, kind) = match metric.data {
-                        Some(Data::Gauge(points)) => (points, Kind::Gauge),
-                        Some(Data::Sum {
-                            points,
-                            monotonic: true,
-                            ..
-                        }) => (points, Kind::Counter),
-                        Some(Data::Sum { points, .. }) => (points, Kind::UpDownCounter),
-                        _ => continue,
-                    };
-                    for point in points.numbers() {
-                        let point = point?;
-                        here.clear();
-                        for part in [host.as_bytes(), metric.name.as_bytes()] {
-                            here.extend_from_slice(part);
-                            here.push(0);
-                        }
-                        for raw in point.attributes.raw() {
-                            here.extend_from_slice(raw?);
-                        }
-                        if here != last {
-                            at = match known.get(&here) {
-                                Some(known) => *known,
-                                None => {
-                                    let name = prometheus_name(metric.name, metric.unit, kind);
-                                    let mut pairs =
-                                        vec![(METRIC_NAME.to_owned(), name), ("host_name".to_owned(), host.clone())];
-                                    for attribute in &point.attributes {
-                                        let (key, value) = attribute?;
-                                        pairs.push((key.replace('.', "_"), value.text(&mut scratch)?.to_owned()));
-                                    }
-                                    let labels =
-                                        Labels::from_pairs(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-                                    series.push((labels, Samples::default()));
-                                    known.insert(here.clone(), series.len() - 1);
-                                    series.len() - 1
-                                }
-                            };
-                            last.clone_from(&here);
-                        }
-                        if let Some(value) = point.value {
-                            series[at].1.push((point.time_unix_nano / 1_000_000) as i64, value);
-                        }
-                    }
-                }
-            }
-        }
-    }
-    let mut memory = Memory::default();
-    for (labels, samples) in series {
-        memory.push(labels, samples);
-    }
-    Ok(memory)
-}
-
-fn incidents(fleet: &Fleet) -> Vec<Incident> {
-    let one = |(i, incident): (usize, &simulate::SimIncident)| Incident {
-        id: i.to_string(),
-        host: incident.host.clone(),
-        device: incident.device.clone(),
-        start: incident.start_ms,
-        end: Some(incident.end_ms),
-        kind: incident.kind.to_string(),
-        source: Source::Simulated,
-        verdict: Verdict::Real,
-        summary: String::new(),
-    };
-    fleet.incidents().iter().enumerate().map(one).collect()
-}
-
-/// Scores by host, in order of time.
-fn by_host(predictions: &Predictions) -> BTreeMap<&str, (Vec<i64>, Vec<f64>)> {
-    let mut scores: BTreeMap<&str, (Vec<i64>, Vec<f64>)> = BTreeMap::new();
-    for ((host, at), p) in predictions
-        .host
-        .iter()
-        .zip(&predictions.at)
-        .zip(&predictions.probability)
-    {
-        let (times, ps) = scores.entry(host).or_default();
-        times.push(*at);
-        ps.push(*p);
-    }
-    scores
-}
-
-fn tracks<'a>(
-    scores: &'a BTreeMap<&'a str, (Vec<i64>, Vec<f64>)>,
-    incidents: &'a Incidents,
-    to: i64,
-) -> Vec<Track<'a>> {
-    let track = |(host, (at, probability)): (&&'a str, &'a (Vec<i64>, Vec<f64>))| Track {
-        host,
-        from: at.first().copied().unwrap_or(to),
-        to,
-        incidents: incidents.of(host),
-        at,
-        probability,
-    };
-    scores.iter().map(track).collect()
 }
 
 /// Foretold and true among the scores of [`SURE`] and more.
@@ -229,11 +104,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let all = incidents(&fleet);
         let (from, to) = (*fleet.span().start(), *fleet.span().end());
         let half = from + (to - from) / 2 / STRIDE_MS * STRIDE_MS;
-        // What began later is not known yet, and what lasts longer has no end yet.
-        let mut known: Vec<Incident> = all.iter().filter(|i| i.start < half).cloned().collect();
-        for incident in &mut known {
-            incident.end = incident.end.filter(|end| *end <= half);
-        }
+        let known = known(&all, half);
         let input = TrainInput {
             challenger: false,
             stride_ms: STRIDE_MS,

@@ -22,6 +22,9 @@ use crate::window::{Horizon, spoken_duration};
 /// Times that the alert track is shifted to find the level of chance.
 const PERMUTATIONS: usize = 20;
 
+/// Warnings of a kind that chance gives more rarely than this are none of chance.
+const BY_CHANCE: f64 = 0.05;
+
 /// Bins of the reliability table.
 const BINS: usize = 15;
 
@@ -95,7 +98,7 @@ pub struct KindEvaluation {
     pub warned: usize,
     /// Warned of or detected.
     pub detected: usize,
-    /// Whether alerts came before this kind no more often than by chance.
+    /// Whether alerts came before this kind no more often than by chance, here and in validation.
     pub unforeseeable: bool,
     /// Median minutes of warning.
     pub median_lead_minutes: Option<f64>,
@@ -175,12 +178,14 @@ pub fn evaluate(
         chance_detected += shifted.iter().filter(|m| m.detected).count() as f64 / PERMUTATIONS as f64;
     }
 
-    // Which kinds were warned of before, so that a single miss does not make a kind unforeseeable.
-    let mut warned_before = vec![0_usize; kinds.len()];
+    // What was warned of before counts as well, so that a single miss does not make a kind unforeseeable.
+    let mut before = vec![Tally::default(); kinds.len()];
     if let Some(windows) = &validated {
         let alert: Vec<bool> = windows.p.iter().map(|p| *p >= threshold).collect();
         for (target, met) in windows.targets.iter().zip(windows.met(&alert, None)) {
-            warned_before[target.kind as usize] += usize::from(met.lead_ms.is_some());
+            let tally = &mut before[target.kind as usize];
+            tally.incidents += 1;
+            tally.warned += usize::from(met.lead_ms.is_some());
         }
     }
     let chance_share = chance_warned / met.len().max(1) as f64;
@@ -205,7 +210,8 @@ pub fn evaluate(
                 incidents,
                 warned,
                 detected: of_kind().filter(|m| m.detected).count(),
-                unforeseeable: warned_before[k] == 0 && warned as f64 <= chance_share * incidents as f64,
+                unforeseeable: warned as f64 <= chance_share * incidents as f64
+                    && before[k].and(incidents, warned).is_by_chance(chance_share),
                 median_lead_minutes: (!leads.is_empty()).then(|| quantile(&leads, 0.5)),
             })
         })
@@ -247,6 +253,36 @@ pub fn evaluate(
         by_kind,
         reliability,
         led_before: None,
+    }
+}
+
+/// Incidents of a kind, and how many of them were warned of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    incidents: usize,
+    warned: usize,
+}
+
+impl Tally {
+    const fn and(self, incidents: usize, warned: usize) -> Self {
+        Self {
+            incidents: self.incidents + incidents,
+            warned: self.warned + warned,
+        }
+    }
+
+    /// Whether so many warnings are what chance gives, where it warns of a share of the incidents: it gives as many or more
+    /// in one of twenty histories. (In a long enough history of any kind one warning or other is a coincidence.)
+    fn is_by_chance(self, share: f64) -> bool {
+        let share = share.clamp(0.0, 1.0 - 1e-9);
+        // The binomial distribution up to one less, term by term.
+        let mut term = (1.0 - share).powi(self.incidents as i32);
+        let mut fewer = 0.0;
+        for k in 0..self.warned {
+            fewer += term;
+            term *= (self.incidents - k) as f64 / (k + 1) as f64 * share / (1.0 - share);
+        }
+        1.0 - fewer > BY_CHANCE
     }
 }
 

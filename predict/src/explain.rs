@@ -57,8 +57,15 @@ pub(crate) fn of_model(
     let mut parts = Vec::new();
     estimator.contributions(x, &mut parts);
     let mut by_origin: std::collections::BTreeMap<Origin, f64> = std::collections::BTreeMap::new();
+    let pooled = prepared.pooled(at);
     for (origin, part) in origins.iter().zip(&parts) {
-        *by_origin.entry(*origin).or_default() += part;
+        // What kinds of failure have in common is told by the column that stands for it now.
+        let origin = match origin {
+            Origin::Limits => pooled.nearest().map_or(Origin::Together, Origin::Column),
+            Origin::Events => pooled.most().map_or(Origin::Together, Origin::Column),
+            other => *other,
+        };
+        *by_origin.entry(origin).or_default() += part;
     }
     name(prepared, at, by_origin.into_iter().collect(), peers)
 }
@@ -94,7 +101,7 @@ fn name(prepared: &Prepared<'_>, at: i64, found: Vec<(Origin, f64)>, peers: &Pee
             Origin::Structure => usize::MAX,
             Origin::History => usize::MAX - 1,
             // The columns themselves say what is unusual.
-            Origin::Together => continue,
+            Origin::Together | Origin::Limits | Origin::Events => continue,
         };
         let group = groups.entry(key).or_insert(Group {
             total: 0.0,
@@ -129,7 +136,7 @@ fn name(prepared: &Prepared<'_>, at: i64, found: Vec<(Origin, f64)>, peers: &Pee
             }
             Origin::Structure if share >= SHARE_MIN => structure_signal(prepared, at, share),
             Origin::History if share >= SHARE_MIN => history_signal(prepared, at, share),
-            Origin::Structure | Origin::History | Origin::Together => continue,
+            _ => continue,
         };
         named.push(signal);
     }

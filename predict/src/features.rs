@@ -17,6 +17,7 @@ mod history;
 mod limit;
 mod past;
 mod peers;
+mod pooled;
 mod rate;
 mod slope;
 mod structure;
@@ -32,7 +33,9 @@ pub(crate) use baseline::{Aggregate, Baseline, View, aggregates};
 pub(crate) use columns::build;
 pub(crate) use past::{Past, Runs};
 pub(crate) use peers::median_f64;
+pub(crate) use pooled::Pooled;
 
+use baseline::Recent;
 use catalogue::{Kind, Reduce, SignalDef, Unit, Worse};
 
 use crate::bits;
@@ -76,6 +79,10 @@ pub struct Column {
 pub enum Origin {
     /// A column, by position.
     Column(usize),
+    /// The column whose limit is nearest.
+    Limits,
+    /// The columns that count errors and other events.
+    Events,
     /// All columns together.
     Together,
     /// Gaps, silent columns, vanished devices.
@@ -102,6 +109,9 @@ pub struct FeatureSet {
     /// How long a history the set was made for, in milliseconds; 0 where none was learned from.
     #[serde(default)]
     pub taught_ms: i64,
+    /// Whether it has what failures of different kinds have in common; models from before it have not.
+    #[serde(default)]
+    pub pooled: bool,
 }
 
 const PER_COLUMN: [&str; 10] = [
@@ -195,6 +205,7 @@ impl FeatureSet {
             typical,
             history: History::Relative,
             taught_ms: 0,
+            pooled: true,
         }
     }
 
@@ -240,6 +251,10 @@ impl FeatureSet {
         }
     }
 
+    fn pooled_names(&self) -> &'static [&'static str] {
+        if self.pooled { &pooled::NAMES } else { &[] }
+    }
+
     /// Name of every feature, in the order of a row.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -250,6 +265,7 @@ impl FeatureSet {
                 names.push(format!("{base}:{transform}"));
             }
         }
+        names.extend(self.pooled_names().iter().map(|n| format!("pooled:{n}")));
         names.extend(aggregate::NAMES.iter().map(|n| format!("all:{n}")));
         names.extend(structure::NAMES.iter().map(|n| format!("structure:{n}")));
         names.extend(self.history.names().iter().map(|n| format!("history:{n}")));
@@ -266,6 +282,11 @@ impl FeatureSet {
                 PER_COLUMN.len() + self.extras(column).len(),
             ));
         }
+        origins.extend((0..self.pooled_names().len()).map(|i| match i {
+            _ if i < pooled::LIMITS => Origin::Limits,
+            _ if i < pooled::LIMITS + pooled::EVENTS => Origin::Events,
+            _ => Origin::Together,
+        }));
         origins.extend([Origin::Together; aggregate::NAMES.len()]);
         origins.extend([Origin::Structure; structure::NAMES.len()]);
         origins.extend(std::iter::repeat_n(Origin::History, self.history.names().len()));
@@ -278,7 +299,11 @@ impl FeatureSet {
         let columns: usize = (0..self.columns.len())
             .map(|c| PER_COLUMN.len() + self.extras(c).len())
             .sum();
-        columns + aggregate::NAMES.len() + structure::NAMES.len() + self.history.names().len()
+        columns
+            + self.pooled_names().len()
+            + aggregate::NAMES.len()
+            + structure::NAMES.len()
+            + self.history.names().len()
     }
 
     /// Whether a row would be empty; it never is.
@@ -304,6 +329,16 @@ impl FeatureSet {
     pub(crate) fn history_range(&self) -> std::ops::Range<usize> {
         let end = self.len();
         end - self.history.names().len()..end
+    }
+
+    /// Positions in a row of the nearest limit and of the events of all columns, and of whatever else columns are reduced to
+    /// together, which many kinds of failure move.
+    #[must_use]
+    pub(crate) fn shared(&self) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let end = self.history_range().start;
+        let pooled = end - structure::NAMES.len() - aggregate::NAMES.len() - self.pooled_names().len();
+        let strong = (pooled::LIMITS + pooled::EVENTS).min(self.pooled_names().len());
+        (pooled..pooled + strong, pooled + strong..end)
     }
 
     /// Positions of what sets unusual hosts apart: recent levels, volatility and slopes against the host's own past, and
@@ -354,11 +389,34 @@ impl<'a> Prepared<'a> {
         baseline::baseline(view, self.set.signal_of(column).floor, self.set.typical[column])
     }
 
+    /// What the columns of the host have in common at block `at`.
+    pub(crate) fn pooled(&self, at: i64) -> Pooled {
+        let mut pooled = Pooled::default();
+        for column in 0..self.set.columns.len() {
+            if let Some(view) = self.view(column, at) {
+                self.pool(column, view, baseline::recent(view), &mut pooled);
+            }
+        }
+        pooled
+    }
+
+    fn pool(&self, column: usize, view: View<'_>, recent: Recent, pooled: &mut Pooled) {
+        let def = self.set.signal_of(column);
+        for extra in self.set.extras(column) {
+            match *extra {
+                "ttl" => pooled.limit(column, limit::log_time_to_limit(view, recent, def.limit.unwrap_or(1.0))),
+                "count1" => pooled.events(column, view, recent),
+                _ => {}
+            }
+        }
+    }
+
     /// One row at block `at`; NaN where nothing is known.
     pub(crate) fn row(&self, at: i64, incidents: &Incidents, host: &str, horizon: Horizon, out: &mut Vec<f32>) {
         out.clear();
         let (mut z_all, mut z1_all) = (Vec::new(), Vec::new());
         let (mut with_baseline, mut gone) = (0_u32, 0_u32);
+        let mut pooled = Pooled::default();
         let clip = |v: f64| v.clamp(-CLIP, CLIP) as f32;
         for column in 0..self.set.columns.len() {
             let def = self.set.signal_of(column);
@@ -374,6 +432,7 @@ impl<'a> Prepared<'a> {
             if let Some(base) = base {
                 let scores = baseline::scores(view, recent, base);
                 let slopes = slope::slopes(view, recent, base);
+                pooled.deviation(&scores, &slopes, def.worse == Worse::Low);
                 with_baseline += 1;
                 gone += u32::from(recent.short.n == 0);
                 z_all.push(scores[0]);
@@ -384,6 +443,7 @@ impl<'a> Prepared<'a> {
                 out.extend([f32::NAN; PER_COLUMN.len()]);
             }
             let w = view.windows;
+            self.pool(column, view, recent, &mut pooled);
             for extra in self.set.extras(column) {
                 out.push(match *extra {
                     "level" => view.last().map_or(f32::NAN, |v| v as f32),
@@ -394,6 +454,10 @@ impl<'a> Prepared<'a> {
                     _ => f32::NAN,
                 });
             }
+        }
+        if self.set.pooled {
+            let horizon_blocks = horizon.millis() as f64 / self.set.grid.step_ms as f64;
+            out.extend(pooled.features(horizon_blocks).iter().map(|v| *v as f32));
         }
         let all = aggregate::features(&mut z_all, &mut z1_all);
         out.extend(all.iter().map(|v| *v as f32));

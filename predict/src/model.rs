@@ -14,6 +14,7 @@ pub use isolation::Isolation;
 pub use logistic::Logistic;
 
 pub(crate) use forest::ForestSize;
+pub(crate) use logistic::Penalty;
 
 use crate::Probability;
 use crate::bits;

@@ -223,3 +223,20 @@ fn a_threshold_over_everything_seen_is_the_most_that_a_short_history_supports() 
     assert!(windows.alarms(&alert).is_empty());
     assert!(threshold <= windows.p.iter().copied().fold(0.0, f64::max).next_up());
 }
+
+#[test]
+fn one_warning_of_many_is_a_coincidence_and_two_of_three_are_none() {
+    let by_chance = |incidents, warned, share| Tally { incidents, warned }.is_by_chance(share);
+    assert!(by_chance(0, 0, 0.1), "nothing was shown");
+    assert!(by_chance(12, 0, 0.1));
+    assert!(
+        by_chance(12, 1, 0.1),
+        "chance warns of one or more in 72 of 100 histories"
+    );
+    assert!(!by_chance(3, 2, 0.1), "and of two of three in three of 100");
+    assert!(!by_chance(12, 1, 0.0), "without alerts there is no coincidence");
+    assert!(
+        by_chance(12, 12, 1.0),
+        "an alarm that always stands warns of everything"
+    );
+}

@@ -57,6 +57,30 @@ fn every_feature_has_a_name_an_origin_and_a_value() {
 }
 
 #[test]
+fn a_set_from_before_lacks_what_kinds_of_failure_share_and_has_the_rest() {
+    let fleet = fleet(2, 2, 1);
+    let set = set_of(&fleet);
+    let mut stored = serde_json::to_value(&set).expect("json");
+    stored.as_object_mut().expect("an object").remove("pooled");
+    let old: FeatureSet = serde_json::from_value(stored).expect("a set");
+    let (pooled, together) = set.shared();
+    assert_eq!(together.end, set.history_range().start);
+    let rest = |i: &usize| !set.names()[*i].starts_with("pooled:");
+    let kept: Vec<usize> = (0..set.len()).filter(rest).collect();
+    assert_eq!(
+        old.names(),
+        kept.iter().map(|i| set.names()[*i].clone()).collect::<Vec<_>>()
+    );
+    assert!(old.shared().0.is_empty());
+    assert_eq!(old.origins().len(), old.len());
+    assert!(set.names()[pooled.start].starts_with("pooled:limit"));
+    let at = fleet.to - 3_600_000;
+    let row = row_at(&fleet.telemetry, &set, &fleet.incidents, at);
+    let without: Vec<u32> = kept.iter().map(|i| row[*i]).collect();
+    assert_eq!(without, row_at(&fleet.telemetry, &old, &fleet.incidents, at));
+}
+
+#[test]
 fn nothing_after_t_is_read() {
     let fleet = fleet(2, 2, 3);
     let set = set_of(&fleet);
@@ -129,6 +153,13 @@ fn a_leak_moves_the_features_of_memory() {
     assert!(value("memory:slope2") > 5.0);
     assert!(value("memory:ttl") < 60_f64.ln_1p());
     assert!(value("cpu:z1").abs() < 4.0);
+    assert_eq!(
+        value("pooled:limit_ttl"),
+        value("memory:ttl"),
+        "memory is what runs out"
+    );
+    assert!(value("pooled:limit_near") > 0.5, "within the horizon");
+    assert!(value("pooled:worse_z1_max") > 6_f64.ln());
 }
 
 #[test]
