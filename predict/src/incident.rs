@@ -5,6 +5,7 @@ mod import;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,24 @@ pub struct Incident {
     pub verdict: Verdict,
     /// A sentence for people.
     pub summary: String,
+}
+
+impl Incident {
+    /// A real failure of a host that is known from beginning to end, `span` in milliseconds UTC.
+    #[must_use]
+    pub fn past(id: String, host: &str, kind: &str, span: Range<i64>, source: Source) -> Self {
+        Self {
+            id,
+            host: host.to_owned(),
+            device: None,
+            start: span.start,
+            end: Some(span.end),
+            kind: kind.to_owned(),
+            source,
+            verdict: Verdict::Real,
+            summary: String::new(),
+        }
+    }
 }
 
 /// Who declared an incident.

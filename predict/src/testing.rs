@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use store::{Labels, METRIC_NAME, Samples};
 
-use crate::incident::{Incident, Source, Verdict};
+use crate::incident::{Incident, Source};
 use crate::telemetry::Memory;
 use crate::window::Grid;
 
@@ -42,17 +42,15 @@ pub(crate) fn fleet(hosts: usize, days: i64, seed: u64) -> Fleet {
                 }
             }
             down[start..start + 15].fill(true);
-            incidents.push(Incident {
-                id: format!("{name}-{start}"),
-                host: name.clone(),
-                device: None,
-                start: START + start as i64 * STEP_MS,
-                end: Some(START + (start as i64 + 15) * STEP_MS),
-                kind: if silent { "sudden" } else { "host_oom" }.into(),
-                source: Source::Simulated,
-                verdict: Verdict::Real,
-                summary: String::new(),
-            });
+            let span = START + start as i64 * STEP_MS..START + (start as i64 + 15) * STEP_MS;
+            let kind = if silent { "sudden" } else { "host_oom" };
+            incidents.push(Incident::past(
+                format!("{name}-{start}"),
+                &name,
+                kind,
+                span,
+                Source::Simulated,
+            ));
             at += 700 + random.random_range(0..500);
         }
         let mut noise = |scale: f64| (random.random::<f64>() - 0.5) * scale;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use predict::incident::{Incident, Source, Verdict};
+use predict::incident::{Incident, Source};
 use predict::{Evaluation, TrainInput, train};
 use simulate::{Fleet, FleetOptions};
 use store::{Clock, StoreOptions, Tenants, TimeRange};
@@ -74,16 +74,15 @@ fn backtest(seed: u64) -> (Evaluation, usize) {
         .incidents()
         .iter()
         .enumerate()
-        .map(|(i, incident)| Incident {
-            id: i.to_string(),
-            host: incident.host.clone(),
-            device: incident.device.clone(),
-            start: incident.start_ms,
-            end: Some(incident.end_ms),
-            kind: incident.kind.to_string(),
-            source: Source::Simulated,
-            verdict: Verdict::Real,
-            summary: String::new(),
+        .map(|(i, incident)| {
+            let span = incident.start_ms..incident.end_ms;
+            Incident::past(
+                i.to_string(),
+                &incident.host,
+                incident.kind.name(),
+                span,
+                Source::Simulated,
+            )
         })
         .collect();
     let range = TimeRange::millis(*fleet.span().start(), end);

@@ -5,7 +5,7 @@ use std::error::Error;
 
 use foreshock_predict::Incidents;
 use foreshock_predict::evaluate::Track;
-use foreshock_predict::incident::{Incident, Source, Verdict};
+use foreshock_predict::incident::{Incident, Source};
 use foreshock_predict::telemetry::Memory;
 use foreshock_predict::train::Predictions;
 use simulate::Fleet;
@@ -95,15 +95,14 @@ pub(crate) fn telemetry(fleet: &Fleet) -> Result<Memory, Box<dyn Error>> {
 /// Its incidents, as somebody would have declared them.
 pub(crate) fn incidents(fleet: &Fleet) -> Vec<Incident> {
     let one = |(i, incident): (usize, &simulate::SimIncident)| Incident {
-        id: i.to_string(),
-        host: incident.host.clone(),
         device: incident.device.clone(),
-        start: incident.start_ms,
-        end: Some(incident.end_ms),
-        kind: incident.kind.to_string(),
-        source: Source::Simulated,
-        verdict: Verdict::Real,
-        summary: String::new(),
+        ..Incident::past(
+            i.to_string(),
+            &incident.host,
+            incident.kind.name(),
+            incident.start_ms..incident.end_ms,
+            Source::Simulated,
+        )
     };
     fleet.incidents().iter().enumerate().map(one).collect()
 }
