@@ -10,17 +10,26 @@ use api::notify::{
 
 use crate::config::{Config, EscalationConfig, ReceiverConfig, ScheduleConfig, ShiftConfig, StepConfig};
 
-/// What the configuration says about notifications.
+/// What the configuration says about notifications; what is not used of it is logged.
 pub(crate) fn settings(config: &Config) -> Result<Settings> {
+    let (settings, warnings) = settings_and_warnings(config)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(settings)
+}
+
+/// What the configuration says about notifications, and what is not used of it, a sentence each.
+pub(crate) fn settings_and_warnings(config: &Config) -> Result<(Settings, Vec<String>)> {
+    let mut warnings = Vec::new();
     let mut settings = Settings {
         external_url: external_url(config),
         ..Settings::default()
     };
     if let Some(file) = &config.alertmanager_config {
         let read = load_configuration_file(file).context("cannot use --alertmanager-config")?;
-        for warning in &read.warnings {
-            tracing::warn!(file = %file.display(), "{warning}");
-        }
+        let said = |warning: &String| format!("{}: {warning}", file.display());
+        warnings.extend(read.warnings.iter().map(said));
         settings.receivers = read.receivers;
         settings.silent = read.silent;
         settings.routing = read.routing;
@@ -47,7 +56,7 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
     // Those that send nothing anywhere are nobody to pass an alert on to.
     let names: Vec<&str> = settings.receivers.iter().map(Receiver::name).collect();
     settings.escalations = Escalations::new(policies, schedules, &names)?;
-    Ok(settings)
+    Ok((settings, warnings))
 }
 
 fn escalation(config: &EscalationConfig) -> Result<Escalation> {

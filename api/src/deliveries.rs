@@ -77,7 +77,7 @@ pub(crate) async fn receivers(State(app): State<App>, request: Request) -> Resul
 }
 
 /// `POST /api/v1/receivers/{id}/test`: sends a test message now and answers what the receiver said. What it said is the
-/// answer, also where it said no.
+/// answer, also where it said no; `words` are the texts that its configuration made of the message.
 pub(crate) async fn test(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -85,10 +85,12 @@ pub(crate) async fn test(
 ) -> Result<Response, Problem> {
     let store = Scope::read(&app, request).await?.store;
     let outbox = app.notifier().outbox(store.state())?;
-    let delivery = outbox
+    let tested = outbox
         .test(store.state(), app.now(), app.notifier().client(), &id)
         .await?;
-    Ok(axum::Json(delivery_json(&delivery)).into_response())
+    let mut answer = delivery_json(&tested.delivery);
+    answer["words"] = tested.words.into_iter().collect();
+    Ok(axum::Json(answer).into_response())
 }
 
 fn dead_json(letter: &DeadLetter) -> Value {

@@ -53,6 +53,7 @@ pub mod sink;
 mod sql;
 mod stream;
 pub mod tables;
+mod template;
 pub mod tls;
 mod work;
 

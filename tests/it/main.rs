@@ -16,3 +16,4 @@ mod rules;
 mod security;
 mod server;
 mod store_tools;
+mod templates;

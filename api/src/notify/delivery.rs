@@ -19,6 +19,7 @@ use super::notification::Notification;
 use super::outbox::{Outbox, idempotency_key};
 use super::receiver::Receiver;
 use super::send::{Ended, Verdict, send};
+use super::wording::Words;
 use crate::rule::Trend;
 
 impl Outbox {
@@ -271,44 +272,29 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends a test message to one receiver now, past outbox and holds, and answers what it said. `name` is a receiver's
-    /// name or its id.
+    /// Sends a test message to one receiver now, past outbox and holds, and answers what it said, and in which words of its own
+    /// the message was. `name` is a receiver's name or its id.
     ///
     /// # Errors
     /// [`NotifyError::Receiver`] when there is none of that name; [`NotifyError::State`] when the log cannot be written.
-    pub async fn test(&self, state: &State, now_ms: i64, client: &Client, name: &str) -> Result<Delivery, NotifyError> {
+    pub async fn test(&self, state: &State, now_ms: i64, client: &Client, name: &str) -> Result<Tested, NotifyError> {
         let receivers = self.receivers();
         let receiver = receivers
             .iter()
             .find(|receiver| receiver.id() == name)
             .or_else(|| receivers.iter().find(|receiver| receiver.name() == name))
             .ok_or_else(|| NotifyError::Receiver { name: name.to_owned() })?;
-        let alert = test_alert(now_ms);
-        let group_key = group::key("{}", &alert.labels);
+        let mut message = test_message(receiver.name(), &self.settings.external_url, now_ms);
         let letter = Letter {
             id: 0,
             receiver: receiver.id().to_owned(),
-            key: idempotency_key(&group_key, &[&alert], 0),
+            key: idempotency_key(&message.group_key, &message.alerts.iter().collect::<Vec<_>>(), 0),
             what: "test".to_owned(),
             body: String::new(),
             created_ms: now_ms,
             attempts: 0,
             instead_of: None,
             diverted: false,
-        };
-        let mut message = Message {
-            receiver: receiver.name().to_owned(),
-            group_key,
-            group_labels: alert.labels.clone(),
-            external_url: self.settings.external_url.clone(),
-            alerts: vec![alert],
-            left_out: 0,
-            reason: "test".to_owned(),
-            instead_of: None,
-            note: None,
-            about: None,
-            answer: None,
-            chart_url: None,
         };
         message.chart_url = self.chart_url(state, receiver, &message, now_ms)?;
         let ended = send(client, receiver, &letter.key, &message, now_ms).await;
@@ -326,8 +312,19 @@ impl Outbox {
             ledger::note(&transaction, &mut delivery)?;
             transaction.commit()
         })?;
-        Ok(delivery)
+        let words = ended.words.as_ref().map(Words::listed).unwrap_or_default();
+        Ok(Tested { delivery, words })
     }
+}
+
+/// What came of a test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tested {
+    /// What the receiver said.
+    pub delivery: Delivery,
+    /// The texts that its configuration made of the message, each with its key (`title`, `fields[0].value`); none where the message
+    /// went out in our words.
+    pub words: Vec<(String, String)>,
 }
 
 pub(super) fn delivery_of(letter: &Letter, at_ms: i64, outcome: Outcome, text: &str) -> Delivery {
@@ -352,6 +349,25 @@ pub(super) fn given_up(delivery: &Delivery) {
         text = delivery.text,
         "notification was given up"
     );
+}
+
+/// A message that is made up.
+pub(super) fn test_message(receiver: &str, external_url: &str, now_ms: i64) -> Message {
+    let alert = test_alert(now_ms);
+    Message {
+        receiver: receiver.to_owned(),
+        group_key: group::key("{}", &alert.labels),
+        group_labels: alert.labels.clone(),
+        external_url: external_url.to_owned(),
+        alerts: vec![alert],
+        left_out: 0,
+        reason: "test".to_owned(),
+        instead_of: None,
+        note: None,
+        about: None,
+        answer: None,
+        chart_url: None,
+    }
 }
 
 fn test_alert(now_ms: i64) -> Notification {

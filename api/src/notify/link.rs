@@ -135,9 +135,7 @@ impl Outbox {
             until_ms: created_ms + GOOD_MS,
             subject: subject(about),
         };
-        let token = signed(&key(state)?, &grant);
-        let path = href(&format!("/answer?t={}", encoded(&token)), &self.tenant);
-        Ok(Some(format!("{base}{path}")))
+        Ok(Some(self.address("/answer", &signed(&key(state)?, &grant))))
     }
 
     /// Where the chart of a message can be fetched, for platforms that do; the same address for each attempt.
@@ -154,8 +152,13 @@ impl Outbox {
             return Ok(None);
         };
         let token = signed_chart(&key(state)?, created_ms + GOOD_MS, trend);
-        let path = href(&format!("{}?t={}", crate::chart::PATH, encoded(&token)), &self.tenant);
-        Ok(Some(format!("{base}{path}")))
+        Ok(Some(self.address(crate::chart::PATH, &token)))
+    }
+
+    /// Where this server answers to a token.
+    fn address(&self, path: &str, token: &str) -> String {
+        let path = href(&format!("{path}?t={}", encoded(token)), &self.tenant);
+        format!("{}{path}", self.settings.external_url)
     }
 
     /// The chart that a link holds, as a PNG.

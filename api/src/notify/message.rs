@@ -164,6 +164,13 @@ impl Message {
     }
 }
 
+/// A text that is not ours, with why it came here before it, each sentence in the form that the platform gives to plain text.
+pub(super) fn prefaced(message: &Message, text: &str, form: impl Fn(&str) -> String) -> String {
+    let mut paragraphs: Vec<String> = message.prologue().map(|sentence| form(&sentence)).collect();
+    paragraphs.push(text.trim().to_owned());
+    paragraphs.join("\n\n").trim_end().to_owned()
+}
+
 /// The doors of a message in Markdown.
 pub(super) fn markdown_doors(message: &Message) -> String {
     message.door_line(|words, url| format!("[{words}]({url})"))

@@ -21,6 +21,8 @@
 //! - A message is kept as what is to be said, and takes its platform's form when it is sent: signatures are fresh, and any
 //!   receiver can stand in for any other.
 //! - A link in a message allows to answer that message's alerts, or shows the chart that it holds, for three days, and nothing else.
+//! - A receiver's own texts are made when a message is sent. Where they fail, or are refused for what they say, the message goes out
+//!   in our words, and that is counted and said in the delivery log: no template costs an alert.
 //! - Addresses and tokens are secrets: they are in no log, no error and no `Debug` output.
 //! - There is no clock here: the caller says what time it is, or hands one over.
 
@@ -53,6 +55,7 @@ mod send;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 pub use acknowledgement::Acknowledgement;
 pub use backoff::Backoff;
@@ -61,6 +64,7 @@ pub use configuration::{
     Configuration, ConfigurationError, load as load_configuration, load_file as load_configuration_file,
 };
 pub use courier::{Courier, Notifier};
+pub use delivery::Tested;
 pub use episode::{Episode, Measure};
 pub use error::NotifyError;
 pub use escalation::{Escalation, EscalationError, Escalations, Schedule, ShiftDraft};

@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::channel::{Channel, Hook};
+use super::delivery::test_message;
+use super::wording::Wording;
 
 /// A text that is shown to nobody.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub struct Receiver {
     pub(super) fallback: Option<String>,
     pub(super) pace: Option<Pace>,
     pub(super) only_escalated: bool,
+    pub(super) wording: Option<Wording>,
 }
 
 /// How many messages a receiver takes in a stretch of time.
@@ -97,6 +100,7 @@ impl Receiver {
             send_resolved: true,
             fallback: None,
             only_escalated: false,
+            wording: None,
         })
     }
 
@@ -149,6 +153,28 @@ impl Receiver {
         self
     }
 
+    /// What its messages are to read, where they are not to be ours.
+    #[must_use]
+    pub(super) fn with_wording(mut self, wording: Option<Wording>) -> Self {
+        self.wording = wording;
+        self
+    }
+
+    /// Why its own texts cannot be made of a message that is made up, in a sentence.
+    pub(super) fn tried(&self) -> Option<String> {
+        /// Some Thursday.
+        const SOME_MS: i64 = 1_767_225_600_000;
+        let wording = self.wording.as_ref()?;
+        let mut message = test_message(&self.name, "http://foreshock.example", SOME_MS);
+        let mut ended = message.alerts[0].clone();
+        ended.ends_ms = Some(SOME_MS);
+        message.alerts.push(ended);
+        let failure = wording.say(&message, SOME_MS).err()?;
+        Some(format!(
+            "{failure}; that was with a message that is made up, and where it happens with another one Foreshock's own words are sent"
+        ))
+    }
+
     /// What it is called in logs and in the outbox.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -165,6 +191,12 @@ impl Receiver {
     #[must_use]
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref()
+    }
+
+    /// Whether its configuration has texts for its messages.
+    #[must_use]
+    pub fn has_own_words(&self) -> bool {
+        self.wording.is_some()
     }
 
     /// What kind of place it is: `webhook`, `slack`.

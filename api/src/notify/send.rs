@@ -9,6 +9,7 @@ use super::channel::{Auth, Body, Outgoing, Post, place_of};
 use super::chart;
 use super::message::Message;
 use super::receiver::Receiver;
+use super::wording::{Words, count_failure};
 use crate::rule::Trend;
 
 /// Bytes of an answer that are read; the rest is nobody's business.
@@ -25,6 +26,16 @@ pub(super) struct Ended {
     pub(super) status: Option<u16>,
     pub(super) text: String,
     pub(super) elapsed: Duration,
+    /// The receiver's own texts, where they are what was sent.
+    pub(super) words: Option<Words>,
+}
+
+impl Ended {
+    /// The same, with a sentence before what there is to say.
+    fn noting(mut self, sentence: String) -> Self {
+        self.text = [sentence, self.text].join(" ").trim_end().to_owned();
+        self
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,26 +82,99 @@ pub fn client() -> Result<Client, reqwest::Error> {
         .build()
 }
 
-/// Says `message` once; `now_ms` goes into signatures.
+/// Says `message` once, in the receiver's own words where it has some; `now_ms` goes into signatures.
 pub(super) async fn send(client: &Client, receiver: &Receiver, key: &str, message: &Message, now_ms: i64) -> Ended {
     let picture = match message.trend().filter(|_| receiver.channel.takes_pictures()) {
         Some(trend) => drawn(trend.clone()).await,
         None => None,
     };
-    match receiver.channel.outgoing(message, picture.as_deref(), now_ms) {
-        Outgoing::Post(post) => {
-            let is_illustrated = matches!(post.body, Body::Form { .. });
-            let ended = send_post(client, receiver, key, post).await;
-            if !is_illustrated || ended.verdict != Verdict::Refused {
-                return ended;
+    let attempt = Attempt {
+        client,
+        receiver,
+        key,
+        message,
+        picture: picture.as_deref(),
+        now_ms,
+    };
+    let words = match own_words(receiver, message, now_ms).await {
+        Ok(words) => words.filter(|words| !words.is_empty()),
+        Err(problem) => {
+            count_failure(receiver.id(), "failed");
+            tracing::warn!(receiver = receiver.id(), problem, "a receiver's own text failed");
+            let ended = attempt.send(None).await;
+            return ended.noting(format!("Sent in Foreshock's words, for its own failed: {problem}."));
+        }
+    };
+    let mut ended = attempt.send(words.as_ref()).await;
+    if words.is_some() && ended.verdict == Verdict::Refused && ended.is_about_content() {
+        // What a template made of this alert may be what the platform does not take.
+        count_failure(receiver.id(), "refused");
+        let said = std::mem::take(&mut ended.text);
+        tracing::warn!(receiver = receiver.id(), said, "a receiver's own text was refused");
+        let ended = attempt.send(None).await;
+        return ended.noting(format!("Sent in Foreshock's words, for its own were refused: {said}."));
+    }
+    ended.words = words;
+    ended
+}
+
+/// What the receiver's configuration makes of the message, off the threads that serve sockets.
+async fn own_words(receiver: &Receiver, message: &Message, now_ms: i64) -> Result<Option<Words>, String> {
+    let Some(wording) = receiver.wording.clone() else {
+        return Ok(None);
+    };
+    let message = message.clone();
+    let said = tokio::task::spawn_blocking(move || wording.say(&message, now_ms)).await;
+    match said {
+        Ok(Ok(words)) => Ok(Some(words)),
+        Ok(Err(failure)) => Err(failure.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A message on its way to a receiver.
+struct Attempt<'a> {
+    client: &'a Client,
+    receiver: &'a Receiver,
+    key: &'a str,
+    message: &'a Message,
+    picture: Option<&'a [u8]>,
+    now_ms: i64,
+}
+
+impl Attempt<'_> {
+    async fn send(&self, words: Option<&Words>) -> Ended {
+        let channel = &self.receiver.channel;
+        match channel.outgoing(self.message, words, self.picture, self.now_ms) {
+            Outgoing::Post(post) => {
+                let is_illustrated = matches!(post.body, Body::Form { .. });
+                let ended = self.post(post).await;
+                if !is_illustrated || ended.verdict != Verdict::Refused {
+                    return ended;
+                }
+                // Not everybody who may write somewhere may send pictures there, and the words matter more.
+                match channel.outgoing(self.message, words, None, self.now_ms) {
+                    Outgoing::Post(post) => self.post(post).await,
+                    Outgoing::Mail(_) => ended,
+                }
             }
-            // Not everybody who may write somewhere may send pictures there, and the words matter more.
-            match receiver.channel.outgoing(message, None, now_ms) {
-                Outgoing::Post(post) => send_post(client, receiver, key, post).await,
-                Outgoing::Mail(_) => ended,
+            Outgoing::Mail(mail) => {
+                let timeout = self.receiver.timeout;
+                mail.send(self.message, words, self.key, self.now_ms, timeout).await
             }
         }
-        Outgoing::Mail(mail) => mail.send(message, key, now_ms, receiver.timeout).await,
+    }
+
+    async fn post(&self, post: Post) -> Ended {
+        send_post(self.client, self.receiver, self.key, post).await
+    }
+}
+
+impl Ended {
+    /// Whether what was said was refused, rather than who said it or where.
+    fn is_about_content(&self) -> bool {
+        // Platforms that answer 200 say in the body that they did not take it; mail servers say 552 or 554.
+        matches!(self.status, Some(200..=299 | 400 | 413 | 422 | 552 | 554) | None)
     }
 }
 
@@ -128,6 +212,7 @@ async fn send_post(client: &Client, receiver: &Receiver, key: &str, post: Post) 
                 status: None,
                 text: failure(&error, receiver),
                 elapsed: started.elapsed(),
+                words: None,
             };
         }
     };
@@ -155,6 +240,7 @@ async fn send_post(client: &Client, receiver: &Receiver, key: &str, post: Post) 
         status: Some(status.as_u16()),
         text,
         elapsed: started.elapsed(),
+        words: None,
     }
 }
 

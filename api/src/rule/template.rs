@@ -1,22 +1,18 @@
-//! The text of labels and annotations: Go's template language, as far as rule files use it.
+//! The text of labels and annotations: templates, as far as rule files use them.
 //!
-//! `{{ $labels.name }}`, `{{ $value }}`, pipelines, literals, parentheses, `if`/`else`/`with`, variables, comments and the
-//! functions of Prometheus that need no query. What is not known here is refused when the file is loaded, by name: a text that
-//! would first fail in the middle of the night is of no use.
+//! `{{ $labels.name }}`, `{{ $value }}`, all of the language, and the functions of Prometheus that need no query.
 
-mod lex;
-mod parse;
-mod render;
+use std::sync::{Arc, OnceLock};
 
-use std::sync::Arc;
+use crate::template::{self, Form, Limits, Start, Templates, Value, Vocabulary};
 
-use parse::Node;
+pub use crate::template::TemplateError;
 
 /// A parsed text.
 #[derive(Debug, Clone)]
 pub struct Template {
     source: String,
-    nodes: Arc<[Node]>,
+    parsed: template::Template,
 }
 
 /// What a template can speak about.
@@ -32,14 +28,11 @@ pub struct Facts<'a> {
     pub external_url: &'a str,
 }
 
-/// A text that is no template, or one that is beyond what is understood here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem} at {place:?}")]
-pub struct TemplateError {
-    pub(crate) problem: String,
-    /// The action in which it happened.
-    pub(crate) place: String,
-}
+/// Of one label or annotation.
+const LIMITS: Limits = Limits {
+    bytes: 64 << 10,
+    steps: 100_000,
+};
 
 impl Template {
     /// Parses a text.
@@ -47,10 +40,11 @@ impl Template {
     /// # Errors
     /// [`TemplateError`] for bad syntax and for functions that are not known.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
-        let nodes = parse::parse(&lex::pieces(source)?)?;
+        static NONE: OnceLock<Arc<Templates>> = OnceLock::new();
+        let none = NONE.get_or_init(|| Arc::new(Templates::new(Vocabulary::Rules)));
         Ok(Self {
             source: source.to_owned(),
-            nodes: nodes.into(),
+            parsed: none.template("", source)?,
         })
     }
 
@@ -64,9 +58,29 @@ impl Template {
     /// description is better than none.
     #[must_use]
     pub fn render(&self, facts: &Facts<'_>) -> String {
-        match render::render(&self.nodes, facts) {
+        let labels = Value::labels(&facts.labels);
+        let (value, external_labels) = (Value::Number(facts.value), Value::labels(&facts.external_labels));
+        let external_url = Value::text(facts.external_url);
+        let start = Start {
+            dot: Value::record(vec![
+                ("Labels", "Labels", labels.clone()),
+                ("ExternalLabels", "ExternalLabels", external_labels.clone()),
+                ("ExternalURL", "ExternalURL", external_url.clone()),
+                ("Value", "Value", value.clone()),
+            ]),
+            variables: vec![
+                ("labels", labels),
+                ("value", value),
+                ("externalLabels", external_labels),
+                ("externalURL", external_url),
+            ],
+            external_url: facts.external_url,
+            // Nothing that rules may call asks for it.
+            now_ms: 0,
+        };
+        match self.parsed.run(start, Form::Text, LIMITS) {
             Ok(text) => text,
-            Err(problem) => format!("<error expanding template: {problem}>"),
+            Err(failure) => format!("<error expanding template: {}>", failure.problem),
         }
     }
 }

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::Body;
 use super::form::form;
-use crate::notify::message::{Message, cut};
+use crate::notify::message::{Message, cut, prefaced};
 use crate::notify::send::{Judgement, Verdict, by_status, pause, retry_after};
+use crate::notify::wording::Words;
 
-pub(super) fn body(message: &Message) -> Value {
+pub(super) fn body(message: &Message, words: Option<&Words>) -> Value {
     let colour = match (message.is_resolved(), message.severity()) {
         (true, _) => 0x2e_7d32,
         (false, "warning" | "info") => 0xf9_a825,
@@ -31,23 +32,45 @@ pub(super) fn body(message: &Message) -> Value {
         format!("\n\n{}", doors.join(" · "))
     };
     let room = 4096_usize.saturating_sub(doors.encode_utf16().count());
+    let title = words.and_then(|words| words.text("title"));
+    let title = title.map_or_else(|| message.title(), str::to_owned);
+    let details = words.and_then(|words| words.text("message"));
+    let details = details.map_or_else(|| message.details(), |text| prefaced(message, text, str::to_owned));
     let mut embed = json!({
-        "title": cut(&message.title(), 256),
-        "description": cut(&message.details(), room) + &doors,
+        "title": cut(title.trim(), 256),
+        "description": cut(&details, room) + &doors,
         "color": colour,
     });
     let link = message.link();
     if link.starts_with("http://") || link.starts_with("https://") {
         embed["url"] = link.into();
     }
-    // Names of hosts must not call everyone.
-    json!({ "content": "", "embeds": [embed], "allowed_mentions": { "parse": [] } })
+    let content = words.and_then(|words| words.said("content")).unwrap_or_default();
+    // Names of hosts must not call everyone; who wrote the text may.
+    let mut calls: Vec<&str> = Vec::new();
+    if !content.is_empty() {
+        calls.extend(["roles", "users"]);
+    }
+    if words.is_some_and(|words| {
+        ["@everyone", "@here"]
+            .iter()
+            .any(|name| words.is_written("content", name))
+    }) {
+        calls.push("everyone");
+    }
+    let mut body = json!({ "content": cut(content, 2000), "embeds": [embed], "allowed_mentions": { "parse": calls } });
+    for (key, most) in [("username", 80), ("avatar_url", 2000)] {
+        if let Some(said) = words.and_then(|words| words.said(key)) {
+            body[key] = cut(said.trim(), most).into();
+        }
+    }
+    body
 }
 
 /// The same with a picture below the text.
-pub(super) fn illustrated(message: &Message, png: &[u8]) -> Body {
+pub(super) fn illustrated(message: &Message, words: Option<&Words>, png: &[u8]) -> Body {
     const NAME: &str = "chart.png";
-    let mut body = body(message);
+    let mut body = body(message, words);
     body["embeds"][0]["image"] = json!({ "url": format!("attachment://{NAME}") });
     body["attachments"] = json!([{ "id": 0, "filename": NAME, "description": cut(&message.chart_words(), 1024) }]);
     form(&[

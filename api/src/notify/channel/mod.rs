@@ -23,6 +23,7 @@ use super::mail::{self, Mail};
 use super::message::Message;
 use super::receiver::{Pace, Secret};
 use super::send::{Judgement, by_status};
+use super::wording::Words;
 
 pub(super) use hook::place_of;
 pub use hook::{Auth, Hook};
@@ -235,33 +236,40 @@ impl Channel {
         )
     }
 
-    /// What says `message`, made at `now_ms`, with this picture where pictures are sent along.
-    pub(super) fn outgoing(&self, message: &Message, picture: Option<&[u8]>, now_ms: i64) -> Outgoing<'_> {
-        if let Some(post) = picture.and_then(|png| self.illustrated(message, png)) {
+    /// What says `message`, made at `now_ms`, in the receiver's own words where there are some, with this picture where pictures are
+    /// sent along.
+    pub(super) fn outgoing(
+        &self,
+        message: &Message,
+        words: Option<&Words>,
+        picture: Option<&[u8]>,
+        now_ms: i64,
+    ) -> Outgoing<'_> {
+        if let Some(post) = picture.and_then(|png| self.illustrated(message, words, png)) {
             return Outgoing::Post(post);
         }
         let (hook, body) = match self {
             Self::Email(mail) => return Outgoing::Mail(mail),
             Self::Webhook(hook) => (hook, super::payload::json(message)),
             Self::Alertmanager(hook) => (hook, alertmanager::body(message, now_ms)),
-            Self::Slack { hook, channel } => (hook, slack::slack(message, channel.as_deref())),
-            Self::Mattermost { hook, channel } => (hook, slack::mattermost(message, channel.as_deref())),
-            Self::Discord(hook) => (hook, discord::body(message)),
-            Self::Teams(hook) => (hook, teams::body(message)),
+            Self::Slack { hook, channel } => (hook, slack::slack(message, words, channel.as_deref())),
+            Self::Mattermost { hook, channel } => (hook, slack::mattermost(message, words, channel.as_deref())),
+            Self::Discord(hook) => (hook, discord::body(message, words)),
+            Self::Teams(hook) => (hook, teams::body(message, words)),
             Self::GoogleChat(hook) => (hook, google_chat::body(message)),
             Self::Telegram {
                 hook,
                 chat,
                 thread,
                 silently,
-            } => (hook, telegram::body(message, chat, *thread, *silently)),
+            } => (hook, telegram::body(message, words, chat, *thread, *silently)),
             Self::DingTalk { hook, .. } => (hook, robots::dingtalk(message)),
             Self::Feishu { hook, secret } => {
                 let secret = secret.as_ref().map(Secret::reveal);
                 (hook, robots::feishu(message, secret, now_ms))
             }
             Self::WeCom(hook) => (hook, robots::wecom(message)),
-            Self::PagerDuty { hook, routing_key } => (hook, pagerduty::body(message, routing_key.reveal())),
+            Self::PagerDuty { hook, routing_key } => (hook, pagerduty::body(message, words, routing_key.reveal())),
         };
         let mut post = hook.post(Body::Json(body.to_string()));
         if let Self::DingTalk {
@@ -277,16 +285,16 @@ impl Channel {
     }
 
     /// `None` where the words have no room beside a picture.
-    fn illustrated(&self, message: &Message, png: &[u8]) -> Option<Post> {
+    fn illustrated(&self, message: &Message, words: Option<&Words>, png: &[u8]) -> Option<Post> {
         match self {
-            Self::Discord(hook) => Some(hook.post(discord::illustrated(message, png))),
+            Self::Discord(hook) => Some(hook.post(discord::illustrated(message, words, png))),
             Self::Telegram {
                 hook,
                 chat,
                 thread,
                 silently,
             } => {
-                let body = telegram::illustrated(message, chat, *thread, *silently, png)?;
+                let body = telegram::illustrated(message, words, chat, *thread, *silently, png)?;
                 let mut post = hook.post(body);
                 let base = post.url.reveal().strip_suffix("sendMessage")?;
                 post.url = Secret::new(format!("{base}sendPhoto"));

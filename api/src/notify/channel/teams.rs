@@ -6,23 +6,32 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::notify::message::{Message, cut, cut_bytes};
+use crate::notify::message::{Message, cut, cut_bytes, prefaced};
 use crate::notify::send::{Judgement, Verdict, by_status, retry_after};
+use crate::notify::wording::Words;
 
 /// Leaves room for the card around it.
 const DETAILS_BYTES_MAX: usize = 20_000;
 
-pub(super) fn body(message: &Message) -> Value {
+pub(super) fn body(message: &Message, words: Option<&Words>) -> Value {
     let colour = match (message.is_resolved(), message.severity()) {
         (true, _) => "good",
         (false, "warning" | "info") => "warning",
         (false, _) => "attention",
     };
-    // A card shows Markdown, in which a line break needs two.
-    let details = cut_bytes(&message.details(), DETAILS_BYTES_MAX).replace('\n', "\n\n");
-    let mut lines = vec![json!({
-        "type": "TextBlock", "text": cut(&message.title(), 500), "weight": "bolder", "size": "medium", "wrap": true, "color": colour,
-    })];
+    let title = words.and_then(|words| words.text("title"));
+    let title = title.map_or_else(|| message.title(), str::to_owned);
+    let details = match words.and_then(|words| words.text("text")) {
+        Some(text) => cut_bytes(&prefaced(message, text, str::to_owned), DETAILS_BYTES_MAX),
+        // A card shows Markdown, in which a line break needs two.
+        None => cut_bytes(&message.details(), DETAILS_BYTES_MAX).replace('\n', "\n\n"),
+    };
+    let mut lines = Vec::new();
+    if !title.trim().is_empty() {
+        lines.push(json!({
+            "type": "TextBlock", "text": cut(title.trim(), 500), "weight": "bolder", "size": "medium", "wrap": true, "color": colour,
+        }));
+    }
     if !details.is_empty() {
         lines.push(json!({ "type": "TextBlock", "text": details, "wrap": true }));
     }
@@ -31,7 +40,7 @@ pub(super) fn body(message: &Message) -> Value {
     }
     let action = |(words, url): &(&str, String)| json!({ "type": "Action.OpenUrl", "title": words, "url": url });
     let actions: Vec<Value> = message.doors().iter().map(action).collect();
-    json!({
+    let mut body = json!({
         "type": "message",
         "attachments": [{
             "contentType": "application/vnd.microsoft.card.adaptive",
@@ -45,7 +54,11 @@ pub(super) fn body(message: &Message) -> Value {
                 "actions": actions,
             },
         }],
-    })
+    });
+    if let Some(summary) = words.and_then(|words| words.said("summary")) {
+        body["summary"] = cut(summary.trim(), 500).into();
+    }
+    body
 }
 
 pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &str) -> Judgement {

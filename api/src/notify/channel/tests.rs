@@ -13,6 +13,8 @@ use crate::notify::receiver::Receiver;
 use crate::notify::send::Verdict;
 use crate::rule::Trend;
 
+mod own_words;
+
 /// 2026-01-01 00:00:00 UTC.
 const NOW: i64 = 1_767_225_600_000;
 
@@ -101,7 +103,7 @@ fn hook() -> Hook {
 }
 
 fn post(channel: &Channel, message: &Message, picture: Option<&[u8]>) -> Post {
-    match channel.outgoing(message, picture, NOW) {
+    match channel.outgoing(message, None, picture, NOW) {
         Outgoing::Post(post) => post,
         Outgoing::Mail(_) => panic!("mail is no request"),
     }

@@ -150,7 +150,7 @@ fn shown(place: &str) -> &str {
 }
 
 /// YAML takes 1 and true for a number and a flag where a text is meant.
-fn text_of(value: Value, place: &str) -> Result<String, String> {
+pub(super) fn text_of(value: Value, place: &str) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),

@@ -1,16 +1,19 @@
 //! Alertmanager's configuration, read as it is.
 //!
 //! What is understood: `global` (timeouts, addresses and mail), the tree below `route`, `receivers`, `inhibit_rules`,
-//! `time_intervals` and `mute_time_intervals`. What Alertmanager knows and Foreshock does not use is warned of; what neither
+//! `time_intervals`, `mute_time_intervals`, and `templates` with the texts that call them. What Alertmanager knows and Foreshock does not use is warned of; what neither
 //! knows is an error, as it is there, for it is most likely a mistake in writing.
 
 mod fields;
 mod mail;
 mod receivers;
 mod redact;
+mod templates;
+mod wording;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_yaml_ng::Value;
 use store::{MatchOp, Matcher};
@@ -120,7 +123,14 @@ fn read(value: Value, dir: &Path) -> Result<Configuration, String> {
     let mut warnings = Vec::new();
     let mut top = Fields::of(value, "")?;
     let global = receivers::Global::read(top.section("global")?, dir, &mut warnings)?;
-    let (receivers, silent) = receivers::read(top.list("receivers")?, &global, dir, &mut warnings)?;
+    let templates = Arc::new(templates::read(&top.texts("templates")?, dir, &mut warnings)?);
+    let context = receivers::Context {
+        name: "",
+        global: &global,
+        dir,
+        templates: &templates,
+    };
+    let (receivers, silent) = receivers::read(top.list("receivers")?, &context, &mut warnings)?;
     let mut names: BTreeSet<String> = receivers.iter().map(|receiver| receiver.name().to_owned()).collect();
     names.extend(silent.iter().cloned());
 
@@ -144,10 +154,7 @@ fn read(value: Value, dir: &Path) -> Result<Configuration, String> {
         intervals: &intervals,
     };
     let root = route(root, "route", None, &known, &mut warnings, 0)?;
-    top.finish(
-        &[("templates", "Foreshock writes its messages itself"), ("tracing", "")],
-        &mut warnings,
-    )?;
+    top.finish(&[("tracing", "")], &mut warnings)?;
     let mut routing = Routing::new(root);
     routing.inhibitions = inhibitions;
     routing.intervals = intervals;

@@ -1,15 +1,19 @@
 //! `global` and `receivers`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_yaml_ng::Value;
 
 use super::fields::Fields;
 use super::mail::MailDefaults;
+use super::wording::{self, Key};
 use crate::notify::channel::{Auth, Channel, Hook, PAGERDUTY, TELEGRAM, telegram_chat, telegram_url};
 use crate::notify::mail::Mail;
 use crate::notify::receiver::{Receiver, Secret};
+use crate::notify::wording::{Draft, Shape, Wording};
+use crate::template::{Form, Templates};
 
 /// What `global` says.
 #[derive(Debug, Default)]
@@ -85,8 +89,7 @@ const UNSPOKEN: [&str; 9] = [
 /// Every place of all receivers, and the names of those that have none.
 pub(super) fn read(
     values: Vec<Value>,
-    global: &Global,
-    dir: &Path,
+    context: &Context<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<Receiver>, Vec<String>), String> {
     let mut found: Vec<Receiver> = Vec::new();
@@ -114,10 +117,11 @@ pub(super) fn read(
                 let fields = Fields::of(value, &format!("{place}.{key}[{at}]"))?;
                 let context = Context {
                     name: &name,
-                    global,
-                    dir,
+                    ..*context
                 };
-                channels.push(read(fields, &context, warnings)?);
+                let receiver = read(fields, &context, warnings)?;
+                warnings.extend(receiver.tried());
+                channels.push(receiver);
             }
         }
         fields.finish(&[("labels", "")], warnings)?;
@@ -145,10 +149,14 @@ pub(super) fn read(
     Ok((found, silent))
 }
 
-struct Context<'a> {
-    name: &'a str,
-    global: &'a Global,
-    dir: &'a Path,
+/// What the parts of a receiver are read with.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// The receiver's name.
+    pub(super) name: &'a str,
+    pub(super) global: &'a Global,
+    pub(super) dir: &'a Path,
+    pub(super) templates: &'a Arc<Templates>,
 }
 
 type Read = fn(Fields, &Context<'_>, &mut Vec<String>) -> Result<Receiver, String>;
@@ -165,72 +173,43 @@ const KINDS: &[(&str, Read)] = &[
     ("email_configs", email),
 ];
 
-const OWN_WORDS: &str = "Foreshock writes its messages itself";
-
-/// Keys with which Alertmanager's receivers shape their texts.
-const TEXTS: &[(&str, &str)] = &[
-    ("actions", OWN_WORDS),
-    ("attachments", OWN_WORDS),
-    ("avatar_url", OWN_WORDS),
-    ("callback_id", OWN_WORDS),
-    ("class", OWN_WORDS),
-    ("client", OWN_WORDS),
-    ("client_url", OWN_WORDS),
-    ("color", OWN_WORDS),
-    ("component", OWN_WORDS),
-    ("content", OWN_WORDS),
-    ("description", OWN_WORDS),
-    ("details", OWN_WORDS),
-    ("fallback", OWN_WORDS),
-    ("fields", OWN_WORDS),
-    ("footer", OWN_WORDS),
-    ("group", OWN_WORDS),
-    ("icon_emoji", OWN_WORDS),
-    ("icon_url", OWN_WORDS),
-    ("image_url", OWN_WORDS),
-    ("images", OWN_WORDS),
-    ("link_names", OWN_WORDS),
-    ("links", OWN_WORDS),
-    ("message", OWN_WORDS),
-    ("message_text", OWN_WORDS),
-    ("mrkdwn_in", OWN_WORDS),
-    ("parse_mode", OWN_WORDS),
-    ("pretext", OWN_WORDS),
-    ("priority", OWN_WORDS),
-    ("props", OWN_WORDS),
-    ("severity", "it is taken from the alerts' label severity"),
-    ("short_fields", OWN_WORDS),
-    ("source", "it is the alerts' host"),
-    ("summary", OWN_WORDS),
-    ("text", OWN_WORDS),
-    ("thumb_url", OWN_WORDS),
-    ("timeout", "an attempt may take 10 s"),
-    ("title", OWN_WORDS),
-    ("title_link", OWN_WORDS),
-    ("username", OWN_WORDS),
-];
-
 fn email(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
     let place = fields.here().to_owned();
     let to = needed(&mut fields, "to", context)?;
     let own = MailDefaults::read(&mut fields, "", context.dir, warnings)?;
-    let text = fields.text("text")?;
+    let mut drafts = Vec::new();
     // Alertmanager's own way to say that a letter is a text only.
-    let html = fields.text("html")?.is_none_or(|html| !html.is_empty());
-    if text.is_some_and(|text| !text.is_empty()) {
-        warnings.push(format!("{place}.text is not used: {OWN_WORDS}"));
-    }
-    let mut headers = fields.pairs("headers")?;
-    headers.retain(|(name, value)| {
-        let is_template = value.contains("{{");
-        if is_template {
-            warnings.push(format!("{place}.headers.{name} is not used: {OWN_WORDS}"));
+    let mut has_page = true;
+    for (key, form) in [("text", Form::Text), ("html", Form::Page)] {
+        match fields.text(key)? {
+            Some(text) if text.is_empty() => has_page &= key != "html",
+            Some(text) => drafts.push((
+                key,
+                wording::text(text.into(), form, &fields.place(key), context.templates)?,
+            )),
+            None => {}
         }
-        !is_template
-    });
-    let draft = own.over(&context.global.mail).draft(to, headers, html, &place)?;
+    }
+    let (mut headers, mut made) = (Vec::new(), Vec::new());
+    for (name, value) in fields.pairs("headers")? {
+        if !value.contains("{{") {
+            headers.push((name, value));
+            continue;
+        }
+        Mail::check_header(&name).map_err(|error| format!("{place}: {error}"))?;
+        let place = format!("{place}.headers.{name}");
+        made.push((
+            name,
+            wording::text(value.into(), Form::Text, &place, context.templates)?,
+        ));
+    }
+    if !made.is_empty() {
+        drafts.push(("headers", Draft::Keys(made)));
+    }
+    let draft = own.over(&context.global.mail).draft(to, headers, has_page, &place)?;
     let mail = Mail::new(draft).map_err(|error| format!("{place}: {error}"))?;
     let receiver = built(&mut fields, context, Channel::Email(Box::new(mail)), false)?;
+    let receiver = receiver.with_wording(Wording::new(drafts));
     fields.finish(
         &[
             ("auth_secret", "CRAM-MD5 is not spoken"),
@@ -242,13 +221,42 @@ fn email(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) 
     Ok(receiver)
 }
 
+/// What Alertmanager knows of Slack besides.
+const SLACK_UNUSED: &[(&str, &str)] = &[
+    ("app_token", "give it as http_config.authorization"),
+    ("app_token_file", "give it as http_config.authorization"),
+    ("app_url", "give api_url"),
+    ("timeout", "an attempt may take 10 s"),
+    ("update_message", "what is new is a new message"),
+];
+
+/// Where to, which may be a template as well, and the texts.
+fn channel_and_wording(
+    fields: &mut Fields,
+    keys: &[Key],
+    context: &Context<'_>,
+) -> Result<(Option<String>, Option<Wording>), String> {
+    let channel = fields.text("channel")?.filter(|channel| !channel.is_empty());
+    if channel.as_ref().is_some_and(|channel| channel.contains("{{")) {
+        let mut drafts = wording::drafts(fields, keys, context.templates)?;
+        let place = fields.place("channel");
+        let channel = Value::String(channel.unwrap_or_default());
+        drafts.push((
+            "channel",
+            wording::draft(channel, Shape::Text, &place, context.templates)?,
+        ));
+        return Ok((None, Wording::new(drafts)));
+    }
+    Ok((channel, wording::read(fields, keys, context.templates)?))
+}
+
 fn slack(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
     let url = with_default(&mut fields, "api_url", context.global.slack_url.as_ref(), context)?;
     let hook = hook(&mut fields, "api_url", &url, context, warnings)?;
-    let channel = fields.text("channel")?.filter(|channel| !channel.is_empty());
+    let (channel, wording) = channel_and_wording(&mut fields, wording::SLACK, context)?;
     let receiver = built(&mut fields, context, Channel::Slack { hook, channel }, false)?;
-    fields.finish(TEXTS, warnings)?;
-    Ok(receiver)
+    fields.finish(SLACK_UNUSED, warnings)?;
+    Ok(receiver.with_wording(wording))
 }
 
 fn mattermost(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
@@ -259,26 +267,28 @@ fn mattermost(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<Stri
         context,
     )?;
     let hook = hook(&mut fields, "webhook_url", &url, context, warnings)?;
-    let channel = fields.text("channel")?.filter(|channel| !channel.is_empty());
+    let (channel, wording) = channel_and_wording(&mut fields, wording::MATTERMOST, context)?;
     let receiver = built(&mut fields, context, Channel::Mattermost { hook, channel }, true)?;
-    fields.finish(TEXTS, warnings)?;
-    Ok(receiver)
+    fields.finish(&[], warnings)?;
+    Ok(receiver.with_wording(wording))
 }
 
 fn discord(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
     let url = needed(&mut fields, "webhook_url", context)?;
     let hook = hook(&mut fields, "webhook_url", &url, context, warnings)?;
+    let wording = wording::read(&mut fields, wording::DISCORD, context.templates)?;
     let receiver = built(&mut fields, context, Channel::Discord(hook), true)?;
-    fields.finish(TEXTS, warnings)?;
-    Ok(receiver)
+    fields.finish(&[], warnings)?;
+    Ok(receiver.with_wording(wording))
 }
 
 fn teams(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
     let url = needed(&mut fields, "webhook_url", context)?;
     let hook = hook(&mut fields, "webhook_url", &url, context, warnings)?;
+    let wording = wording::read(&mut fields, wording::TEAMS, context.templates)?;
     let receiver = built(&mut fields, context, Channel::Teams(hook), true)?;
-    fields.finish(TEXTS, warnings)?;
-    Ok(receiver)
+    fields.finish(&[], warnings)?;
+    Ok(receiver.with_wording(wording))
 }
 
 fn telegram(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
@@ -298,9 +308,25 @@ fn telegram(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String
         thread: fields.number("message_thread_id")?.filter(|thread| *thread != 0),
         silently: fields.flag("disable_notifications")?.unwrap_or(false),
     };
+    let mode = fields.text("parse_mode")?.unwrap_or_else(|| "HTML".to_owned());
+    if !["", "HTML", "Markdown", "MarkdownV2"].contains(&mode.as_str()) {
+        return Err(format!(
+            "{} must be HTML, Markdown, MarkdownV2 or empty, not {mode:?}",
+            fields.place("parse_mode")
+        ));
+    }
+    // Only in HTML there is a way for what labels hold to be no markup.
+    let form = if mode == "HTML" { Form::Page } else { Form::Text };
+    let mut drafts = Vec::new();
+    if let Some(text) = fields.text("message")?.filter(|text| !text.is_empty()) {
+        let place = fields.place("message");
+        drafts.push(("message", wording::text(text.into(), form, &place, context.templates)?));
+        drafts.push(("parse_mode", Draft::Plain(mode.into())));
+    }
+    let wording = Wording::new(drafts);
     let receiver = built(&mut fields, context, channel, true)?;
-    fields.finish(TEXTS, warnings)?;
-    Ok(receiver)
+    fields.finish(&[], warnings)?;
+    Ok(receiver.with_wording(wording))
 }
 
 fn pagerduty(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Receiver, String> {
@@ -311,12 +337,19 @@ fn pagerduty(mut fields: Fields, context: &Context<'_>, warnings: &mut Vec<Strin
         ));
     }
     let routing_key = Secret::new(needed(&mut fields, "routing_key", context)?);
+    if routing_key.reveal().contains("{{") {
+        return Err(format!(
+            "{} is no template here: make a receiver of each integration",
+            fields.place("routing_key")
+        ));
+    }
     let url = fields.text("url")?.or_else(|| context.global.pagerduty_url.clone());
     let url = url.unwrap_or_else(|| PAGERDUTY.to_owned());
     let hook = hook(&mut fields, "url", &url, context, warnings)?;
+    let wording = wording::read(&mut fields, wording::PAGERDUTY, context.templates)?;
     let receiver = built(&mut fields, context, Channel::PagerDuty { hook, routing_key }, true)?;
-    fields.finish(TEXTS, warnings)?;
-    Ok(receiver)
+    fields.finish(&[("timeout", "an attempt may take 10 s")], warnings)?;
+    Ok(receiver.with_wording(wording))
 }
 
 fn with_default(
@@ -377,6 +410,9 @@ fn hook(
     warnings: &mut Vec<String>,
 ) -> Result<Hook, String> {
     // The address is not repeated: it may hold a key.
+    if url.contains("{{") {
+        return Err(format!("{}: addresses are no templates here", fields.place(key)));
+    }
     let hook = Hook::at(url).ok_or_else(|| format!("{} must begin with http:// or https://", fields.place(key)))?;
     let auth = http_config(fields.section("http_config")?, context.dir, warnings)?;
     Ok(hook.with_auth(auth))

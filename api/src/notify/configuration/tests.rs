@@ -89,8 +89,8 @@ fn a_whole_configuration_is_read_as_it_is() {
         read.warnings,
         [
             "global.opsgenie_api_url is not used: there is no receiver for Opsgenie",
+            "templates[0] is not used: there is no file *.tmpl",
             "receivers[0].webhook_configs[0].http_config.follow_redirects is not used: redirects are not followed, and a receiver that answers with one is told so",
-            "templates is not used: Foreshock writes its messages itself",
         ]
     );
     for secret in ["s3cret", "t0ken"] {
@@ -117,20 +117,23 @@ receivers: [{{name: team, email_configs: [{{to: b@example.net{own}}}]}}]"
         ("email", "smtp://localhost:25", false)
     );
     assert!(!read.shown.contains("w0rd") && !format!("{read:?}").contains("w0rd"));
-    let own = ", send_resolved: true, smarthost: '[::1]:465', html: '', text: mine, headers: {X-Team: ops, Subject: '{{ .x }}'}, threading: {enabled: true}, tls_config: {min_version: TLS12}";
+    let own = ", send_resolved: true, smarthost: '[::1]:465', html: '', text: mine, headers: {X-Team: ops, Subject: '{{ .Status }}'}, threading: {enabled: true}, tls_config: {min_version: TLS12}";
     let read = read_text(&text(own)).unwrap();
     assert_eq!(read.receivers[0].place(), "smtps://[::1]:465");
     assert_eq!(
         read.warnings,
         [
             "receivers[0].email_configs[0].tls_config.min_version is not used: TLS 1.2 and 1.3 are spoken",
-            "receivers[0].email_configs[0].text is not used: Foreshock writes its messages itself",
-            "receivers[0].email_configs[0].headers.Subject is not used: Foreshock writes its messages itself",
             "receivers[0].email_configs[0].threading is not used: letters about one group of alerts stand in one thread",
         ]
     );
     for (own, problem) in [
         (", to: nobody", "duplicate entry"),
+        (", headers: {Date: '{{ now }}'}", "header \"Date\" cannot be set"),
+        (
+            ", html: '{{ range }}'",
+            "receivers[0].email_configs[0].html, line 1: a value is missing",
+        ),
         (
             ", from: nobody",
             "receivers[0].email_configs[0]: from must be an address",
@@ -275,4 +278,78 @@ fn what_is_wrong_is_said_with_its_place() {
         assert!(problem.contains(expected), "{text}: {problem}");
         assert!(!problem.contains("s3cret"), "{problem}");
     }
+}
+
+/// A configuration with one receiver, beside a file of templates.
+fn with_templates(templates: &str, receiver: &str) -> (tempfile::TempDir, Result<Configuration, String>) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("templates")).unwrap();
+    std::fs::write(dir.path().join("templates/own.tmpl"), templates).unwrap();
+    let text = format!("templates: ['templates/*.tmpl']\nroute: {{receiver: a}}\nreceivers: [{{name: a, {receiver}}}]");
+    let read = load(&text, &dir.path().join("alertmanager.yml")).map_err(|error| error.to_string());
+    (dir, read)
+}
+
+#[test]
+fn templates_are_read_and_what_is_wrong_in_them_is_said_with_file_and_line() {
+    const OWN: &str = "{{ define \"mine.title\" }}{{ .Status | toUpper }} {{ template \"__subject\" . }}{{ end }}";
+    let discord = "discord_configs: [{webhook_url: 'http://127.0.0.1:9/x', title: '{{ template \"mine.title\" . }}'}]";
+    let (_dir, read) = with_templates(OWN, discord);
+    let read = read.unwrap();
+    assert!(read.receivers[0].has_own_words());
+    assert_eq!(read.warnings, Vec::<String>::new());
+    for (templates, receiver, problem) in [
+        (
+            "\n\n{{ define \"x\" }}{{ nosuch . }}{{ end }}",
+            discord,
+            "own.tmpl, line 3: unknown function nosuch",
+        ),
+        ("{{ define \"x\" }}", discord, "own.tmpl, line 1: a block does not end"),
+        (
+            "",
+            discord,
+            "receivers[0].discord_configs[0].title, line 1: there is no template \"mine.title\"",
+        ),
+        (
+            "{{ define \"mine.title\" }}{{ template \"deeper\" . }}{{ end }}",
+            discord,
+            "there is no template \"deeper\", which \"mine.title\" asks for",
+        ),
+        (
+            "",
+            "discord_configs: [{webhook_url: 'http://127.0.0.1:9/{{ .Status }}'}]",
+            "webhook_url: addresses are no templates here",
+        ),
+        (
+            "",
+            "slack_configs: [{api_url: 'http://127.0.0.1:9/x', fields: [{title: a, colour: b}]}]",
+            "receivers[0].slack_configs[0].fields[0].colour is not known",
+        ),
+        (
+            "",
+            "slack_configs: [{api_url: 'http://127.0.0.1:9/x', fields: [{title: '{{ .x'}]}]",
+            "receivers[0].slack_configs[0].fields[0].title, line 1: an action does not end",
+        ),
+        (
+            "",
+            "telegram_configs: [{bot_token: t, chat_id: 1, parse_mode: BBCode}]",
+            "parse_mode must be HTML, Markdown, MarkdownV2 or empty",
+        ),
+        (
+            "",
+            "pagerduty_configs: [{routing_key: '{{ .CommonLabels.key }}'}]",
+            "routing_key is no template here",
+        ),
+    ] {
+        let (_dir, read) = with_templates(templates, receiver);
+        let refused = read.unwrap_err();
+        assert!(refused.contains(problem), "{refused}");
+    }
+    // What only shows with an alert is no error: such a message goes out in our words.
+    let (_dir, read) = with_templates("{{ define \"mine.title\" }}\n{{ .Nope }}{{ end }}", discord);
+    let warnings = read.unwrap().warnings;
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("own.tmpl, line 2: there is no field Nope here"),
+        "{warnings:?}"
+    );
 }

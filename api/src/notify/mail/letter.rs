@@ -10,8 +10,9 @@ use ring::digest;
 
 use super::{Mail, MailError};
 use crate::notify::chart;
-use crate::notify::message::{Message, action, cut, facts, summary};
+use crate::notify::message::{Message, action, cut, cut_bytes, facts, prefaced, summary};
 use crate::notify::notification::Notification;
+use crate::notify::wording::Words;
 use crate::page::text::utc_short;
 
 const SUBJECT_MAX: usize = 200;
@@ -63,7 +64,13 @@ pub(super) fn headers(drafts: &[(String, String)]) -> Result<Vec<HeaderValue>, M
 }
 
 /// The letter that says `message`, with `\r\n` at the end of each line.
-pub(super) fn compose(mail: &Mail, message: &Message, key: &str, now_ms: i64) -> Result<Vec<u8>, Error> {
+pub(super) fn compose(
+    mail: &Mail,
+    message: &Message,
+    words: Option<&Words>,
+    key: &str,
+    now_ms: i64,
+) -> Result<Vec<u8>, Error> {
     let to: Vec<&str> = mail.to.iter().map(|mailbox| mailbox.email.as_ref()).collect();
     let id = |what: &str| {
         let bytes = digest::digest(&digest::SHA256, what.as_bytes());
@@ -85,15 +92,21 @@ pub(super) fn compose(mail: &Mail, message: &Message, key: &str, now_ms: i64) ->
     for mailbox in &mail.to {
         builder = builder.to(mailbox.clone());
     }
-    for header in &mail.headers {
-        builder = builder.raw_header(header.clone());
+    for header in mail.headers.iter().cloned().chain(made_headers(words)) {
+        builder = builder.raw_header(header);
     }
-    let plain = part(ContentType::TEXT_PLAIN, text(message));
+    let own = |key: &str| words.and_then(|words| words.said(key));
+    let plain = part(ContentType::TEXT_PLAIN, text(message, own("text")));
     let letter = if mail.html {
         // `=_` never stands in quoted-printable.
         let boundary = format!("=_{}", &message_id[1..33]);
-        let charts = charts(message, &message_id[1..message_id.len() - 1]);
-        let page = part(ContentType::TEXT_HTML, page(message, &charts).into_string());
+        // A page that is not ours has no place for them.
+        let charts = match own("html") {
+            Some(_) => Vec::new(),
+            None => charts(message, &message_id[1..message_id.len() - 1]),
+        };
+        let page = own("html").map_or_else(|| page(message, &charts).into_string(), |own| with_doors(message, own));
+        let page = part(ContentType::TEXT_HTML, page);
         let both = MultiPart::alternative().boundary(&boundary).singlepart(plain);
         builder.multipart(if charts.is_empty() {
             both.singlepart(page)
@@ -154,9 +167,44 @@ fn in_a_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn text(message: &Message) -> String {
+/// Headers that were made for this message. One that says nothing is left out: the subject is ours then.
+fn made_headers(words: Option<&Words>) -> Vec<HeaderValue> {
+    let made = words.and_then(|words| words.value("headers")?.as_object());
+    let made = made.into_iter().flatten().filter_map(|(name, value)| {
+        let value = in_a_line(value.as_str()?);
+        let value = cut_bytes(value.trim(), HEADER_MAX);
+        let name = HeaderName::new_from_ascii(name.clone()).ok()?;
+        (!value.is_empty()).then(|| HeaderValue::new(name, value))
+    });
+    made.collect()
+}
+
+/// A page that is not ours, with why it came before what it says and our links behind it.
+fn with_doors(message: &Message, page: &str) -> String {
+    let sentences = html! { @for sentence in message.prologue() { p { (sentence) } } };
+    let doors = html! { p { @for (words, url) in web_doors(message) { (button(&url, words)) } } };
+    let lower = page.to_ascii_lowercase();
+    let start = lower
+        .find("<body")
+        .and_then(|body| Some(body + lower[body..].find('>')? + 1));
+    let start = start.unwrap_or(0);
+    let end = lower.rfind("</body").filter(|end| *end >= start).unwrap_or(page.len());
+    [
+        &page[..start],
+        &sentences.into_string(),
+        &page[start..end],
+        &doors.into_string(),
+        &page[end..],
+    ]
+    .concat()
+}
+
+fn text(message: &Message, own: Option<&str>) -> String {
     let door = |(words, url): &(&str, String)| format!("{words}: {url}\n");
     let doors: String = message.doors().iter().map(door).collect();
+    if let Some(own) = own {
+        return format!("{}\n\n{doors}", prefaced(message, own, str::to_owned));
+    }
     format!("{}\n\n{}\n\n{doors}", message.title(), message.details())
 }
 
@@ -167,8 +215,7 @@ fn page(message: &Message, charts: &[Chart<'_>]) -> Markup {
         (false, "warning" | "info") => "#f9a825",
         (false, _) => "#c62828",
     };
-    let mut doors = message.doors();
-    doors.retain(|(_, url)| url.starts_with("http://") || url.starts_with("https://"));
+    let doors = web_doors(message);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -199,6 +246,13 @@ fn page(message: &Message, charts: &[Chart<'_>]) -> Markup {
             }
         }
     }
+}
+
+/// Addresses that lead somewhere.
+fn web_doors(message: &Message) -> Vec<(&'static str, String)> {
+    let mut doors = message.doors();
+    doors.retain(|(_, url)| url.starts_with("http://") || url.starts_with("https://"));
+    doors
 }
 
 fn button(link: &str, words: &str) -> Markup {

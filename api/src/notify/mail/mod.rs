@@ -27,6 +27,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use super::message::{Message, cut};
 use super::receiver::Secret;
 use super::send::{Ended, Verdict};
+use super::wording::Words;
 use conversation::{CONNECTING, Failure, Login, Server, Taken};
 
 /// What a configuration says about mail, not checked yet. The names are those of Alertmanager's `email_configs`.
@@ -214,17 +215,32 @@ impl Mail {
         })
     }
 
+    /// Whether a header of this name can be set.
+    ///
+    /// # Errors
+    /// [`MailError::Header`], with why not.
+    pub(super) fn check_header(name: &str) -> Result<(), MailError> {
+        letter::headers(&[(name.to_owned(), String::new())]).map(|_| ())
+    }
+
     /// Scheme, host and port of the server.
     pub(super) fn place(&self) -> &str {
         &self.place
     }
 
     /// Sends one letter; it has to be taken within `timeout`.
-    pub(super) async fn send(&self, message: &Message, key: &str, now_ms: i64, timeout: Duration) -> Ended {
+    pub(super) async fn send(
+        &self,
+        message: &Message,
+        words: Option<&Words>,
+        key: &str,
+        now_ms: i64,
+        timeout: Duration,
+    ) -> Ended {
         let started = Instant::now();
-        let (mail, told, own_key) = (self.clone(), message.clone(), key.to_owned());
+        let (mail, told, words, own_key) = (self.clone(), message.clone(), words.cloned(), key.to_owned());
         // Pictures are drawn for it, off the threads that serve sockets.
-        let made = tokio::task::spawn_blocking(move || letter::compose(&mail, &told, &own_key, now_ms));
+        let made = tokio::task::spawn_blocking(move || letter::compose(&mail, &told, words.as_ref(), &own_key, now_ms));
         let (verdict, status, text) = match made.await {
             Ok(Ok(letter)) => self.hand_over(&letter, timeout).await,
             Ok(Err(error)) => (Verdict::Refused, None, format!("no letter can be made of it: {error}")),
@@ -235,6 +251,7 @@ impl Mail {
             status,
             text,
             elapsed: started.elapsed(),
+            words: None,
         }
     }
 

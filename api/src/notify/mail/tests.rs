@@ -245,7 +245,7 @@ fn message() -> Message {
 
 async fn send(draft: MailDraft) -> Ended {
     let mail = Mail::new(draft).unwrap();
-    mail.send(&message(), "key-1", NOW, Duration::from_secs(10)).await
+    mail.send(&message(), None, "key-1", NOW, Duration::from_secs(10)).await
 }
 
 /// What quoted-printable stands for, the other way round than it is written.
@@ -311,7 +311,7 @@ async fn the_hours_before_an_alert_come_as_a_picture_and_as_text() {
     let mail = Mail::new(draft(port)).unwrap();
     for (html, pictures) in [(true, 1), (false, 0)] {
         let mail = Mail { html, ..mail.clone() };
-        let ended = mail.send(&told, "key-1", NOW, Duration::from_secs(10)).await;
+        let ended = mail.send(&told, None, "key-1", NOW, Duration::from_secs(10)).await;
         assert_eq!(ended.verdict, Verdict::Delivered, "{}", ended.text);
         let letter = heard.letter();
         assert_eq!(letter.matches("Content-Type: image/png").count(), pictures);
@@ -326,7 +326,7 @@ async fn the_hours_before_an_alert_come_as_a_picture_and_as_text() {
         );
         assert!(text.contains("60\u{a0}min before: ▁▂▄█ (lowest 20"), "{text}");
     }
-    mail.send(&told, "key-1", NOW, Duration::from_secs(10)).await;
+    mail.send(&told, None, "key-1", NOW, Duration::from_secs(10)).await;
     let letter = heard.letter();
     let (page, picture) = letter.split_once("Content-ID: <").unwrap();
     let (id, picture) = picture.split_once('>').unwrap();
@@ -352,7 +352,7 @@ async fn the_same_news_has_the_same_message_id_and_a_group_one_thread() {
     let mut over = message();
     over.alerts[0].ends_ms = Some(NOW);
     for (message, key) in [(&message(), "key-1"), (&message(), "key-1"), (&over, "key-2")] {
-        mail.send(message, key, NOW, Duration::from_secs(10)).await;
+        mail.send(message, None, key, NOW, Duration::from_secs(10)).await;
     }
     let letters = heard.letters.lock().unwrap().clone();
     let header = |letter: &str, name: &str| {
@@ -590,7 +590,9 @@ async fn one_whom_the_server_does_not_know_keeps_nobody_else_waiting() {
 async fn a_server_that_says_nothing_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mail = Mail::new(draft(listener.local_addr().unwrap().port())).unwrap();
-    let ended = mail.send(&message(), "key-1", NOW, Duration::from_millis(50)).await;
+    let ended = mail
+        .send(&message(), None, "key-1", NOW, Duration::from_millis(50))
+        .await;
     assert_eq!(ended.verdict, Verdict::Later(None));
     assert!(ended.text.ends_with("was not done within 0.05 s"), "{}", ended.text);
     drop(listener);
@@ -659,4 +661,64 @@ fn a_receiver_shows_its_server_and_nothing_else() {
     });
     let receiver = Receiver::new("mail", Channel::Email(Box::new(mail.unwrap()))).unwrap();
     assert_eq!((receiver.kind(), receiver.place()), ("email", "smtp://127.0.0.1:2525"));
+}
+
+#[test]
+fn a_letter_in_words_of_its_own_keeps_its_links_and_its_thread() {
+    let text = "
+global: {smtp_from: a@example.net, smtp_smarthost: 'localhost:25', smtp_require_tls: false}
+route: {receiver: team}
+receivers:
+- name: team
+  email_configs:
+  - to: b@example.net
+    headers: {Subject: '{{ .Status | toUpper }}: {{ .CommonAnnotations.summary }}', X-Host: '{{ .CommonLabels.host }}', X-None: '{{ .CommonLabels.none }}', X-Fixed: ops}
+    html: '<html><body class=\"x\"><p>{{ .CommonAnnotations.summary }}</p></body></html>'
+    text: '{{ range .Alerts }}{{ .Annotations.summary }}{{ end }}'
+";
+    let read = crate::notify::load_configuration(text, std::path::Path::new("a.yml")).unwrap();
+    assert_eq!(read.warnings, Vec::<String>::new());
+    let receiver = &read.receivers[0];
+    let crate::notify::Channel::Email(mail) = &receiver.channel else {
+        panic!("mail")
+    };
+    let mut told = message();
+    told.instead_of = Some("pager".to_owned());
+    told.answer = Some("https://foreshock.example/answer?t=x".to_owned());
+    let letter = |words: Option<&crate::notify::wording::Words>| {
+        let letter = letter::compose(mail, &told, words, "key-1", NOW).unwrap();
+        String::from_utf8(letter).unwrap()
+    };
+    let words = receiver.wording.as_ref().unwrap().say(&told, NOW).unwrap();
+    let (own, ours) = (letter(Some(&words)), letter(None));
+    let header = |letter: &str, name: &str| -> Option<String> {
+        let (head, _) = letter.split_once("\r\n\r\n").unwrap();
+        let unfolded = head.replace("\r\n ", " ");
+        let found = unfolded
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        found.map(str::to_owned)
+    };
+    for name in ["Message-ID", "References", "X-Foreshock-Key"] {
+        assert!(header(&own, name).is_some());
+        assert_eq!(header(&own, name), header(&ours, name), "{name}");
+    }
+    assert!(header(&own, "Subject").unwrap().starts_with("FIRING: "), "{own}");
+    assert_eq!(header(&own, "X-Host").as_deref(), Some("db-1"));
+    assert_eq!(header(&own, "X-Fixed").as_deref(), Some("ops"));
+    assert_eq!(header(&own, "X-None"), None, "a header without a value is none");
+    let (_, parts) = own.split_once("\r\n\r\n").unwrap();
+    let bodies = parts.split("--=_").filter_map(|part| part.split_once("\r\n\r\n"));
+    let bodies: Vec<String> = bodies.map(|(_, body)| decoded(body)).collect();
+    let why = "Sent here because receiver pager cannot be reached.";
+    assert!(bodies[0].starts_with(&format!("{why}\r\n\r\n")), "{}", bodies[0]);
+    assert!(bodies[0].contains("Acknowledge: https://foreshock.example/answer?t=x#acknowledge"));
+    let page = &bodies[1];
+    assert!(
+        page.starts_with(&format!("<html><body class=\"x\"><p>{why}</p><p>")),
+        "{page}"
+    );
+    assert!(page.contains("größer als &lt;sonst&gt;"), "{page}");
+    let (_, doors) = page.split_once("</p><p><a href=").unwrap();
+    assert!(doors.trim_end().ends_with("</a></p></body></html>"), "{page}");
 }

@@ -8,7 +8,8 @@ async fn a_test_message_says_so_and_is_logged() {
         .outbox
         .test(&bench.state, START, &bench.client, "hook")
         .await
-        .unwrap();
+        .unwrap()
+        .delivery;
     assert_eq!(delivery.outcome, Outcome::Delivered);
     let text = hook.heard.lock().unwrap()[0].body["foreshock"]["text"]
         .as_str()
@@ -22,7 +23,8 @@ async fn a_test_message_says_so_and_is_logged() {
         .outbox
         .test(&bench.state, START, &bench.client, "hook")
         .await
-        .unwrap();
+        .unwrap()
+        .delivery;
     assert!(
         delivery.text.contains("check the receiver's address and token"),
         "{}",
@@ -229,4 +231,72 @@ async fn who_may_not_send_pictures_somewhere_still_sends_the_words() {
         "one who is busy is not asked twice"
     );
     assert_eq!(heard[0].key, heard[1].key);
+}
+
+/// A receiver as Alertmanager's configuration has it, at the sink.
+fn configured(receiver: &str) -> Settings {
+    let text = format!(
+        "route: {{receiver: hook, group_by: [alertname, host], group_wait: 0s, group_interval: 10s}}\nreceivers: [{{name: hook, {receiver}}}]"
+    );
+    let read = load_configuration(&text, std::path::Path::new("alertmanager.yml")).unwrap();
+    Settings {
+        receivers: read.receivers,
+        routing: read.routing,
+        ..Settings::default()
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_fails_or_is_refused_costs_no_alert() {
+    let hook = Sink::start([status(204), status(204), status(400), status(204), status(403)]).await;
+    let bench = Bench::new(configured(&format!(
+        "discord_configs: [{{webhook_url: '{}', title: '{{{{ .CommonLabels.host }}}} {{{{ if eq .CommonLabels.host \"b\" }}}}{{{{ index .Alerts 7 }}}}{{{{ end }}}}', message: own}}]",
+        hook.url
+    )));
+    let title = |at: usize| hook.heard.lock().unwrap()[at].body["embeds"][0]["title"].clone();
+    let said = || Outbox::log(&bench.state, 1).unwrap().remove(0).text;
+    bench.put(0, &alert("Hot", "a"));
+    assert_eq!(bench.deliver(0).await, "delivered");
+    assert_eq!((title(0), said()), ("a".into(), String::new()));
+    // It fails for this one alone.
+    bench.put(1, &alert("Hot", "b"));
+    assert_eq!(bench.deliver(3).await, "delivered");
+    assert_eq!(title(1), "b is Hot");
+    let expected = "Sent in Foreshock's words, for its own failed: receivers[0].discord_configs[0].title, line 1: index: there is nothing at 7 of 1.";
+    assert_eq!(said(), expected);
+    // The platform does not take what was made of it, and takes ours, under the same key.
+    bench.put(4, &alert("Hot", "c"));
+    assert_eq!(bench.deliver(6).await, "delivered");
+    assert_eq!((title(2), title(3)), ("c".into(), "c is Hot".into()));
+    assert!(
+        said().starts_with("Sent in Foreshock's words, for its own were refused: http://127.0.0.1:"),
+        "{}",
+        said()
+    );
+    let keys = hook.keys();
+    assert_eq!(keys[2], keys[3]);
+    // Who may not write there may not write anything else there either.
+    bench.put(7, &alert("Hot", "d"));
+    assert_eq!(bench.deliver(9).await, "again");
+    assert_eq!(hook.keys().len(), 5);
+}
+
+#[tokio::test]
+async fn a_test_says_in_which_words_the_message_was() {
+    let hook = Sink::start([status(204), status(204)]).await;
+    let test = async |receiver: &str| {
+        let bench = Bench::new(configured(&format!(
+            "discord_configs: [{{webhook_url: '{}'{receiver}}}]",
+            hook.url
+        )));
+        bench
+            .outbox
+            .test(&bench.state, START, &bench.client, "hook")
+            .await
+            .unwrap()
+    };
+    let tested = test(", title: '{{ .Status }}: {{ .CommonLabels.alertname }}'").await;
+    let words = vec![("title".to_owned(), "firing: ForeshockTest".to_owned())];
+    assert_eq!((tested.delivery.outcome, tested.words), (Outcome::Delivered, words));
+    assert_eq!(test("").await.words, Vec::new());
 }

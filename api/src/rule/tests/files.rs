@@ -84,7 +84,7 @@ fn errors_name_file_group_and_rule() {
     );
     assert_eq!(
         rule("{alert: A, expr: up, annotations: {s: '{{ $value.x }}'}}"),
-        format!("{at}\"A\": annotation s: there is no field x here")
+        format!("{at}\"A\": annotation s: there is no field x here (in float64)")
     );
     assert_eq!(
         refused("groups: [{name: g}, {name: g}]"),

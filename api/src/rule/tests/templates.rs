@@ -151,6 +151,25 @@ fn conditions_choose() {
 }
 
 #[test]
+fn labels_are_gone_through() {
+    gives(
+        "{{ range $name, $value := $labels }}{{ $name }}={{ $value }} {{ end }}",
+        0.0,
+        "instance=web-1.example.org:9100 job=node mountpoint=/ ",
+    );
+    gives(
+        "{{ define \"who\" }}{{ .job }}{{ end }}{{ template \"who\" $labels }}",
+        0.0,
+        "node",
+    );
+    gives(
+        "{{ $all := \"\" }}{{ range $labels }}{{ $all = print $all \"x\" }}{{ end }}{{ $all }}",
+        0.0,
+        "xxx",
+    );
+}
+
+#[test]
 fn texts_are_changed_as_prometheus_does() {
     gives("{{ $labels.instance | stripPort }}", 0.0, "web-1.example.org");
     gives("{{ $labels.instance | stripDomain }}", 0.0, "web-1:9100");
@@ -199,16 +218,11 @@ fn what_is_not_understood_is_refused_by_name() {
         0.0,
         "refused: humanize takes 1 arguments, not 0 at \"{{ humanize }}\"",
     );
-    for text in [
-        "{{ query \"up\" | first | value }}",
-        "{{ range $labels }}x{{ end }}",
-        "{{ template \"x\" }}",
+    for (text, problem) in [
+        ("{{ query \"up\" | first | value }}", "not supported"),
+        ("{{ template \"x\" }}", "there is no template \"x\""),
     ] {
-        assert!(
-            rendered(text, 0.0).contains("not supported"),
-            "{text}: {}",
-            rendered(text, 0.0)
-        );
+        assert!(rendered(text, 0.0).contains(problem), "{text}: {}", rendered(text, 0.0));
     }
     gives(
         "{{ $labels.job | humanize }}",
