@@ -58,6 +58,9 @@ impl Template {
     /// description is better than none.
     #[must_use]
     pub fn render(&self, facts: &Facts<'_>) -> String {
+        if !self.source.contains("{{") {
+            return self.source.clone();
+        }
         let labels = Value::labels(&facts.labels);
         let (value, external_labels) = (Value::Number(facts.value), Value::labels(&facts.external_labels));
         let external_url = Value::text(facts.external_url);

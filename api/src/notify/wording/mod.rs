@@ -138,6 +138,7 @@ impl Words {
                 Value::String(text) => !text.trim().is_empty(),
                 Value::Array(values) => values.iter().any(says),
                 Value::Object(values) => values.values().any(says),
+                Value::Bool(flag) => *flag,
                 _ => false,
             }
         }

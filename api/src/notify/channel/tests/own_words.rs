@@ -111,6 +111,11 @@ fn slack_keeps_our_message_where_only_its_place_and_sender_are_chosen() {
     let mut expected = body(&slack(Some("#warning")), &one());
     expected["username"] = "ops".into();
     assert_eq!(own(&receiver, &one()), expected);
+    let receiver = configured("  slack_configs: [{api_url: 'https://chat.example/hook', link_names: true}]");
+    let mut expected = body(&slack(None), &one());
+    expected["link_names"] = true.into();
+    assert!(!said(&receiver, &one()).is_empty());
+    assert_eq!(own(&receiver, &one()), expected);
     // A text that is given counts; the title is ours then.
     let receiver = configured("  slack_configs: [{api_url: 'https://chat.example/hook', text: 'hi'}]");
     let body = own(&receiver, &one());
