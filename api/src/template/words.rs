@@ -42,7 +42,8 @@ pub(super) fn title_of_messages(text: &str) -> String {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         let joins = matches!(c, '\'' | '’' | '.' | ':' | '·') && is_within;
-        if !is_of_word(c) && !(joins && chars.peek().is_some_and(|next| is_of_word(*next))) {
+        let goes_on = joins && chars.peek().is_some_and(|next| is_of_word(*next));
+        if !is_of_word(c) && !goes_on {
             (is_within, has_letter) = (false, false);
             out.push(c);
             continue;

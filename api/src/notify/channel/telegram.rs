@@ -116,10 +116,13 @@ fn text(message: &Message, words: Option<&Words>, most: usize) -> Text {
     }
 }
 
+/// How a link is written: its words, its address.
+type LinkForm = fn(&str, &str) -> String;
+
 /// A text of the receiver's own with its links below it. One that is too long loses its markup, for what is cut in the middle of a
 /// tag is refused.
 fn own_text(message: &Message, own: &str, mode: &str, most: usize) -> Text {
-    let (mode, form, link): (&'static str, fn(&str) -> String, fn(&str, &str) -> String) = match mode {
+    let (mode, form, link): (&'static str, fn(&str) -> String, LinkForm) = match mode {
         "HTML" => ("HTML", escaped, html_link),
         "MarkdownV2" => ("MarkdownV2", marked, |words, url| {
             let url = url.replace('\\', "\\\\").replace(')', "\\)");
@@ -128,7 +131,7 @@ fn own_text(message: &Message, own: &str, mode: &str, most: usize) -> Text {
         "Markdown" => ("Markdown", str::to_owned, |words, url| format!("[{words}]({url})")),
         _ => ("", str::to_owned, |words, url| format!("{words}: {url}")),
     };
-    let doors = |link: fn(&str, &str) -> String, between: &str| {
+    let doors = |link: LinkForm, between: &str| {
         let doors: Vec<String> = message.doors().iter().map(|(words, url)| link(words, url)).collect();
         doors.join(between)
     };
