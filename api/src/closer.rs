@@ -1,7 +1,7 @@
 //! Asks the agents of hosts that are warned of to look closer.
 //!
-//! An agent names its host with each batch of readings ([`HOST_HEADER`]); where the newest scores warn of that host, the answer says so
-//! ([`SAMPLING_HEADER`]), and the agent reads each second for the next minute. Telemetry is taken as before, whatever the header says.
+//! An agent names its host with each batch of readings (`X-Foreshock-Host`); where the newest scores warn of that host, the answer says so
+//! (`X-Foreshock-Sampling`), and the agent reads each second for the next minute. Telemetry is taken as before, whatever the header says.
 
 use std::sync::Arc;
 
