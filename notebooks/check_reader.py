@@ -41,6 +41,7 @@ def main():
     print(f"{len(series)} series, {samples} samples: same to the bit")
     check_histograms(FIXTURES / "v2")
     check_histograms(FIXTURES / "v3")
+    check_rollups(FIXTURES / "v4")
     return 0
 
 
@@ -59,6 +60,31 @@ def check_histograms(fixture):
         assert own == expected["histograms"], f"histograms of {found['metric']}"
         count += len(own)
     print(f"{fixture.name}: {len(bits)} numbers, {count} native histograms: same to the bit")
+
+
+def check_rollups(fixture):
+    """Version 4: buckets, the samples of them that were kept, and histograms."""
+    part = fixture / "parts/0000000001.parquet"
+    series = foreshock_parts.read_series(part).to_pylist()
+    rollups = foreshock_parts.read_rollups(part)
+    histograms = foreshock_parts.read_histograms(part)
+    assert foreshock_parts.read_part(part).num_rows == 0
+
+    def hexadecimal(values):
+        return [f"{b:016x}" for b in values.view(np.uint64)]
+
+    count = 0
+    for expected, found in zip(map(json.loads, fixture.joinpath("samples.jsonl").read_text().splitlines()), series, strict=True):
+        own = [buckets for of, buckets in rollups if of == found["series"]]
+        joined = {name: np.concatenate([buckets[name] for buckets in own]) for name in own[0]}
+        assert joined["timestamps"].tolist() == expected["timestamps"], f"kept samples of {found['metric']}"
+        assert hexadecimal(joined["values"]) == expected["values"], f"kept samples of {found['metric']}"
+        assert joined["ends"].tolist() == expected["buckets"]["ends"]
+        for name in ("counts", "sums", "mins", "maxs"):
+            assert hexadecimal(joined[name]) == expected["buckets"][name], f"{name} of {found['metric']}"
+        assert [shown(at, h) for of, at, h in histograms if of == found["series"]] == expected["histograms"]
+        count += len(joined["ends"])
+    print(f"{fixture.name}: {count} buckets: same to the bit")
 
 
 def shown(at, histogram):

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pcodec import wrapped
 
-FORMAT_VERSIONS = (b"1", b"2", b"3")
+FORMAT_VERSIONS = (b"1", b"2", b"3", b"4")
 STALE_BITS = 0x7FF0000000000002
 CUSTOM = -53
 BLOCK = 64
@@ -25,6 +25,13 @@ def live_parts(store):
     """Paths of the live parts of a store's directory (the one with manifest.json), those that win last."""
     manifest = json.loads(Path(store, "manifest.json").read_text())["manifest"]
     return [Path(store, "parts", f"{part['id']:010}.parquet") for part in manifest["parts"]]
+
+
+def live_rollups(store):
+    """Paths of the live parts of rollups of a store's directory, with the seconds that their buckets are long."""
+    manifest = json.loads(Path(store, "manifest.json").read_text())["manifest"]
+    folder = Path(store, "rollups", "parts")
+    return [(folder / f"{part['id']:010}.parquet", part["resolution_ms"] // 1000) for part in manifest.get("rollups", [])]
 
 
 def read_series(path):
@@ -43,7 +50,7 @@ def read_part(path, metric=None, host=None):
     wanted = series["series"].combine_chunks()
     chunks = _open(path).read()
     chunks = chunks.filter(pc.is_in(chunks["series"], value_set=wanted))
-    chunks = chunks.filter(pc.invert(_are_histograms(chunks["codec"])))
+    chunks = chunks.filter(pc.less(pc.bit_wise_and(chunks["codec"], 0x7F), 64))
     numbers, timestamps, values = [], [], []
     for row in chunks.to_pylist():
         numbers.append(np.full(row["n"], row["series"], np.uint32))
@@ -77,6 +84,32 @@ def read_histograms(path, metric=None):
         timestamps = decode_timestamps(row["ts"], row["n"])
         histograms = decode_histograms(row["codec"], row["values"], row["n"])
         found += [(row["series"], int(t), h) for t, h in zip(timestamps, histograms, strict=True)]
+    return found
+
+
+def read_rollups(path, metric=None):
+    """Rollups of a part of them, of one metric where it is given: a list of (series, buckets), buckets as a dict of ends (milliseconds),
+    counts, sums, mins, maxs, and timestamps and values of the samples that were kept. A series has several where there are many."""
+    series = read_series(path)
+    if metric is not None:
+        series = series.filter(pc.equal(series["metric"], metric))
+    chunks = _open(path).read()
+    chunks = chunks.filter(pc.is_in(chunks["series"], value_set=series["series"].combine_chunks()))
+    chunks = chunks.filter(pc.equal(chunks["codec"], 80))
+    return [(row["series"], decode_rollups(row["ts"], row["values"], row["n"])) for row in chunks.to_pylist()]
+
+
+def decode_rollups(ts, blob, n):
+    """Buckets of a chunk."""
+    found, at = {"ends": decode_timestamps(ts, n)}, 0
+    for name in ("counts", "sums", "mins", "maxs"):
+        found[name], at = _column(blob, at, n)
+    (kept,), at = _varints(blob, at, 1)
+    found["timestamps"], found["values"] = np.array([], np.int64), np.array([], np.float64)
+    if kept:
+        (length,), at = _varints(blob, at, 1)
+        found["timestamps"] = decode_timestamps(blob[at : at + length], kept)
+        found["values"], at = _column(blob, at + length, kept)
     return found
 
 
@@ -151,6 +184,12 @@ def decode_values(codec, blob, n):
     return values
 
 
+def _column(blob, at, n):
+    codec = blob[at]
+    (length,), at = _varints(blob, at + 1, 1)
+    return decode_values(codec, blob[at : at + length], n), at + length
+
+
 def _are_histograms(codecs):
     return pc.and_(pc.greater_equal(codecs, 64), pc.less(codecs, 80))
 
@@ -190,9 +229,7 @@ def _segment(blob, at, found):
 
     def column():
         nonlocal at
-        codec = blob[at]
-        (length,), at = _varints(blob, at + 1, 1)
-        values, at = decode_values(codec, blob[at : at + length], count), at + length
+        values, at = _column(blob, at, count)
         return values
 
     hints, sums, zero_counts = column(), column(), column()

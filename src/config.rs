@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use ingest::OtlpOptions;
 use serde::Deserialize;
 use store::promql::{EngineOptions, parse_selector};
-use store::{RetentionRule, WalSync};
+use store::{RetentionRule, RollupOptions, WalSync};
 use wire::prometheus::Translation;
 
 use crate::objectives::ObjectiveConfig;
@@ -42,6 +42,10 @@ use crate::security;
 ///
 /// [agents]
 /// certificate_hours = 720             # agents that joined renew theirs at two thirds of it
+///
+/// [store.rollups]                     # what is kept of samples older than retention_days
+/// five_minutes_days = 365
+/// hour_days = 1825
 ///
 /// [promql]
 /// experimental_functions = false
@@ -178,6 +182,18 @@ pub(crate) struct StoreConfig {
     pub(crate) wal_sync_milliseconds: u32,
     /// Series that are kept for a shorter time.
     pub(crate) retention: Vec<RetentionConfig>,
+    /// What is kept of samples that are too old to be kept one by one.
+    pub(crate) rollups: RollupConfig,
+}
+
+/// How long buckets of samples are kept; 0 makes none.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RollupConfig {
+    /// Buckets of five minutes.
+    pub(crate) five_minutes_days: u32,
+    /// Buckets of an hour.
+    pub(crate) hour_days: u32,
 }
 
 /// When what is acknowledged is on the disk.
@@ -210,6 +226,36 @@ impl StoreConfig {
         Ok(match self.wal_sync {
             WalSyncConfig::Commit => WalSync::Commit,
             WalSyncConfig::Interval => WalSync::Interval(Duration::from_millis(milliseconds.into())),
+        })
+    }
+
+    /// How long rollups are kept, checked.
+    pub(crate) fn rollups(&self) -> Result<RollupOptions> {
+        let RollupConfig {
+            five_minutes_days,
+            hour_days,
+        } = self.rollups;
+        let made = [("five_minutes_days", five_minutes_days), ("hour_days", hour_days)];
+        for (key, days) in made.into_iter().filter(|(_, days)| *days > 0) {
+            if self.retention_days == 0 {
+                bail!(
+                    "store.rollups.{key}: with retention_days = 0 samples are kept for ever, and nothing is rolled up"
+                );
+            }
+            if days <= self.retention_days {
+                bail!(
+                    "store.rollups.{key} must be more than retention_days ({}): rollups tell of the time before",
+                    self.retention_days
+                );
+            }
+        }
+        if hour_days > 0 && five_minutes_days >= hour_days {
+            bail!("store.rollups.hour_days must be more than five_minutes_days: hours tell of the time before");
+        }
+        let keep = |days: u32| (days > 0).then_some(i64::from(days) * 86_400_000);
+        Ok(RollupOptions {
+            five_minutes_ms: keep(five_minutes_days),
+            hour_ms: keep(hour_days),
         })
     }
 
@@ -540,6 +586,7 @@ impl Default for StoreConfig {
             wal_sync: WalSyncConfig::Commit,
             wal_sync_milliseconds: 1000,
             retention: Vec::new(),
+            rollups: RollupConfig::default(),
         }
     }
 }
@@ -617,6 +664,7 @@ impl Config {
             );
         }
         self.store.rules()?;
+        self.store.rollups()?;
         let sql = &self.sql;
         if [sql.memory_mib, sql.timeout_seconds, sql.rows_max, sql.queries_max].contains(&0) {
             bail!("sql.memory_mib, sql.timeout_seconds, sql.rows_max and sql.queries_max must be at least 1");

@@ -419,6 +419,7 @@ fn store_options(config: &Config) -> Result<StoreOptions> {
         retention_ms: (days > 0).then_some(days * 86_400_000),
         retention_bytes: (bytes > 0).then_some(bytes),
         retention_rules: config.store.rules()?,
+        rollups: config.store.rollups()?,
         result_cache_bytes: (config.store.result_cache_mib as usize) << 20,
         wal_sync: config.store.wal_sync()?,
         clock: Clock::new(now_ms),

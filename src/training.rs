@@ -48,6 +48,9 @@ pub(crate) fn train_on(store: &Store, plan: Plan, progress: &mut dyn FnMut(Progr
     let oldest = snapshot
         .time_range()
         .map_or(plan.until_ms, |range| range.start.millis());
+    // Of what is rolled up one sample a bucket is left: every signal would look as if it had gaps.
+    let until_ms = snapshot.coarseness().until_ms();
+    let oldest = until_ms.map_or(oldest, |until_ms| oldest.max(until_ms + 1));
     let range = TimeRange::millis(oldest.max(plan.until_ms - HISTORY_MS), plan.until_ms);
     let input = TrainInput {
         horizon: plan.horizon,

@@ -22,6 +22,7 @@ pub(crate) enum Reason {
     OtherHost,
     TooFarAhead,
     TooOld,
+    RolledUp,
     BadLine,
     RecordTooLarge,
 }
@@ -47,6 +48,7 @@ impl Reason {
             Self::OtherHost => "other_host",
             Self::TooFarAhead => RefuseReason::TooFarAhead.as_str(),
             Self::TooOld => RefuseReason::TooOld.as_str(),
+            Self::RolledUp => RefuseReason::RolledUp.as_str(),
             Self::BadLine => "bad_line",
             Self::RecordTooLarge => "record_too_large",
         }
@@ -71,6 +73,7 @@ impl Reason {
             Self::OtherHost => "the token is bound to another host",
             Self::TooFarAhead => "the timestamp is too far ahead of the server's clock",
             Self::TooOld => "the timestamp is too old for its series",
+            Self::RolledUp => "samples of that time are kept as rollups alone",
             Self::BadLine => "a line is no series",
             Self::RecordTooLarge => "the record is too large",
         }
@@ -101,6 +104,7 @@ impl Reason {
             Self::OtherHost => "send with a token of this host, or with one that is bound to none",
             Self::TooFarAhead => "set the sender's clock (NTP); timestamps are milliseconds in remote write",
             Self::TooOld => "send older samples first, or raise the out-of-order window",
+            Self::RolledUp => "send history before it is older than retention_days",
             Self::BadLine => {
                 r#"write each line as {"metric":{"__name__":"up"},"values":[1],"timestamps":[1795305600000]}"#
             }
@@ -142,6 +146,7 @@ impl Refusals {
             let reason = match reason {
                 RefuseReason::TooFarAhead => Reason::TooFarAhead,
                 RefuseReason::TooOld => Reason::TooOld,
+                RefuseReason::RolledUp => Reason::RolledUp,
             };
             self.add(reason, count, || example);
         }

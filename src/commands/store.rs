@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod place;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -82,6 +83,10 @@ fn inspect(data: &std::path::Path, parts: bool) -> Result<()> {
                 level.level, level.parts, level.chunks, level.samples, level.bytes
             );
         }
+        for (minutes, parts, buckets, bytes) in rollups(&found) {
+            let each = bytes as f64 / buckets as f64;
+            println!("  rollups of {minutes} min: {parts} parts, {buckets} buckets, {bytes} bytes, {each:.2} a bucket");
+        }
         for table in &found.tables {
             println!(
                 "  table {:<10} {:>6} files, {} rows, {} bytes",
@@ -112,6 +117,20 @@ fn inspect(data: &std::path::Path, parts: bool) -> Result<()> {
     Ok(())
 }
 
+/// Minutes that buckets are long, number of parts, buckets and bytes, of all rollups of a length, the shorter ones first.
+fn rollups(found: &store::Inspection) -> impl Iterator<Item = (i64, u64, u64, u64)> {
+    let mut lengths: BTreeMap<i64, (u64, u64, u64)> = BTreeMap::new();
+    for (resolution_ms, part) in &found.rollups {
+        let (parts, buckets, bytes) = lengths.entry(resolution_ms / 60_000).or_default();
+        *parts += 1;
+        *buckets += part.samples;
+        *bytes += part.bytes;
+    }
+    lengths
+        .into_iter()
+        .map(|(minutes, (parts, buckets, bytes))| (minutes, parts, buckets, bytes))
+}
+
 #[expect(clippy::print_stdout, reason = "the answer is what was asked for")]
 fn verify(data: &std::path::Path) -> Result<()> {
     let mut damaged = 0;
@@ -128,6 +147,9 @@ fn verify(data: &std::path::Path) -> Result<()> {
             found.wal_rows,
             found.problems.len()
         );
+        if found.rollups > 0 {
+            println!("  {} buckets in {} parts of rollups", found.buckets, found.rollups);
+        }
         for problem in &found.problems {
             println!("  {}: {}; {}", problem.path.display(), problem.what, problem.hint);
         }

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -152,6 +153,8 @@ pub enum RefuseReason {
     TooFarAhead,
     /// Older than the newest sample of its series by more than `StoreOptions::out_of_order_window_ms`.
     TooOld,
+    /// Of a time that rollups tell of.
+    RolledUp,
 }
 
 impl RefuseReason {
@@ -161,6 +164,7 @@ impl RefuseReason {
         match self {
             Self::TooFarAhead => "too_far_ahead",
             Self::TooOld => "too_old",
+            Self::RolledUp => "rolled_up",
         }
     }
 }
@@ -318,6 +322,7 @@ impl Shared {
         } else {
             self.options.out_of_order_window_ms
         };
+        let border = self.taken_after_ms.load(Ordering::SeqCst);
         let mut refused: Vec<Refused> = Vec::new();
         let mut kept = 0;
         for i in 0..samples.ids.len() {
@@ -332,6 +337,8 @@ impl Shared {
             }
             let reason = if at > latest {
                 Some(RefuseReason::TooFarAhead)
+            } else if at <= border && border > i64::MIN {
+                Some(RefuseReason::RolledUp)
             } else if at < newest.saturating_sub(window) {
                 Some(RefuseReason::TooOld)
             } else {
@@ -344,6 +351,9 @@ impl Shared {
                         let example = match reason {
                             RefuseReason::TooFarAhead => {
                                 format!("{} at {at} ms, server's clock {now} ms", entry.labels())
+                            }
+                            RefuseReason::RolledUp => {
+                                format!("{} at {at} ms, samples up to {border} ms are rolled up", entry.labels())
                             }
                             RefuseReason::TooOld => format!("{} at {at} ms, newest sample {newest} ms", entry.labels()),
                         };

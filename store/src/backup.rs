@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <backup>/backup.json                         every file below with its length and CRC32C; written last
-//! <backup>/tenants/<tenant>/manifest.json      parts/  tables/  wal/  state.sqlite: a data directory like any other
+//! <backup>/tenants/<tenant>/manifest.json      parts/  rollups/  tables/  wal/  state.sqlite: a data directory like any other
 //! ```
 //! All samples and rows that were acknowledged before the backup began are in it: parts and files of tables by the manifest, the others by WAL segments, of which
 //! the present one is ended first. Neither changes any more, so they are linked where the file system can, and a backup beside the
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk;
 use crate::error::StoreError;
 use crate::lock::DirLock;
-use crate::part::{chunks_path, series_path};
+use crate::part::{chunks_path, rollups_dir, series_path};
 use crate::store::Shared;
 use crate::table;
 use crate::tenants::{Tenants, is_tenant_name};
@@ -164,7 +164,8 @@ impl Drop for Unfinished {
 impl Shared {
     /// Copies all that a start of this tenant needs into the new directory `to`, as of now.
     fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
-        for dir in ["parts", "tables", "wal"] {
+        let rollups = rollups_dir(&self.dir);
+        for dir in ["parts", "rollups/parts", "tables", "wal"] {
             let dir = to.join(dir);
             fs::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
         }
@@ -179,9 +180,13 @@ impl Shared {
                 .parts
                 .iter()
                 .flat_map(|part| [chunks_path(&self.dir, part.id), series_path(&self.dir, part.id)]);
+            let rolled = manifest
+                .rollups
+                .iter()
+                .flat_map(|meta| [chunks_path(&rollups, meta.part.id), series_path(&rollups, meta.part.id)]);
             let segments = crate::wal::segment_paths(&self.dir.join("wal"), manifest.wal_from_segment, end)?;
             let tables = manifest.tables.iter().map(|meta| table::file::path(&self.dir, meta));
-            for path in parts.chain(tables).chain(segments) {
+            for path in parts.chain(rolled).chain(tables).chain(segments) {
                 let target = to.join(path.strip_prefix(&self.dir).unwrap_or(&path));
                 link_or_copy(&path, &target)?;
             }
@@ -192,8 +197,8 @@ impl Shared {
         File::open(&state)
             .and_then(|file| file.sync_all())
             .map_err(|e| StoreError::io("sync", &state, e))?;
-        for dir in [&to.join("parts"), &to.join("tables"), &to.join("wal"), to] {
-            sync_dir(dir)?;
+        for dir in ["parts", "rollups/parts", "rollups", "tables", "wal", ""] {
+            sync_dir(&to.join(dir))?;
         }
         Ok(())
     }

@@ -8,5 +8,6 @@ pub(crate) mod bits;
 mod decimal;
 pub(crate) mod histograms;
 mod numbers;
+pub(crate) mod rollups;
 pub(crate) mod timestamps;
 pub(crate) mod values;

@@ -79,10 +79,65 @@ pub(crate) struct Merged {
     pub(crate) deleted: u64,
     /// Samples of the inputs that retention's rules drop.
     pub(crate) expired: u64,
+    /// Samples of the inputs that rollups tell of.
+    pub(crate) rolled: u64,
+}
+
+/// What several parts hold of one series: those that are added later count where two have a timestamp. What was deleted and what rules
+/// drop is left out.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    pub(crate) samples: Samples,
+    pub(crate) histograms: Histograms,
+    one: Samples,
+    // Samples that were left out, of all series.
+    deleted: u64,
+    expired: u64,
+}
+
+impl Overlay {
+    /// Begins the next series.
+    pub(crate) fn clear(&mut self) {
+        self.samples.clear();
+        self.histograms.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.samples.is_empty() && self.histograms.is_empty()
+    }
+
+    /// Adds what `part` holds of series `row`, whose key is `key`, within `range`.
+    ///
+    /// # Errors
+    /// [`PartError`] where it cannot be read.
+    pub(crate) fn add(
+        &mut self,
+        part: &Part,
+        row: u32,
+        key: SeriesKey,
+        range: TimeRange,
+        deleted: &Deleted,
+    ) -> Result<(), PartError> {
+        let one = &mut self.one;
+        one.clear();
+        part.read(row, range, one)?;
+        let all = one.len();
+        deleted.take_out(key, part.meta().id, 0, one);
+        self.deleted += (all - one.len()) as u64;
+        self.expired += deleted.take_out_old(key, one) as u64;
+        overlay(&mut self.samples, one);
+        let mut newer = Histograms::default();
+        part.read_histograms(row, range, &mut newer)?;
+        let (taken, old) = deleted.take_out_histograms(key, part.meta().id, &mut newer);
+        self.deleted += taken as u64;
+        self.expired += old as u64;
+        self.histograms.overlay(newer);
+        Ok(())
+    }
 }
 
 /// Merges parts into one of `level` with number `id`, series by series; where two hold a sample, the one of higher rank wins.
-/// What was deleted and what rules drop is left out. Memory: one series of one window, and one row group of the new part.
+/// What was deleted, what rules drop and what rollups tell of, up to `rolled_until_ms`, is left out. Memory: one series of one window, and one row group of the new part.
 ///
 /// # Errors
 /// [`PartError`] where one cannot be read or the new one cannot be written, whose files are then gone.
@@ -93,53 +148,50 @@ pub(crate) fn merge(
     parts: &[Arc<Part>],
     id: PartId,
     deleted: &Deleted,
+    rolled_until_ms: i64,
 ) -> Result<Merged, PartError> {
     let mut parts: Vec<&Part> = parts.iter().map(Arc::as_ref).collect();
     parts.sort_by_key(|part| (part.meta().rank, part.meta().id));
     let rank = parts.last().map_or(id.0, |part| part.meta().rank);
     let mut writer = None;
-    let (mut gone, mut expired) = (0, 0);
+    let mut rolled = 0;
 
     let mut heads = Vec::with_capacity(parts.len());
     for part in &parts {
         let mut series = part.series()?;
         heads.push((series.next().transpose()?, series));
     }
-    let (mut merged, mut one) = (Samples::default(), Samples::default());
+    let mut all = Overlay::default();
     while let Some((key, labels)) = next_series(heads.iter().filter_map(|(head, _)| head.as_ref())) {
-        merged.clear();
-        let mut histograms = Histograms::default();
+        all.clear();
         for (part, (head, series)) in parts.iter().zip(&mut heads) {
             if let Some((row, _, _)) = head.take_if(|(_, head, _)| *head == key) {
-                one.clear();
-                part.read(row, TimeRange::ALL, &mut one)?;
-                let all = one.len();
-                deleted.take_out(key, part.meta().id, 0, &mut one);
-                gone += (all - one.len()) as u64;
-                expired += deleted.take_out_old(key, &mut one) as u64;
-                overlay(&mut merged, &one);
-                let mut newer = Histograms::default();
-                part.read_histograms(row, TimeRange::ALL, &mut newer)?;
-                let (taken, old) = deleted.take_out_histograms(key, part.meta().id, &mut newer);
-                gone += taken as u64;
-                expired += old as u64;
-                histograms.overlay(newer);
+                all.add(part, row, key, TimeRange::ALL, deleted)?;
                 *head = series.next().transpose()?;
             }
         }
-        if !merged.is_empty() || !histograms.is_empty() {
+        let before = all.samples.len() + all.histograms.len();
+        if rolled_until_ms > i64::MIN {
+            let old = all.samples.timestamps.partition_point(|at| *at <= rolled_until_ms);
+            all.samples.timestamps.drain(..old);
+            all.samples.values.drain(..old);
+            all.histograms.remove(i64::MIN, rolled_until_ms);
+        }
+        rolled += (before - all.samples.len() - all.histograms.len()) as u64;
+        if !all.is_empty() {
             let writer = match &mut writer {
                 Some(writer) => writer,
                 None => writer.insert(PartWriter::create_ranked(dir, id, rank, level, tenant)?),
             };
             let row = writer.series(key, &labels)?;
-            writer.mixed(row, &merged, &histograms)?;
+            writer.mixed(row, &all.samples, &all.histograms)?;
         }
     }
     Ok(Merged {
         part: writer.map(PartWriter::finish).transpose()?,
-        deleted: gone,
-        expired,
+        deleted: all.deleted,
+        expired: all.expired,
+        rolled,
     })
 }
 
@@ -177,7 +229,9 @@ pub(crate) fn overlay(older: &mut Samples, newer: &Samples) {
 }
 
 /// The first series in order among those that come next in each part.
-fn next_series<'a>(heads: impl Iterator<Item = &'a (u32, SeriesKey, Labels)>) -> Option<(SeriesKey, Labels)> {
+pub(crate) fn next_series<'a>(
+    heads: impl Iterator<Item = &'a (u32, SeriesKey, Labels)>,
+) -> Option<(SeriesKey, Labels)> {
     let (_, key, labels) = heads.min_by(|a, b| series_order(&a.2, &b.2))?;
     Some((*key, labels.clone()))
 }

@@ -25,6 +25,7 @@ use crate::error::StoreError;
 use crate::histogram::Histograms;
 use crate::manifest::Manifest;
 use crate::part::{Part, PartId};
+use crate::rollup::Buckets;
 use crate::series::{Matcher, Samples, SeriesId, SeriesKey, TimeRange};
 use crate::store::{Shared, View};
 
@@ -74,7 +75,7 @@ impl Deletion {
         let meta = part.meta();
         meta.id.0 < self.before
             && self.t_min <= meta.t_max
-            && meta.t_min <= self.t_max
+            && part.begins_ms() <= self.t_max
             && self.keys.iter().any(|key| part.row_of(*key).is_some())
     }
 }
@@ -176,13 +177,29 @@ impl Deleted {
         (all - left, left - histograms.len())
     }
 
+    /// Takes out the buckets that a part of rollups holds of a series and that reach into what was deleted.
+    pub(crate) fn take_out_buckets(&self, key: SeriesKey, part: PartId, resolution_ms: i64, buckets: &mut Buckets) {
+        for span in self.by_key.get(&key).into_iter().flatten() {
+            if part.0 < span.before {
+                buckets.remove_within(span.t_min, span.t_max, resolution_ms);
+            }
+        }
+    }
+
+    /// Takes out the buckets that retention's rules drop: those that end before what they keep.
+    pub(crate) fn take_out_old_buckets(&self, key: SeriesKey, resolution_ms: i64, buckets: &mut Buckets) {
+        if let Some(horizon) = self.horizons.get(&key) {
+            buckets.remove_before(*horizon, resolution_ms);
+        }
+    }
+
     /// Whether nothing is left of what `part`, of these bounds, may hold of a series.
     fn covers(&self, key: SeriesKey, part: &Part) -> bool {
         let meta = part.meta();
         let spans = self.by_key.get(&key).into_iter().flatten();
         spans
             .filter(|span| meta.id.0 < span.before)
-            .any(|span| span.t_min <= meta.t_min && meta.t_max <= span.t_max)
+            .any(|span| span.t_min <= part.begins_ms() && meta.t_max <= span.t_max)
     }
 }
 
@@ -200,11 +217,14 @@ impl Shared {
         found.sort_unstable();
         found.dedup();
         let meant: HashSet<SeriesId> = found.iter().map(|(id, _)| *id).collect();
-        found.retain(|(_, key)| {
-            view.parts
-                .iter()
-                .any(|part| range.overlaps(part.meta().t_min, part.meta().t_max) && part.row_of(*key).is_some())
-        });
+        let rolled = view.rolled.parts.iter().map(|(_, part)| part);
+        let parts: Vec<&Arc<Part>> = view
+            .parts
+            .iter()
+            .chain(rolled)
+            .filter(|part| range.overlaps(part.begins_ms(), part.meta().t_max))
+            .collect();
+        found.retain(|(_, key)| parts.iter().any(|part| part.row_of(*key).is_some()));
         if found.is_empty() {
             self.exemplars.forget(&meant, range);
             return Ok(0);
@@ -254,14 +274,14 @@ impl Shared {
     }
 
     /// At a start, after the parts' series are known and before the WAL is read.
-    pub(crate) fn forget_deleted(
+    pub(crate) fn forget_deleted<'a, Parts: Iterator<Item = &'a Arc<Part>>>(
         table: &crate::series_table::SeriesTable,
         deletions: &[Deletion],
-        parts: &[Arc<Part>],
+        parts: impl Fn() -> Parts,
     ) {
         let deleted = Deleted::new(deletions);
         for key in deleted.by_key.keys() {
-            let mut holding = parts.iter().filter(|part| part.row_of(*key).is_some());
+            let mut holding = parts().filter(|part| part.row_of(*key).is_some());
             if let Some(entry) = table.find_by_key(*key).and_then(|id| table.entry(id))
                 && holding.all(|part| deleted.covers(*key, part))
             {
@@ -318,9 +338,14 @@ impl Shared {
                 level: part.meta().level,
             })?;
         }
+        self.rewrite_rollups(|part| {
+            let mut due = deletions.iter().filter(|deletion| deletion.made_ms <= made_until_ms);
+            due.any(|deletion| deletion.concerns(part))
+        })?;
         // What concerns no part any more has done its work.
-        let parts = self.view().parts.clone();
-        let is_over = |deletion: &Deletion| !parts.iter().any(|part| deletion.concerns(part));
+        let view = self.view();
+        let rolled = || view.rolled.parts.iter().map(|(_, part)| part);
+        let is_over = |deletion: &Deletion| !view.parts.iter().chain(rolled()).any(|part| deletion.concerns(part));
         if deletions.iter().any(is_over) {
             self.change_manifest(|manifest| {
                 manifest

@@ -13,7 +13,7 @@ use std::path::Path;
 #[cfg(test)]
 pub(crate) mod faults;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// A file being written.
 #[derive(Debug)]

@@ -70,6 +70,7 @@ impl Shared {
         gate.view = Arc::new(View {
             parts,
             deleted: Arc::clone(&gate.view.deleted),
+            rolled: Arc::clone(&gate.view.rolled),
             frozen: Some(frozen.clone()),
             active,
             active_since_ms,
@@ -221,16 +222,20 @@ impl Shared {
         Ok(windows)
     }
 
-    /// Merges parts until there is nothing left to merge.
+    /// Rolls up and drops what is due, then merges parts until there is nothing left to merge.
     pub(crate) fn compact(&self) -> Result<(), StoreError> {
         let _compacting = self.compacting.lock();
+        let now_ms = self.options.clock.now_ms();
+        self.drop_parts_due(now_ms)?;
         loop {
             let plan = compaction::plan_settled(&self.manifest.lock(), self.options.clock.now_ms());
             match plan {
                 Some(plan) => self.merge(&plan)?,
-                None => return self.merge_tables(self.options.clock.now_ms()),
+                None => break,
             }
         }
+        self.merge_due_rollups()?;
+        self.merge_tables(self.options.clock.now_ms())
     }
 
     /// Drops what is older than the retention at `now_ms`, and merges what is due.
@@ -248,6 +253,7 @@ impl Shared {
         }
         self.clean_deleted_due(now_ms)?;
         self.apply_rules(now_ms)?;
+        self.merge_due_rollups()?;
         self.merge_tables(now_ms)
     }
 
@@ -274,11 +280,12 @@ impl Shared {
             .map(Arc::clone)
             .collect();
         // Together: a deletion speaks of the parts that have their numbers by then, and of later ones nothing must be in them.
-        let (id, deleted) = {
+        let (id, deleted, border) = {
             let mut manifest = self.manifest.lock();
-            (manifest.take_id(), self.left_out(&manifest))
+            let deleted = self.left_out(&manifest);
+            (manifest.take_id(), deleted, manifest.rolled_until_ms)
         };
-        let merged = match compaction::merge(&self.dir, &self.tenant, plan.level, &inputs, id, &deleted) {
+        let merged = match compaction::merge(&self.dir, &self.tenant, plan.level, &inputs, id, &deleted, border) {
             Ok(merged) => merged,
             Err(error) => {
                 self.remove_parts(&[id]);
@@ -302,6 +309,7 @@ impl Shared {
         self.remove_parts(&plan.inputs);
         self.count_dropped(merged.deleted, "deleted");
         self.count_dropped(merged.expired, "rule");
+        self.count_dropped(merged.rolled, "rolled");
         Ok(())
     }
 

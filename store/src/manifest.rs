@@ -25,13 +25,14 @@ use serde::{Deserialize, Serialize};
 use crate::ErrorKind;
 use crate::deletion::Deletion;
 use crate::disk;
-use crate::part::{Part, PartError, PartId, PartMeta, id_of_file, parts_dir};
+use crate::part::{Part, PartError, PartId, PartMeta, id_of_file, parts_dir, rollups_dir};
+use crate::rollup::{DAY_MS, RollupMeta, end_of};
 use crate::table::{self, file::TableFileMeta};
 use crate::wal;
 
-/// Newest version of the file's format. Without tables version 2 is written, and without deletions version 1, which says all there is
-/// to say.
-pub(crate) const MANIFEST_VERSION: u32 = 3;
+/// Newest version of the file's format. Without rollups version 3 is written, without tables 2, and without deletions 1, which says all
+/// there is to say.
+pub(crate) const MANIFEST_VERSION: u32 = 4;
 
 const FILE: &str = "manifest.json";
 const TEMPORARY: &str = "manifest.json.new";
@@ -61,6 +62,16 @@ pub(crate) struct Manifest {
     /// Greater than `wal_from_segment` where the manifest was made again: rows in WAL segments before this one are in files of tables.
     #[serde(default)]
     pub(crate) rows_from_segment: u64,
+    /// Live parts of rollups, by resolution, those of one by time.
+    #[serde(default)]
+    pub(crate) rollups: Vec<RollupMeta>,
+    /// Up to this instant, the end of a day, rollups tell of time, and samples do not count any more.
+    #[serde(default = "never")]
+    pub(crate) rolled_until_ms: i64,
+}
+
+fn never() -> i64 {
+    i64::MIN
 }
 
 /// Why the manifest could not be read or replaced.
@@ -130,6 +141,8 @@ impl Default for Manifest {
             deletions: Vec::new(),
             tables: Vec::new(),
             rows_from_segment: 0,
+            rollups: Vec::new(),
+            rolled_until_ms: never(),
         }
     }
 }
@@ -224,6 +237,7 @@ impl Manifest {
             }
         }
         manifest.parts.sort_by_key(|part| (part.rank, part.id));
+        manifest.rebuild_rollups(dir)?;
         if !manifest.parts.is_empty() {
             let parts = parts_dir(dir);
             disk::sync_dir(&parts).map_err(|source| ManifestError::io("sync", &parts, source))?;
@@ -237,6 +251,53 @@ impl Manifest {
         manifest.tables = found.files;
         manifest.rows_from_segment = found.rows_from_segment;
         Ok(manifest)
+    }
+
+    /// Parts of rollups whose footers can be read; the border is the end of the day that they reach into.
+    fn rebuild_rollups(&mut self, dir: &Path) -> Result<(), ManifestError> {
+        let dir = rollups_dir(dir);
+        let ids: BTreeSet<PartId> = part_files(&dir)?.into_iter().filter_map(|(_, id)| id).collect();
+        for id in &ids {
+            self.next_part = self.next_part.max(id.0 + 1);
+            match Part::read_rollup_meta(&dir, *id) {
+                Ok(meta) => {
+                    for path in [crate::part::chunks_path(&dir, *id), crate::part::series_path(&dir, *id)] {
+                        disk::sync(&path).map_err(|source| ManifestError::io("sync", &path, source))?;
+                    }
+                    self.rolled_until_ms = self.rolled_until_ms.max(end_of(meta.part.t_max, DAY_MS));
+                    self.add_rebuilt(meta);
+                }
+                Err(PartError::Newer { path, version }) => return Err(ManifestError::Newer { path, version }),
+                Err(error) => {
+                    tracing::error!(part = id.0, error = %error, "a part of rollups is left out of the manifest and moved aside");
+                    if let Err(error) = crate::part::quarantine(&dir, *id) {
+                        tracing::error!(part = id.0, error = %error, "the part cannot be moved aside");
+                    }
+                }
+            }
+        }
+        self.sort_rollups();
+        if self.rollups.is_empty() {
+            return Ok(());
+        }
+        let parts = parts_dir(&dir);
+        disk::sync_dir(&parts).map_err(|source| ManifestError::io("sync", &parts, source))
+    }
+
+    /// Of two parts of rollups that tell of the same time, the later one was merged from the earlier one, and both would count twice.
+    fn add_rebuilt(&mut self, meta: RollupMeta) {
+        self.rollups.retain(|known| {
+            known.resolution_ms != meta.resolution_ms
+                || known.part.t_max < meta.part.t_min
+                || meta.part.t_max < known.part.t_min
+        });
+        self.rollups.push(meta);
+    }
+
+    /// By resolution, the coarser first, then by time.
+    pub(crate) fn sort_rollups(&mut self) {
+        self.rollups
+            .sort_by_key(|meta| (std::cmp::Reverse(meta.resolution_ms), meta.part.t_min, meta.part.id));
     }
 
     /// Replaces the manifest of the store in `dir`, atomically and durably. After an error the old one still holds.
@@ -293,6 +354,10 @@ impl Manifest {
             // One that does not know of tables must not forget their files.
             version = 3;
         }
+        if !self.rollups.is_empty() || self.rolled_until_ms > never() {
+            // One that does not know of rollups must not show samples again that they replaced.
+            version = 4;
+        }
         let mut body = format!(
             "{{\"version\":{version},\"next_part\":{},\"wal_from_segment\":{},{deletions}\"parts\":[\n{}\n]",
             self.next_part,
@@ -309,6 +374,17 @@ impl Manifest {
         }
         if self.rows_from_segment > self.wal_from_segment {
             body += &format!(",\"rows_from_segment\":{}", self.rows_from_segment);
+        }
+        if self.rolled_until_ms > never() {
+            body += &format!(",\"rolled_until_ms\":{}", self.rolled_until_ms);
+        }
+        if !self.rollups.is_empty() {
+            let rollups: Vec<String> = self
+                .rollups
+                .iter()
+                .map(|meta| serde_json::to_string(meta).unwrap_or_default())
+                .collect();
+            body += &format!(",\"rollups\":[\n{}\n]", rollups.join(",\n"));
         }
         body.push('}');
         format!("{HEAD}{:08x}{MIDDLE}{body}{TAIL}", crc32c::crc32c(body.as_bytes()))
@@ -337,6 +413,13 @@ pub(crate) fn sweep(dir: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, Man
         .filter(|(_, id)| id.is_some_and(|id| manifest.parts.iter().all(|part| part.id != id)))
         .map(|(path, _)| path)
         .collect();
+    let rollups = part_files(&rollups_dir(dir))?;
+    garbage.extend(
+        rollups
+            .into_iter()
+            .filter(|(_, id)| id.is_some_and(|id| manifest.rollups.iter().all(|meta| meta.part.id != id)))
+            .map(|(path, _)| path),
+    );
     garbage.push(dir.join(TEMPORARY));
     let mut removed = Vec::new();
     for path in garbage {

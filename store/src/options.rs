@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::retention::RetentionRule;
+use crate::rollup::RollupOptions;
 
 /// The bounds of one tenant's store.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct StoreOptions {
     pub retention_bytes: Option<u64>,
     /// Series that are kept for a shorter time than the others; of several rules about a series the shortest counts.
     pub retention_rules: Vec<RetentionRule>,
+    /// What is kept of samples that are older than `retention_ms`.
+    pub rollups: RollupOptions,
     /// Exemplars that are kept, in memory; the one that came first goes when there are more.
     pub max_exemplars: usize,
     /// Memory for answers of range queries, which are taken from it as far as they are still true; 0 keeps none.
@@ -52,6 +55,7 @@ impl Default for StoreOptions {
             retention_ms: None,
             retention_bytes: None,
             retention_rules: Vec::new(),
+            rollups: RollupOptions::default(),
             // As Prometheus; up to some 250 bytes each.
             max_exemplars: 100_000,
             result_cache_bytes: 64 << 20,

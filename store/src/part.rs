@@ -13,6 +13,7 @@ mod directory;
 mod file;
 mod histograms;
 mod reader;
+mod rollups;
 mod table;
 mod times;
 mod writer;
@@ -23,6 +24,8 @@ mod golden;
 mod golden_histograms;
 #[cfg(test)]
 mod golden_pages;
+#[cfg(test)]
+mod golden_rollups;
 #[cfg(test)]
 mod tests;
 
@@ -38,11 +41,14 @@ use crate::{ErrorKind, Labels, host_of};
 
 pub(crate) use file::guarded;
 pub(crate) use reader::Part;
+pub(crate) use rollups::rollups_dir;
 pub(crate) use writer::PartWriter;
 
-/// Version of the format of both files: 3 where values are in pages. A part has the oldest version that knows all of its codecs, so
+/// Version of the format of both files: 4 of rollups. A part has the oldest version that knows all of its codecs, so
 /// that older readers know as many parts as they can.
-pub(crate) const FORMAT_VERSION: u32 = 3;
+pub(crate) const FORMAT_VERSION: u32 = 4;
+/// The first version with values in pages.
+pub(crate) const FORMAT_VERSION_PAGES: u32 = 3;
 /// The first version with histograms.
 pub(crate) const FORMAT_VERSION_HISTOGRAMS: u32 = 2;
 /// The version without either.

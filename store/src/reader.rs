@@ -7,7 +7,8 @@ use crate::error::StoreError;
 use crate::head::merge;
 use crate::histogram::Histograms;
 use crate::promql::{ResultCache, Versioned};
-use crate::series::{Labels, Matcher, Samples, SeriesId, SeriesKey, TimeRange};
+use crate::rollup::read::{Coarseness, Rolled, RolledColumn};
+use crate::series::{Labels, Matcher, Samples, SeriesId, SeriesKey, TimeRange, is_stale};
 use crate::series_table::Entry;
 use crate::store::{Shared, View};
 
@@ -111,7 +112,7 @@ impl Snapshot {
     /// [`StoreError::Parts`] when a part cannot be read; `out` is then as it was.
     pub fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), StoreError> {
         let base = out.len();
-        let result = self.read_after(id, range, base, out);
+        let result = self.read_after(id, range, out);
         if result.is_err() {
             out.timestamps.truncate(base);
             out.values.truncate(base);
@@ -119,13 +120,22 @@ impl Snapshot {
         result
     }
 
-    fn read_after(&self, id: SeriesId, range: TimeRange, base: usize, out: &mut Samples) -> Result<(), StoreError> {
+    fn read_after(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), StoreError> {
         let Inner {
             shared, view, epoch, ..
         } = &*self.0;
         let Some(labels) = shared.table.entry(id).map(Entry::labels) else {
             return Ok(());
         };
+        let rolled = &view.rolled;
+        if rolled.coarseness.resolution_at(range.start.0) > 0 {
+            rolled.read(labels.key(), range, &view.deleted, out)?;
+        }
+        let Some(range) = rolled.coarseness.raw(range) else {
+            return Ok(());
+        };
+        // What is told by rollups comes before all samples.
+        let base = out.len();
         let mut parts = view
             .parts
             .iter()
@@ -167,6 +177,9 @@ impl Snapshot {
         if memtables.any(|memtable| memtable.histograms().contains(id)) {
             return true;
         }
+        if !view.rolled.parts.is_empty() && view.rolled.has_histograms(labels.key()) {
+            return true;
+        }
         let mut parts = view.parts.iter().filter(|part| part.may_have_histograms()).peekable();
         if parts.peek().is_none() {
             return false;
@@ -187,6 +200,10 @@ impl Snapshot {
             return Ok(());
         };
         let key = labels.key();
+        view.rolled.read_histograms(key, range, &view.deleted, out)?;
+        let Some(range) = view.rolled.coarseness.raw(range) else {
+            return Ok(());
+        };
         for part in view.parts.iter().filter(|part| part.may_have_histograms()) {
             let Some(row) = part.row_of(key) else { continue };
             let mut newer = Histograms::default();
@@ -201,6 +218,56 @@ impl Snapshot {
                 .ok_or(StoreError::DamagedHead(id))?;
         }
         Ok(())
+    }
+
+    /// Up to when rollups tell of time instead of samples: [`Snapshot::read`] then gives the samples that were kept.
+    #[must_use]
+    pub fn coarseness(&self) -> Coarseness {
+        self.0.view.rolled.coarseness
+    }
+
+    /// Appends one value of each bucket of a series that ends within `range`, at its end, then those of the samples after all
+    /// buckets, one each: themselves, or 1 for [`RolledColumn::Count`]; to `counts`, of how many samples each of these values is.
+    /// Staleness markers are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Parts`] when a part cannot be read.
+    pub fn read_column(
+        &self,
+        id: SeriesId,
+        range: TimeRange,
+        column: RolledColumn,
+        out: &mut Samples,
+        counts: &mut Vec<f64>,
+    ) -> Result<(), StoreError> {
+        let Inner { shared, view, .. } = &*self.0;
+        let Some(labels) = shared.table.entry(id).map(Entry::labels) else {
+            return Ok(());
+        };
+        view.rolled
+            .read_column(labels.key(), range, column, &view.deleted, out, counts)?;
+        let Some(range) = view.rolled.coarseness.raw(range) else {
+            return Ok(());
+        };
+        let mut samples = Samples::default();
+        self.read(id, range, &mut samples)?;
+        for (at, value) in samples.iter().filter(|(_, value)| !is_stale(*value)) {
+            out.push(at, if column == RolledColumn::Count { 1.0 } else { value });
+            counts.push(1.0);
+        }
+        Ok(())
+    }
+
+    /// Appends the buckets of a series that end within `range`.
+    ///
+    /// # Errors
+    /// [`StoreError::Parts`] when a part cannot be read.
+    pub fn read_buckets(&self, id: SeriesId, range: TimeRange, out: &mut Rolled) -> Result<(), StoreError> {
+        let Inner { shared, view, .. } = &*self.0;
+        match shared.table.entry(id).map(Entry::labels) {
+            Some(labels) => view.rolled.read_rows(labels.key(), range, &view.deleted, out),
+            None => Ok(()),
+        }
     }
 
     /// Names of all labels of the series that meet `matchers`, sorted.
@@ -246,7 +313,9 @@ impl Snapshot {
     #[must_use]
     pub fn time_range(&self) -> Option<TimeRange> {
         let view = &self.0.view;
-        let parts = view.parts.iter().map(|part| (part.meta().t_min, part.meta().t_max));
+        let rolled = view.rolled.parts.iter().map(|(_, part)| part);
+        let parts = view.parts.iter().chain(rolled);
+        let parts = parts.map(|part| (part.begins_ms(), part.meta().t_max));
         let memtables = view.frozen.iter().map(|frozen| &frozen.memtable).chain([&view.active]);
         let bounds = parts.chain(memtables.filter_map(|memtable| memtable.bounds()));
         let (t_min, t_max) = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;

@@ -11,13 +11,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::codec::rollups::Wanted;
 use crate::deletion::Deleted;
 use crate::error::StoreError;
 use crate::histogram::Histograms;
 use crate::lock::DirLock;
 use crate::manifest::{Found, Manifest, sweep};
-use crate::part::{Part, PartError, PartMeta, PartWriter, quarantine};
-use crate::series::{Samples, TimeRange};
+use crate::part::{Part, PartError, PartMeta, PartWriter, quarantine, rollups_dir};
+use crate::rollup::{Buckets, RollupMeta};
+use crate::series::{Samples, SeriesKey, TimeRange};
 use crate::table;
 use crate::verify::Count;
 use crate::wal;
@@ -86,20 +88,17 @@ pub fn repair(dir: &Path) -> Result<Repair, StoreError> {
     sweep(dir, &manifest)?;
     let deleted = Deleted::new(&manifest.deletions);
     for meta in manifest.parts.clone() {
-        let (part, problem) = match Part::open(dir, &meta) {
-            Ok(part) => {
-                let problem = part.verify().into_iter().next();
-                (Some(part), problem)
-            }
-            Err(error) if error.is_damage() => (None, Some(error)),
-            Err(error) => return Err(error.into()),
-        };
+        let (part, problem) = checked(dir, &meta, Part::verify)?;
         let Some(problem) = problem else { continue };
-        if !problem.is_damage() {
-            return Err(problem.into());
-        }
         let saved = match part {
-            Some(part) => save(dir, &part, &mut manifest, &deleted)?,
+            Some(part) => {
+                let id = manifest.take_id();
+                let create = || PartWriter::create_ranked(dir, id, meta.rank, meta.level, &tenant_of(dir));
+                let read = |row, key| readable(&part, row, key, &deleted);
+                save(&part, create, read, |writer, row, (samples, histograms)| {
+                    writer.mixed(row, &samples, &histograms)
+                })?
+            }
             None => None,
         };
         let saved_samples = saved.as_ref().map_or(0, |saved| saved.samples);
@@ -113,6 +112,7 @@ pub fn repair(dir: &Path) -> Result<Repair, StoreError> {
             saved: saved_samples,
         });
     }
+    repair_rollups(dir, &mut manifest, &deleted, &mut done)?;
     repair_tables(dir, &mut manifest, &mut done)?;
     let wal_dir = dir.join("wal");
     if fs::exists(&wal_dir).map_err(|e| StoreError::io("read", &wal_dir, e))? {
@@ -149,15 +149,83 @@ fn repair_tables(dir: &Path, manifest: &mut Manifest, done: &mut Repair) -> Resu
     Ok(())
 }
 
-/// Writes what can be read of a part into a new one in its place; `None` where that is nothing.
-fn save(dir: &Path, part: &Part, manifest: &mut Manifest, deleted: &Deleted) -> Result<Option<PartMeta>, StoreError> {
-    let tenant = dir
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let meta = part.meta();
+/// Moves parts of rollups with damage aside; what can be read of them goes into new ones.
+fn repair_rollups(dir: &Path, manifest: &mut Manifest, deleted: &Deleted, done: &mut Repair) -> Result<(), StoreError> {
+    let files = rollups_dir(dir);
+    for meta in manifest.rollups.clone() {
+        let (part, problem) = checked(&files, &meta.part, Part::verify_rollups)?;
+        let Some(problem) = problem else { continue };
+        let (resolution_ms, level) = (meta.resolution_ms, meta.part.level);
+        let saved = match part {
+            Some(part) => {
+                let id = manifest.take_id();
+                let create = || PartWriter::create_rollup(&files, id, level, &tenant_of(dir), resolution_ms);
+                let read = |row, key| {
+                    let (mut buckets, mut histograms) = (Buckets::default(), Histograms::default());
+                    part.read_buckets(row, TimeRange::ALL, Wanted::All, &mut buckets)?;
+                    part.read_histograms(row, TimeRange::ALL, &mut histograms)?;
+                    deleted.take_out_buckets(key, meta.part.id, resolution_ms, &mut buckets);
+                    deleted.take_out_histograms(key, meta.part.id, &mut histograms);
+                    let times = [&buckets.ends, &buckets.kept.timestamps, &histograms.timestamps];
+                    let whole = times.iter().all(|times| times.is_sorted_by(|a, b| a < b));
+                    let empty = buckets.is_empty() && histograms.is_empty();
+                    Ok((whole && !empty).then_some((buckets, histograms)))
+                };
+                save(&part, create, read, |writer, row, (buckets, histograms)| {
+                    writer.rolled(row, &buckets, &histograms)
+                })?
+            }
+            None => None,
+        };
+        let saved_buckets = saved.as_ref().map_or(0, |saved| saved.samples);
+        manifest.rollups.retain(|known| known.part.id != meta.part.id);
+        manifest
+            .rollups
+            .extend(saved.map(|part| RollupMeta { resolution_ms, part }));
+        manifest.sort_rollups();
+        manifest.commit(dir)?;
+        done.parts.push(RepairedPart {
+            files: quarantine(&files, meta.part.id)?,
+            what: crate::verify::chain(&problem),
+            samples: meta.part.samples,
+            saved: saved_buckets,
+        });
+    }
+    Ok(())
+}
+
+/// Opens and reads a part; what is wrong with it, where that is damage.
+fn checked(
+    dir: &Path,
+    meta: &PartMeta,
+    verify: impl Fn(&Part) -> Vec<PartError>,
+) -> Result<(Option<Part>, Option<PartError>), StoreError> {
+    let (part, problem) = match Part::open(dir, meta) {
+        Ok(part) => {
+            let problem = verify(&part).into_iter().next();
+            (Some(part), problem)
+        }
+        Err(error) => (None, Some(error)),
+    };
+    match problem {
+        Some(problem) if !problem.is_damage() => Err(problem.into()),
+        problem => Ok((part, problem)),
+    }
+}
+
+fn tenant_of(dir: &Path) -> String {
+    let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_default()
+}
+
+/// Writes what `read` gives of a part's series into the part that `create` begins; `None` where that is nothing.
+fn save<T>(
+    part: &Part,
+    create: impl Fn() -> Result<PartWriter, PartError>,
+    mut read: impl FnMut(u32, SeriesKey) -> Result<Option<T>, PartError>,
+    write: impl Fn(&mut PartWriter, u32, T) -> Result<(), PartError>,
+) -> Result<Option<PartMeta>, StoreError> {
     let mut writer = None;
-    let (mut samples, mut histograms) = (Samples::default(), Histograms::default());
     let series = match part.series() {
         Ok(series) => series,
         Err(error) if error.is_damage() => return Ok(None),
@@ -165,40 +233,42 @@ fn save(dir: &Path, part: &Part, manifest: &mut Manifest, deleted: &Deleted) -> 
     };
     for series in series {
         // Without its labels or one of its chunks a series is lost; those around it are not.
-        let readable = series.and_then(|(row, key, labels)| {
-            samples.clear();
-            part.read(row, TimeRange::ALL, &mut samples)?;
-            histograms.clear();
-            part.read_histograms(row, TimeRange::ALL, &mut histograms)?;
-            Ok((key, labels))
-        });
-        let (key, labels) = match readable {
-            Ok(readable) => readable,
+        let readable = series.and_then(|(row, key, labels)| Ok(read(row, key)?.map(|found| (key, labels, found))));
+        let (key, labels, found) = match readable {
+            Ok(Some(readable)) => readable,
+            Ok(None) => continue,
             Err(error) if error.is_damage() => continue,
             Err(error) => return Err(error.into()),
         };
-        let ascends = |timestamps: &[i64]| timestamps.windows(2).all(|pair| pair[0] < pair[1]);
-        if !ascends(&samples.timestamps) || !ascends(&histograms.timestamps) {
-            continue;
-        }
-        deleted.take_out(key, meta.id, 0, &mut samples);
-        deleted.take_out_histograms(key, meta.id, &mut histograms);
-        if samples.is_empty() && histograms.is_empty() {
-            continue;
-        }
         let writer = match &mut writer {
             Some(writer) => writer,
-            None => {
-                let id = manifest.take_id();
-                writer.insert(PartWriter::create_ranked(dir, id, meta.rank, meta.level, &tenant)?)
-            }
+            None => writer.insert(create()?),
         };
         match writer.series(key, &labels) {
-            Ok(row) => writer.mixed(row, &samples, &histograms)?,
+            Ok(row) => write(writer, row, found)?,
             // Damaged labels that look whole but stand in the wrong place.
             Err(PartError::Order { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Ok(writer.map(PartWriter::finish).transpose()?)
+}
+
+/// What can be read of a series, where it is whole.
+fn readable(
+    part: &Part,
+    row: u32,
+    key: SeriesKey,
+    deleted: &Deleted,
+) -> Result<Option<(Samples, Histograms)>, PartError> {
+    let (mut samples, mut histograms) = (Samples::default(), Histograms::default());
+    part.read(row, TimeRange::ALL, &mut samples)?;
+    part.read_histograms(row, TimeRange::ALL, &mut histograms)?;
+    let ascends = |timestamps: &[i64]| timestamps.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascends(&samples.timestamps) || !ascends(&histograms.timestamps) {
+        return Ok(None);
+    }
+    deleted.take_out(key, part.meta().id, 0, &mut samples);
+    deleted.take_out_histograms(key, part.meta().id, &mut histograms);
+    Ok((!samples.is_empty() || !histograms.is_empty()).then_some((samples, histograms)))
 }

@@ -15,6 +15,7 @@ use crate::deletion::Deleted;
 use crate::error::StoreError;
 use crate::manifest::Manifest;
 use crate::part::{Part, PartId};
+use crate::rollup::{DAY_MS, RollupMeta, end_of};
 use crate::series::{Matcher, SeriesKey, TimeRange};
 use crate::store::Shared;
 use crate::table::TableChange;
@@ -22,6 +23,9 @@ use crate::telemetry::Telemetry;
 
 /// Looking which series rules are about takes a moment: it is done so often, by the clock.
 const RULES_EVERY_MS: i64 = 10 * 60 * 1000;
+
+/// Of all bytes that a tenant may have, rollups take one in so many at most.
+const ROLLUPS_SHARE: u64 = 4;
 
 /// How long some series are kept, where that is less than the others.
 #[derive(Clone, Debug)]
@@ -83,18 +87,73 @@ pub(crate) fn oversized(manifest: &Manifest, bytes_max: u64) -> Gone {
     gone
 }
 
+/// The parts of rollups that end first, until the others take no more than `bytes_max`.
+fn oversized_rollups(manifest: &Manifest, bytes_max: u64) -> Vec<RollupMeta> {
+    let mut all: Vec<&RollupMeta> = manifest.rollups.iter().collect();
+    all.sort_by_key(|meta| (meta.part.t_max, meta.resolution_ms));
+    let mut bytes: u64 = all.iter().map(|meta| meta.part.bytes).sum();
+    let too_many = |meta: &&&RollupMeta| {
+        let gone = bytes > bytes_max;
+        bytes -= if gone { meta.part.bytes } else { 0 };
+        gone
+    };
+    all.iter().take_while(too_many).map(|meta| (*meta).clone()).collect()
+}
+
 impl Shared {
-    /// Drops whole parts and files of tables that are too old or too much. Called with `compacting` held.
+    /// Drops whole parts and files of tables that are too old or too much, after rolling up what is to be. Called with `compacting` held.
     pub(crate) fn drop_parts_due(&self, now_ms: i64) -> Result<(), StoreError> {
+        let rolls = self.options.rollups.resolutions().next().is_some();
+        // What needs little room comes first: on a full disk rolling up fails.
+        self.drop_old_rollups(now_ms)?;
         if let Some(keep_ms) = self.options.retention_ms {
-            let gone = expired(&self.manifest.lock(), now_ms, keep_ms);
+            let mut gone = expired(&self.manifest.lock(), now_ms, keep_ms);
+            if rolls {
+                // Those that are in rollups go below; the others wait for the end of their day.
+                gone.parts.clear();
+            }
             self.drop_parts(&gone, "time")?;
+            self.roll_up_before(now_ms.saturating_sub(keep_ms))?;
         }
+        self.drop_rolled()?;
         if let Some(bytes_max) = self.options.retention_bytes {
-            let gone = oversized(&self.manifest.lock(), bytes_max);
+            // Else what is old would fill the disk little by little, and nothing be left for what is new.
+            let of_rollups = bytes_max / ROLLUPS_SHARE;
+            let rolled: u64 = self.manifest.lock().rollups.iter().map(|meta| meta.part.bytes).sum();
+            let left = bytes_max.saturating_sub(rolled.min(of_rollups));
+            let gone = oversized(&self.manifest.lock(), left);
+            let last = {
+                let manifest = self.manifest.lock();
+                let going = manifest.parts.iter().filter(|part| gone.parts.contains(&part.id));
+                going.map(|part| part.t_max).max()
+            };
+            if let Some(last) = last.filter(|_| rolls) {
+                // All of the last day with them, or rollups would lack a part of it; but never the present one.
+                self.roll_up_before(end_of(last, DAY_MS).min(now_ms))?;
+                self.drop_rolled()?;
+            }
+            let gone = oversized(&self.manifest.lock(), left);
             self.drop_parts(&gone, "size")?;
+            let gone = oversized_rollups(&self.manifest.lock(), of_rollups);
+            self.drop_rollups(&gone, "size")?;
         }
         Ok(())
+    }
+
+    /// Drops the parts of which rollups tell all.
+    fn drop_rolled(&self) -> Result<(), StoreError> {
+        let gone = {
+            let manifest = self.manifest.lock();
+            let rolled = manifest
+                .parts
+                .iter()
+                .filter(|part| part.t_max <= manifest.rolled_until_ms);
+            Gone {
+                parts: rolled.map(|part| part.id).collect(),
+                tables: Vec::new(),
+            }
+        };
+        self.drop_parts(&gone, "rolled")
     }
 
     fn is_closing(&self) -> bool {
@@ -180,6 +239,11 @@ impl Shared {
                 level: part.meta().level,
             })?;
         }
+        self.rewrite_rollups(|part| {
+            let t_max = part.meta().t_max;
+            let mut rules = horizons.iter();
+            rules.any(|(key, horizon)| t_max < *horizon && part.row_of(*key).is_some())
+        })?;
         self.rules_applied_ms.store(now_ms, Ordering::Relaxed);
         Ok(())
     }

@@ -193,7 +193,7 @@ impl SeriesTable {
 
     /// Makes the series of a part known.
     pub(crate) fn register_part(&self, part: &Part) -> Result<(), StoreError> {
-        let (t_min, t_max) = (part.meta().t_min, part.meta().t_max);
+        let (t_min, t_max) = (part.begins_ms(), part.meta().t_max);
         let mut unknown = 0;
         for &key in part.keys() {
             match self.find_by_key(key).and_then(|id| self.entry(id)) {

@@ -22,9 +22,10 @@ use crate::lock::DirLock;
 use crate::manifest::{Manifest, sweep};
 use crate::metadata::{self, Metadata, MetadataBook};
 use crate::options::{StoreOptions, WalSync};
-use crate::part::{Part, quarantine};
+use crate::part::{Part, quarantine, rollups_dir};
 use crate::promql::ResultCache;
 use crate::reader::Snapshot;
+use crate::rollup::read::RolledParts;
 use crate::series::{Matcher, SeriesId, TimeRange};
 use crate::series_table::SeriesTable;
 use crate::state::State;
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) tables: Tables,
     pub(crate) pool: Mutex<Vec<Buffers>>,
     pub(crate) counters: Counters,
+    /// Samples are taken after this instant: up to it there are rollups, or are about to be.
+    pub(crate) taken_after_ms: AtomicI64,
     /// When retention's rules were applied last, by the clock.
     pub(crate) rules_applied_ms: AtomicI64,
     pub(crate) state: State,
@@ -106,6 +109,8 @@ pub(crate) struct View {
     pub(crate) parts: Vec<Arc<Part>>,
     /// What of them was deleted.
     pub(crate) deleted: Arc<Deleted>,
+    /// What is told by rollups instead of by them.
+    pub(crate) rolled: Arc<RolledParts>,
     /// Being flushed; wins over parts.
     pub(crate) frozen: Option<Frozen>,
     /// Being written; wins over all.
@@ -183,6 +188,8 @@ pub struct StoreStats {
     pub part_samples: u64,
     /// Bytes of parts.
     pub part_bytes: u64,
+    /// Bytes of parts of rollups.
+    pub rollup_bytes: u64,
     /// Memory of kept answers of range queries.
     pub result_cache_bytes: u64,
     /// Bytes of WAL segments.
@@ -225,14 +232,16 @@ impl Store {
         let mut metadata = MetadataBook::new(metadata::load(&state)?);
         let mut report = OpenReport::default();
         let (mut manifest, parts) = open_parts(dir, &mut report)?;
+        let rolled = open_rollups(dir, &mut manifest, &mut report)?;
         let opened = open_tables(dir, &mut manifest, &mut report)?;
         let tables = Tables::open(&state, opened.files)?;
 
         let table = SeriesTable::new(options.max_series);
-        for part in &parts {
+        let all = || parts.iter().chain(rolled.parts.iter().map(|(_, part)| part));
+        for part in all() {
             table.register_part(part)?;
         }
-        Shared::forget_deleted(&table, &manifest.deletions, &parts);
+        Shared::forget_deleted(&table, &manifest.deletions, all);
         let active = Arc::new(Memtable::new(options.max_series));
         let mut replay = Replay {
             table: &table,
@@ -267,6 +276,7 @@ impl Store {
         let view = View {
             parts,
             deleted: Arc::new(Deleted::new(&manifest.deletions)),
+            rolled: Arc::new(rolled),
             frozen: None,
             active,
             active_since_ms: options.clock.now_ms(),
@@ -287,6 +297,7 @@ impl Store {
             compacting: Mutex::new(()),
             flushing: Mutex::new(()),
             wal: Mutex::new(wal),
+            taken_after_ms: AtomicI64::new(manifest.rolled_until_ms),
             manifest: Mutex::new(manifest),
             gate: Mutex::new(Gate {
                 epoch: 1,
@@ -479,7 +490,7 @@ impl Store {
         Ok(())
     }
 
-    /// Merges parts until there is nothing left to merge.
+    /// Rolls up and drops what is due, then merges parts until there is nothing left to merge.
     ///
     /// # Errors
     /// When a part cannot be read or written; the parts stay as they were.
@@ -588,6 +599,7 @@ impl Shared {
             parts: view.parts.len() as u64,
             part_samples: view.parts.iter().map(|p| p.meta().samples).sum(),
             part_bytes: view.parts.iter().map(|p| p.meta().bytes).sum(),
+            rollup_bytes: view.rolled.parts.iter().map(|(_, part)| part.meta().bytes).sum(),
             result_cache_bytes: self.results.bytes() as u64,
             wal_bytes,
             wal_segments,
@@ -632,6 +644,30 @@ fn open_parts(dir: &Path, report: &mut OpenReport) -> Result<(Manifest, Vec<Arc<
         manifest.commit(dir)?;
     }
     Ok((manifest, parts))
+}
+
+/// Opens the parts of rollups that the manifest lists; what cannot be opened is taken out of it, the border stays.
+fn open_rollups(dir: &Path, manifest: &mut Manifest, report: &mut OpenReport) -> Result<RolledParts, StoreError> {
+    let files = rollups_dir(dir);
+    let (mut parts, mut damaged) = (Vec::new(), Vec::new());
+    for meta in &manifest.rollups {
+        match Part::open(&files, &meta.part) {
+            Ok(part) => parts.push((meta.resolution_ms, Arc::new(part))),
+            Err(error) if !error.is_damage() => return Err(error.into()),
+            Err(error) => {
+                let id = meta.part.id;
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(part = id.0, error, "part of rollups is damaged, moved aside");
+                report.damaged_parts.extend(quarantine(&files, id)?);
+                damaged.push(id);
+            }
+        }
+    }
+    if !damaged.is_empty() {
+        manifest.rollups.retain(|meta| !damaged.contains(&meta.part.id));
+        manifest.commit(dir)?;
+    }
+    Ok(RolledParts::new(manifest.rolled_until_ms, parts))
 }
 
 /// Opens the files of tables that the manifest lists; what cannot be opened is taken out of it.

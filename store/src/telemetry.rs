@@ -20,6 +20,7 @@ pub(crate) struct Telemetry {
     series: Gauge<u64>,
     parts: Gauge<u64>,
     table_bytes: Gauge<u64>,
+    rollup_bytes: Gauge<u64>,
     result_cache_bytes: Gauge<u64>,
     steps: Counter<u64>,
 }
@@ -65,7 +66,8 @@ impl Telemetry {
             dropped: meter
                 .u64_counter("foreshock_store_dropped_samples")
                 .with_description(
-                    "Samples that left the disk, by reason: too old (time), too much (size), a retention rule (rule), deleted (deleted).",
+                    "Samples that left the disk, by reason: too old (time), too much (size), a retention rule (rule), told by rollups \
+                     from then on (rolled), deleted (deleted).",
                 )
                 .build(),
             head_samples: meter
@@ -87,6 +89,10 @@ impl Telemetry {
             table_bytes: meter
                 .u64_gauge("foreshock_store_table_bytes")
                 .with_description("Bytes of the files of append-only tables.")
+                .build(),
+            rollup_bytes: meter
+                .u64_gauge("foreshock_store_rollup_bytes")
+                .with_description("Bytes of the parts of rollups.")
                 .build(),
             result_cache_bytes: meter
                 .u64_gauge("foreshock_store_result_cache_bytes")
@@ -133,6 +139,7 @@ impl Telemetry {
         self.series.record(stats.series, tenant);
         self.parts.record(stats.parts, tenant);
         self.table_bytes.record(stats.table_bytes, tenant);
+        self.rollup_bytes.record(stats.rollup_bytes, tenant);
         self.result_cache_bytes.record(stats.result_cache_bytes, tenant);
     }
 

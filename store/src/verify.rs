@@ -15,7 +15,8 @@ use crate::error::StoreError;
 use crate::histogram::Histogram;
 use crate::manifest::{Found, Manifest, part_files};
 use crate::metadata::Metadata;
-use crate::part::{Level, Part, PartError, PartMeta, chunks_path};
+use crate::part::{Level, Part, PartError, PartMeta, chunks_path, rollups_dir};
+use crate::rollup::RESOLUTIONS;
 use crate::series::SeriesId;
 use crate::table::{self, file::TableFileMeta};
 use crate::tenants::is_tenant_name;
@@ -48,6 +49,8 @@ pub struct Inspection {
     pub dir: PathBuf,
     /// Live parts, in the order in which later ones win.
     pub parts: Vec<PartSummary>,
+    /// Live parts of rollups, by the length of their buckets in milliseconds.
+    pub rollups: Vec<(i64, PartSummary)>,
     /// Append-only tables that have files.
     pub tables: Vec<TableSummary>,
     /// WAL segments by number.
@@ -195,6 +198,22 @@ impl fmt::Display for Inspection {
             self.samples(),
             self.part_bytes()
         )?;
+        for resolution_ms in RESOLUTIONS {
+            let parts = || {
+                self.rollups
+                    .iter()
+                    .filter(|(of, _)| *of == resolution_ms)
+                    .map(|(_, part)| part)
+            };
+            let (buckets, bytes) = parts().fold((0, 0), |all, part| (all.0 + part.samples, all.1 + part.bytes));
+            if let Some(each) = ratio(bytes, buckets) {
+                let (count, minutes) = (parts().count(), resolution_ms / 60_000);
+                writeln!(
+                    f,
+                    "  rollups of {minutes} min: {count} parts, {buckets} buckets, {bytes} bytes, {each:.2} a bucket"
+                )?;
+            }
+        }
         for TableSummary {
             table,
             files,
@@ -233,6 +252,11 @@ pub fn inspect(dir: &Path) -> Result<Inspection, StoreError> {
         .into_iter()
         .filter(|(_, id)| id.is_none_or(|id| !live.contains(&id)))
         .map(|(path, _)| path);
+    let live_rollups: BTreeSet<_> = manifest.rollups.iter().map(|meta| meta.part.id).collect();
+    let unused_rollups = part_files(&rollups_dir(dir))?
+        .into_iter()
+        .filter(|(_, id)| id.is_none_or(|id| !live_rollups.contains(&id)))
+        .map(|(path, _)| path);
     let unused_tables = table::file::unused(dir, &manifest.tables)
         .map_err(|error| StoreError::io("list", &table::file::tables_dir(dir), error))?;
     let mut tables: BTreeMap<&str, TableSummary> = BTreeMap::new();
@@ -249,7 +273,12 @@ pub fn inspect(dir: &Path) -> Result<Inspection, StoreError> {
     }
     Ok(Inspection {
         dir: dir.to_owned(),
-        unused: unused.chain(unused_tables).collect(),
+        unused: unused.chain(unused_rollups).chain(unused_tables).collect(),
+        rollups: manifest
+            .rollups
+            .iter()
+            .map(|meta| (meta.resolution_ms, summary(&meta.part)))
+            .collect(),
         tables: tables.into_values().collect(),
         parts: manifest.parts.iter().map(summary).collect(),
         segments: segments(dir)?,
@@ -266,6 +295,10 @@ pub struct Verification {
     pub parts: u64,
     /// Samples in the whole ones.
     pub samples: u64,
+    /// Parts of rollups that were read, whole ones and damaged ones.
+    pub rollups: u64,
+    /// Buckets in the whole ones.
+    pub buckets: u64,
     /// Files of append-only tables that were read, whole ones and damaged ones.
     pub table_files: u64,
     /// Rows in the whole ones.
@@ -304,6 +337,8 @@ impl fmt::Display for Verification {
         let Self {
             parts,
             samples,
+            rollups,
+            buckets,
             table_files,
             rows,
             segments,
@@ -312,9 +347,14 @@ impl fmt::Display for Verification {
             ..
         } = self;
         writeln!(f, "{}", self.dir.display())?;
+        let rolled = if *rollups == 0 {
+            String::new()
+        } else {
+            format!("{rollups} parts of rollups with {buckets} buckets, ")
+        };
         writeln!(
             f,
-            "  read {parts} parts with {samples} samples, {table_files} files of tables with {rows} rows, {segments} WAL segments with \
+            "  read {parts} parts with {samples} samples, {rolled}{table_files} files of tables with {rows} rows, {segments} WAL segments with \
              {wal_samples} samples and {wal_rows} rows"
         )?;
         if self.is_clean() {
@@ -352,6 +392,9 @@ pub fn verify(dir: &Path) -> Result<Verification, StoreError> {
     for meta in &manifest.parts {
         verify_part(dir, meta, &mut found)?;
     }
+    for meta in &manifest.rollups {
+        verify_rollups(dir, &meta.part, &mut found)?;
+    }
     for meta in &manifest.tables {
         verify_table_file(dir, meta, &mut found)?;
     }
@@ -385,10 +428,34 @@ fn verify_part(dir: &Path, meta: &PartMeta, found: &mut Verification) -> Result<
     if problems.is_empty() {
         found.samples += meta.samples;
     }
+    tell(&problems, &chunks_path(dir, meta.id), found);
+    Ok(())
+}
+
+fn verify_rollups(dir: &Path, meta: &PartMeta, found: &mut Verification) -> Result<(), StoreError> {
+    let files = rollups_dir(dir);
+    let problems = match Part::open(&files, meta) {
+        Ok(part) => part.verify_rollups(),
+        // A merge may have replaced it since the manifest was read.
+        Err(PartError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && !is_live(dir, meta)? => {
+            return Ok(());
+        }
+        Err(error) => vec![error],
+    };
+    found.rollups += 1;
+    if problems.is_empty() {
+        found.buckets += meta.samples;
+    }
+    tell(&problems, &chunks_path(&files, meta.id), found);
+    Ok(())
+}
+
+/// Puts what is wrong with a part among the problems.
+fn tell(problems: &[PartError], path: &Path, found: &mut Verification) {
     let hint = "restore the part from a backup; without one, the rest of it still answers";
     found.problems.extend(problems.iter().map(|error| {
         Problem {
-            path: chunks_path(dir, meta.id),
+            path: path.to_owned(),
             what: chain(error),
             hint: error
                 .hint()
@@ -396,7 +463,6 @@ fn verify_part(dir: &Path, meta: &PartMeta, found: &mut Verification) -> Result<
                 .unwrap_or(hint),
         }
     }));
-    Ok(())
 }
 
 fn verify_table_file(dir: &Path, meta: &TableFileMeta, found: &mut Verification) -> Result<(), StoreError> {
@@ -430,7 +496,10 @@ fn verify_table_file(dir: &Path, meta: &TableFileMeta, found: &mut Verification)
 
 fn is_live(dir: &Path, meta: &PartMeta) -> Result<bool, StoreError> {
     Ok(match Manifest::find(dir)? {
-        Found::Whole(manifest) => manifest.parts.iter().any(|part| part.id == meta.id),
+        Found::Whole(manifest) => {
+            let rollups = manifest.rollups.iter().map(|rollup| &rollup.part);
+            manifest.parts.iter().chain(rollups).any(|part| part.id == meta.id)
+        }
         Found::Missing | Found::Damaged => true,
     })
 }

@@ -330,3 +330,63 @@ fn what_is_deleted_stays_deleted_after_sigkill() {
     );
     assert_eq!(back, line);
 }
+
+#[test]
+fn what_is_too_old_is_rolled_up_where_the_configuration_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, config) = (dir.path().join("data"), dir.path().join("foreshock.toml"));
+    let input = dir.path().join("input.jsonl");
+    std::fs::write(&input, lines()).expect("a file");
+    ok(&["store", "import", "--data", text(&data), text(&input)]);
+
+    let with = |keys: &str| {
+        let text = format!("[store]\nretention_days = 30\n[store.rollups]\n{keys}\n");
+        std::fs::write(&config, text).expect("a file");
+    };
+    for (keys, says) in [
+        (
+            "hour_days = 30",
+            "store.rollups.hour_days must be more than retention_days (30)",
+        ),
+        (
+            "hour_days = 100\nfive_minutes_days = 100",
+            "store.rollups.hour_days must be more than five_minutes_days",
+        ),
+        ("hours = 100", "unknown field `hours`"),
+    ] {
+        with(keys);
+        let said = fails(&["serve", "--config", text(&config), "--data", text(&data)]);
+        assert!(said.contains(says), "{keys}: {said}");
+    }
+
+    with("hour_days = 36500");
+    let server = Server::start_with(&data, &["--config", text(&config)]);
+    let (status, said) = server.post("/api/v1/admin/store/compact", &[], b"").expect("an answer");
+    assert_eq!(status, 204, "{said}");
+    let rows = server.sql("SELECT host, count, min, resolution_seconds FROM rollups WHERE metric = 'up' ORDER BY host");
+    let hours = |host: &str, value: f64| serde_json::json!({"host": host, "count": 1, "min": value, "resolution_seconds": 3600});
+    assert_eq!(rows, [hours("a", 0.1), hours("b", -1e-7)]);
+    let at = (AT / 1000).to_string();
+    let answer = server.get(
+        "/api/v1/query",
+        &[("query", "count_over_time(up{host=\"a\"}[1h])"), ("time", &at)],
+    );
+    assert_eq!(answer["data"]["result"][0]["value"][1], "1", "{answer}");
+    assert!(
+        answer["infos"][0]
+            .as_str()
+            .expect("an info")
+            .contains("rollups of 60 min"),
+        "{answer}"
+    );
+    // What could count twice is refused, and the sender hears why.
+    let (status, said) = server
+        .post("/api/v1/import", &[], lines().as_bytes())
+        .expect("an answer");
+    assert!(said.contains("rolled up"), "{status}: {said}");
+    assert!(server.stop(), "the server ends well");
+    let said = ok(&["store", "verify", "--data", text(&data)]);
+    assert!(said.contains("4 buckets in 1 parts of rollups"), "{said}");
+    let said = ok(&["store", "inspect", "--data", text(&data)]);
+    assert!(said.contains("rollups of 60 min: 1 parts, 4 buckets, "), "{said}");
+}

@@ -1,4 +1,4 @@
-//! Decoding, appending, the write-ahead log, codecs, index, scan and compaction.
+//! Decoding, appending, the write-ahead log, codecs, index, scan, PromQL and compaction.
 #![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot go on ends")]
 
 use std::hint::black_box;
@@ -6,6 +6,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use foreshock_bench::{START_MS, STEP_MS, Shape, labels, samples, series, store};
 use store::bench::{Chunk, Labelled, Log};
+use store::promql::{Engine, QueryOptions};
 use store::{METRIC_NAME, MatchOp, Matcher, Samples, SeriesId, TimeRange};
 use wire::metric::Kind;
 
@@ -236,6 +237,32 @@ fn parts(c: &mut Criterion) {
     group.finish();
 }
 
+/// PromQL over the same day, a step a minute; nothing is kept of earlier answers.
+fn queries(c: &mut Criterion) {
+    let dir = tempfile::tempdir().unwrap();
+    drop(a_day(dir.path()));
+    let (opened, _) = foreshock_bench::store(dir.path(), 0);
+    let engine = Engine::default();
+    let mut group = c.benchmark_group("PromQL over a day of 20 series");
+    for expr in [
+        "sum(node_metric_02_total)",
+        "sum by (datacenter) (rate(node_metric_05_total[5m]))",
+        "avg_over_time(node_metric_02_total[1h])",
+        "quantile_over_time(0.9, node_metric_03_total[10m])",
+    ] {
+        group.bench_function(expr, |b| {
+            b.iter(|| {
+                let (start, end) = (START_MS, START_MS + 86_400_000);
+                let options = QueryOptions::default();
+                engine
+                    .range(&opened.snapshot(), expr, start, end, 60_000, &options)
+                    .unwrap()
+            });
+        });
+    }
+    group.finish();
+}
+
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -248,5 +275,5 @@ fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
-criterion_group!(benches, decode, append, wal, codecs, index, parts);
+criterion_group!(benches, decode, append, wal, codecs, index, parts, queries);
 criterion_main!(benches);

@@ -23,9 +23,10 @@ use tokio::sync::Semaphore;
 use crate::appended::AppendedTable;
 use crate::columns::{SAMPLES, SERIES};
 use crate::error::SqlError;
+use crate::rollups::{self, ROLLUPS};
 use crate::rows::{self, Answer, Bounds, Described, RowStream, Statement, read_only};
 use crate::samples::SamplesTable;
-use crate::tables::{Definition, Rows, RowsTable, SeriesTable, metrics};
+use crate::tables::{BySeries, Definition, Rows, RowsTable, metrics};
 use crate::views::{self, View};
 use crate::wide::Wide;
 
@@ -263,6 +264,7 @@ impl SqlEngine {
         let mut tables = vec![
             ("samples".to_owned(), Arc::clone(&SAMPLES)),
             ("series".to_owned(), Arc::clone(&SERIES)),
+            ("rollups".to_owned(), Arc::clone(&ROLLUPS)),
         ];
         tables.extend(Table::ALL.map(|table| (table.name().to_owned(), table.schema())));
         tables.extend(self.tables.iter().map(|t| (t.name.clone(), Arc::clone(&t.schema))));
@@ -349,7 +351,8 @@ impl SqlEngine {
             }),
         );
         context.register_table("samples", Arc::new(SamplesTable::new(snapshot.clone())))?;
-        context.register_table("series", Arc::new(SeriesTable { snapshot }))?;
+        context.register_table("rollups", Arc::new(rollups::table(snapshot.clone())))?;
+        context.register_table("series", Arc::new(BySeries::series(snapshot)))?;
         for table in Table::ALL {
             let snapshot = store.table(table);
             context.register_table(table.name(), Arc::new(AppendedTable { snapshot }))?;

@@ -8,6 +8,8 @@
 //! Tables of a tenant:
 //! - `samples(timestamp, value, metric, host, device, labels, series)`, a row a sample;
 //! - `series(series, metric, host, device, labels)`, a row a series;
+//! - `rollups(timestamp, resolution_seconds, count, sum, min, max, metric, host, device, labels, series)`, a row a bucket of the time of
+//!   which samples are too old to be kept one by one;
 //! - `logs(timestamp, host, level, body, attributes, ...)`, a row a record of a log (`store::table`);
 //! - `audit(timestamp, actor, action, object, outcome, status, detail)`, a row a thing that an operator did;
 //! - `metrics(metric, kind, unit, help)`, what senders say of their metrics;
@@ -45,6 +47,7 @@ mod engine;
 mod error;
 mod filter;
 pub mod flight;
+mod rollups;
 mod rows;
 mod samples;
 mod tables;

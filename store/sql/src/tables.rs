@@ -22,16 +22,48 @@ use crate::filter::{Selection, support};
 /// Rows of `series` in a batch.
 const SERIES_ROWS: usize = 8192;
 
-/// The series of one snapshot as a table.
-#[derive(Debug)]
-pub(crate) struct SeriesTable {
-    pub(crate) snapshot: Snapshot,
+/// A table of one snapshot, read by one thread, some series at a time.
+pub(crate) struct BySeries {
+    snapshot: Snapshot,
+    schema: SchemaRef,
+    rows: fn(Snapshot, &Selection) -> Result<Arc<dyn PartitionStream>>,
+}
+
+impl BySeries {
+    /// `rows` gives what is selected.
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        schema: &SchemaRef,
+        rows: fn(Snapshot, &Selection) -> Result<Arc<dyn PartitionStream>>,
+    ) -> Self {
+        Self {
+            snapshot,
+            schema: Arc::clone(schema),
+            rows,
+        }
+    }
+
+    /// The table `series`.
+    pub(crate) fn series(snapshot: Snapshot) -> Self {
+        Self::new(snapshot, &SERIES, |snapshot, selection| {
+            let ids = selection.series(&snapshot)?.into();
+            Ok(Arc::new(SeriesRows { snapshot, ids }))
+        })
+    }
+}
+
+impl fmt::Debug for BySeries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BySeries")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
 }
 
 #[async_trait]
-impl TableProvider for SeriesTable {
+impl TableProvider for BySeries {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&SERIES)
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -49,13 +81,10 @@ impl TableProvider for SeriesTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = SeriesRows {
-            snapshot: self.snapshot.clone(),
-            ids: Selection::new(state, filters)?.series(&self.snapshot)?.into(),
-        };
+        let selection = Selection::new(state, filters)?;
         let scan = StreamingTableExec::try_new(
-            Arc::clone(&SERIES),
-            vec![Arc::new(rows)],
+            Arc::clone(&self.schema),
+            vec![(self.rows)(self.snapshot.clone(), &selection)?],
             projection,
             std::iter::empty(),
             false,

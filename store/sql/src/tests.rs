@@ -274,7 +274,7 @@ fn series_and_metrics_are_tables_too() {
     setup.check("SELECT * FROM metrics", "cpu_seconds_total|counter|seconds|CPU time");
     setup.check(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-        "audit\nlogs\nmetrics\nsamples\nseries",
+        "audit\nlogs\nmetrics\nrollups\nsamples\nseries",
     );
 }
 
@@ -621,7 +621,7 @@ fn a_view_is_a_table_whose_conditions_reach_the_samples() {
     assert!(scan.contains("series=0"), "{scan}");
     setup.check(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
-        "audit\nlogs\nmetrics\nsamples\nseries\nwarm",
+        "audit\nlogs\nmetrics\nrollups\nsamples\nseries\nwarm",
     );
     let error = SqlEngine::new(SqlOptions::default())
         .expect("an engine")
@@ -629,4 +629,47 @@ fn a_view_is_a_table_whose_conditions_reach_the_samples() {
         .query_blocking(&setup.store, "SELECT * FROM broken")
         .expect_err("there is no such column");
     assert_eq!(error.kind(), SqlErrorKind::BadData);
+}
+
+#[test]
+fn rollups_are_a_table_and_samples_shows_what_was_kept() {
+    const DAY_MS: i64 = 86_400_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = open(dir.path());
+    fill(&store, 60);
+    store.flush().expect("flushes");
+    drop(store);
+    let options = StoreOptions {
+        clock: Clock::fixed(START_MS + 4 * DAY_MS),
+        background: false,
+        retention_ms: Some(2 * DAY_MS),
+        rollups: store::RollupOptions {
+            five_minutes_ms: Some(30 * DAY_MS),
+            hour_ms: None,
+        },
+        ..StoreOptions::default()
+    };
+    let store = Store::open(dir.path(), options).expect("the directory opens");
+    store.compact().expect("rolls up");
+    let check = |sql: &str, expected: &str| {
+        let answer = engine().query_blocking(&store, sql).expect("rows");
+        assert_eq!(text(&answer), expected, "{sql}");
+    };
+    check(
+        "SELECT count(*), sum(count), min(min), max(max), min(resolution_seconds) FROM rollups WHERE host = 'a' AND metric = 'cpu_seconds_total'",
+        "26|120|0.0|59.0|300",
+    );
+    check(
+        "SELECT labels['cpu'], count, sum, min, max FROM rollups WHERE metric = 'cpu_seconds_total' AND host = 'b'
+         AND timestamp > '2026-01-01T00:10:00Z' AND timestamp <= '2026-01-01T00:15:00Z' ORDER BY 1",
+        "0|5|65.0|11.0|15.0\n1|5|65.0|11.0|15.0",
+    );
+    check(
+        "SELECT count(*), max(value) FROM samples WHERE host = 'c' AND labels['cpu'] = '1'",
+        "13|59.0",
+    );
+    check(
+        "SELECT count(*) FROM rollups WHERE timestamp > '2026-01-03T00:00:00Z'",
+        "0",
+    );
 }

@@ -1,6 +1,7 @@
 //! Histograms on their way in: beside the samples that are plain numbers, in the same batch, record by record as durable.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Batch, Buffers, RefuseReason, Refused};
 use crate::head::{Epochs, HistogramSample};
@@ -35,6 +36,7 @@ impl Shared {
     pub(super) fn judge_histograms(&self, samples: &mut Vec<HistogramSample>, now: i64, refused: &mut Vec<Refused>) {
         let latest = now.saturating_add(self.options.max_future_ms);
         let window = self.options.out_of_order_window_ms;
+        let border = self.taken_after_ms.load(Ordering::SeqCst);
         samples.retain(|sample| {
             let (id, at) = (sample.id, sample.at_ms);
             let Some(entry) = self.table.entry(id) else {
@@ -47,6 +49,11 @@ impl Shared {
             }
             let (reason, beside) = if at > latest {
                 (RefuseReason::TooFarAhead, format!("server's clock {now} ms"))
+            } else if at <= border && border > i64::MIN {
+                (
+                    RefuseReason::RolledUp,
+                    format!("samples up to {border} ms are rolled up"),
+                )
             } else if at < newest.saturating_sub(window) {
                 (RefuseReason::TooOld, format!("newest sample {newest} ms"))
             } else {

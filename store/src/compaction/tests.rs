@@ -183,7 +183,7 @@ fn parts_are_not_merged_around_one_that_overwrote_them() {
 }
 
 fn merge(dir: &Path, tenant: &str, level: Level, parts: &[Arc<Part>], id: PartId) -> Result<PartMeta, PartError> {
-    let merged = super::merge(dir, tenant, level, parts, id, &Deleted::default())?;
+    let merged = super::merge(dir, tenant, level, parts, id, &Deleted::default(), i64::MIN)?;
     Ok(merged.part.expect("samples are left"))
 }
 

@@ -237,7 +237,7 @@ impl Life {
 }
 
 /// In memory where the system has such a place: SQLite's own syncs would take most of the time.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let shared = Path::new("/dev/shm");
     let made = if shared.is_dir() {
         tempfile::tempdir_in(shared)

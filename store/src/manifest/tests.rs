@@ -142,14 +142,14 @@ fn a_manifest_made_again_leaves_damaged_parts_aside() {
 #[test]
 fn a_newer_manifest_is_refused_with_a_way_out() {
     let dir = tempfile::tempdir().unwrap();
-    let body = r#"{"version":4,"shape":"unknown"}"#;
+    let body = r#"{"version":5,"shape":"unknown"}"#;
     let text = format!("{HEAD}{:08x}{MIDDLE}{body}{TAIL}", crc32c::crc32c(body.as_bytes()));
     fs::write(dir.path().join("manifest.json"), text).unwrap();
     let error = Manifest::load(dir.path()).unwrap_err();
     assert!(
         error
             .to_string()
-            .ends_with("manifest.json has format version 4, this foreshock reads up to 3"),
+            .ends_with("manifest.json has format version 5, this foreshock reads up to 4"),
         "{error}"
     );
     assert!(error.hint().is_some());

@@ -99,32 +99,38 @@ fn content() -> Vec<(Labels, Samples, Histograms)> {
 
 /// One line a series, floats as their bits.
 pub(super) fn lines(content: &[(Labels, Samples, Histograms)]) -> String {
-    let bits = |v: f64| format!("{:016x}", v.to_bits());
-    let buckets = |all: &[Bucket]| all.iter().map(|b| (b.index, bits(b.count))).collect::<Vec<_>>();
     let mut text = String::new();
     for (labels, samples, histograms) in content {
-        let labels: serde_json::Map<String, serde_json::Value> = labels
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect();
-        let histograms: Vec<serde_json::Value> = histograms
-            .iter()
-            .map(|(at, h)| {
-                serde_json::json!({
-                    "timestamp": at, "hint": h.reset.number(), "schema": h.schema, "zero_threshold": bits(h.zero_threshold),
-                    "zero_count": bits(h.zero_count), "count": bits(h.count), "sum": bits(h.sum),
-                    "positive": buckets(&h.positive), "negative": buckets(&h.negative),
-                    "bounds": h.own_bounds().iter().map(|b| bits(*b)).collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        let values: Vec<String> = samples.values.iter().map(|v| bits(*v)).collect();
-        let line = serde_json::json!({
-            "labels": labels, "timestamps": samples.timestamps, "values": values, "histograms": histograms,
-        });
-        writeln!(text, "{line}").unwrap();
+        writeln!(text, "{}", line(labels, samples, histograms)).unwrap();
     }
     text
+}
+
+pub(super) fn bits(v: f64) -> String {
+    format!("{:016x}", v.to_bits())
+}
+
+pub(super) fn line(labels: &Labels, samples: &Samples, histograms: &Histograms) -> serde_json::Value {
+    let buckets = |all: &[Bucket]| all.iter().map(|b| (b.index, bits(b.count))).collect::<Vec<_>>();
+    let labels: serde_json::Map<String, serde_json::Value> = labels
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    let histograms: Vec<serde_json::Value> = histograms
+        .iter()
+        .map(|(at, h)| {
+            serde_json::json!({
+                "timestamp": at, "hint": h.reset.number(), "schema": h.schema, "zero_threshold": bits(h.zero_threshold),
+                "zero_count": bits(h.zero_count), "count": bits(h.count), "sum": bits(h.sum),
+                "positive": buckets(&h.positive), "negative": buckets(&h.negative),
+                "bounds": h.own_bounds().iter().map(|b| bits(*b)).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let values: Vec<String> = samples.values.iter().map(|v| bits(*v)).collect();
+    serde_json::json!({
+        "labels": labels, "timestamps": samples.timestamps, "values": values, "histograms": histograms,
+    })
 }
 
 pub(super) fn write(dir: &Path, content: &[(Labels, Samples, Histograms)]) -> PartMeta {

@@ -84,11 +84,7 @@ impl Part {
         if !range.overlaps(self.meta().t_min, self.meta().t_max) || !self.has_histograms(row) {
             return Ok(());
         }
-        let row = row as usize;
-        let (Some(&first), Some(&end)) = (self.table.first_chunk.get(row), self.table.first_chunk.get(row + 1)) else {
-            return Err(self.damaged(format!("it has no series row {row}")));
-        };
-        self.read_histogram_chunks(first..end, range, out)
+        self.read_histogram_chunks(self.chunks_of(row)?, range, out)
     }
 
     fn read_histogram_chunks(

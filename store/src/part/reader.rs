@@ -35,6 +35,8 @@ pub(crate) struct Part {
     pub(super) groups: Box<[Group]>,
     /// Which series have histograms; none of a part of version 1 has.
     pub(super) histograms: HistogramRows,
+    /// Length of buckets, of a part of rollups.
+    pub(super) resolution_ms: i64,
 }
 
 /// A row group.
@@ -64,7 +66,9 @@ impl Part {
             rows += group.num_rows().cast_unsigned();
         }
         let histograms = HistogramRows::of(version(&metadata), footer_value(&metadata, key::CODECS));
+        let resolution_ms = footer_value(&metadata, key::RESOLUTION).and_then(|text| text.parse().ok());
         let part = Self {
+            resolution_ms: resolution_ms.unwrap_or(0),
             meta: meta.clone(),
             path,
             file,
@@ -143,11 +147,22 @@ impl Part {
         if !range.overlaps(self.meta.t_min, self.meta.t_max) {
             return Ok(());
         }
+        self.read_chunks(self.chunks_of(row)?, range, out)
+    }
+
+    /// The first instant that it may tell of.
+    pub(crate) fn begins_ms(&self) -> i64 {
+        // A part of rollups is named by ends of buckets.
+        self.meta.t_min.saturating_sub(self.resolution_ms)
+    }
+
+    /// The chunk rows of series `row`.
+    pub(super) fn chunks_of(&self, row: u32) -> Result<Range<u64>, PartError> {
         let row = row as usize;
-        let (Some(&first), Some(&end)) = (self.table.first_chunk.get(row), self.table.first_chunk.get(row + 1)) else {
-            return Err(self.damaged(format!("it has no series row {row}")));
-        };
-        self.read_chunks(first..end, range, out)
+        match (self.table.first_chunk.get(row), self.table.first_chunk.get(row + 1)) {
+            (Some(&first), Some(&end)) => Ok(first..end),
+            _ => Err(self.damaged(format!("it has no series row {row}"))),
+        }
     }
 
     fn read_chunks(&self, mut rows: Range<u64>, range: TimeRange, out: &mut Samples) -> Result<(), PartError> {
@@ -268,9 +283,27 @@ impl Part {
 
     /// Reads all of the part; returns what is wrong with it, at most a hundred things.
     pub(crate) fn verify(&self) -> Vec<PartError> {
+        let mut samples = Samples::default();
+        self.verify_series(|row| {
+            samples.clear();
+            self.read(row, TimeRange::ALL, &mut samples)?;
+            let mut histograms = Histograms::default();
+            self.read_histograms(row, TimeRange::ALL, &mut histograms)?;
+            let ascend = |timestamps: &[i64]| timestamps.windows(2).all(|pair| pair[0] < pair[1]);
+            Ok((
+                samples.len() + histograms.len(),
+                ascend(&samples.timestamps) && ascend(&histograms.timestamps),
+            ))
+        })
+    }
+
+    /// As [`Part::verify`]; `read` reads all of a series and answers how many samples it has and whether they ascend.
+    pub(super) fn verify_series(
+        &self,
+        mut read: impl FnMut(u32) -> Result<(usize, bool), PartError>,
+    ) -> Vec<PartError> {
         const PROBLEMS_MAX: usize = 100;
         let mut problems = Vec::new();
-        let mut samples = Samples::default();
         let mut count = 0;
         match self.series() {
             Err(error) => problems.push(error),
@@ -280,20 +313,14 @@ impl Part {
             if problems.len() >= PROBLEMS_MAX {
                 return problems;
             }
-            samples.clear();
-            if let Err(error) = self.read(row, TimeRange::ALL, &mut samples) {
-                problems.push(error);
-                continue;
-            }
-            let mut histograms = Histograms::default();
-            if let Err(error) = self.read_histograms(row, TimeRange::ALL, &mut histograms) {
-                problems.push(error);
-                continue;
-            }
-            count += (samples.len() + histograms.len()) as u64;
-            let ascend = |timestamps: &[i64]| timestamps.windows(2).all(|pair| pair[0] < pair[1]);
-            if !ascend(&samples.timestamps) || !ascend(&histograms.timestamps) {
-                problems.push(self.damaged(format!("timestamps of series row {row} do not ascend")));
+            match read(row) {
+                Ok((samples, ascends)) => {
+                    count += samples as u64;
+                    if !ascends {
+                        problems.push(self.damaged(format!("timestamps of series row {row} do not ascend")));
+                    }
+                }
+                Err(error) => problems.push(error),
             }
         }
         if problems.is_empty() && count != self.meta.samples {
@@ -352,7 +379,7 @@ pub(super) fn check_version(path: &Path, metadata: &ArrowReaderMetadata) -> Resu
     }
 }
 
-fn open_chunks(path: &Path) -> Result<(PartFile, ArrowReaderMetadata), PartError> {
+pub(super) fn open_chunks(path: &Path) -> Result<(PartFile, ArrowReaderMetadata), PartError> {
     let file = PartFile::open(path).map_err(|source| PartError::io("open", path, source))?;
     let error = |source: ParquetError| PartError::Parquet {
         action: "open",
@@ -368,7 +395,7 @@ fn open_chunks(path: &Path) -> Result<(PartFile, ArrowReaderMetadata), PartError
     Ok((file, metadata))
 }
 
-fn footer_value<'a>(metadata: &'a ArrowReaderMetadata, name: &str) -> Option<&'a str> {
+pub(super) fn footer_value<'a>(metadata: &'a ArrowReaderMetadata, name: &str) -> Option<&'a str> {
     let pairs = metadata.metadata().file_metadata().key_value_metadata()?;
     pairs.iter().find(|pair| pair.key == name)?.value.as_deref()
 }

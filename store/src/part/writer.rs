@@ -17,8 +17,8 @@ use parquet::schema::types::ColumnPath;
 use super::cut::cuts;
 use super::table::TableWriter;
 use super::{
-    FORMAT_VERSION, FORMAT_VERSION_HISTOGRAMS, FORMAT_VERSION_OLDEST, Level, PartError, PartId, PartMeta, chunks_path,
-    parts_dir, series_order, series_path,
+    FORMAT_VERSION, FORMAT_VERSION_HISTOGRAMS, FORMAT_VERSION_OLDEST, FORMAT_VERSION_PAGES, Level, PartError, PartId,
+    PartMeta, chunks_path, parts_dir, series_order, series_path,
 };
 use crate::chunk::{Chunk, encode_with};
 use crate::codec::{histograms, timestamps, values};
@@ -84,11 +84,13 @@ pub(crate) struct PartWriter {
     /// Samples of the open series that are not in chunks yet.
     pending: Samples,
     ends: Vec<usize>,
-    known: KnownTimestamps,
+    pub(super) known: KnownTimestamps,
     /// Whether any chunk holds histograms.
     histograms: bool,
     // Whether any chunk has its values in pages.
     pages: bool,
+    /// Length of buckets, of a part of rollups.
+    pub(super) resolution_ms: Option<i64>,
 }
 
 /// The series that was added last.
@@ -149,6 +151,7 @@ impl PartWriter {
             known: KnownTimestamps::default(),
             histograms: false,
             pages: false,
+            resolution_ms: None,
         })
     }
 
@@ -274,7 +277,13 @@ impl PartWriter {
         if self.meta.samples == 0 {
             return Err(self.order("it has no samples".to_owned()));
         }
-        let metadata = footer(&self.meta, &self.tenant, self.pages, self.histograms);
+        let metadata = footer(
+            &self.meta,
+            &self.tenant,
+            self.pages,
+            self.histograms,
+            self.resolution_ms,
+        );
         // Synced before the manifest commit, or a crash could list a part whose bytes are not there.
         for (path, file) in [self.chunks.finish(&metadata)?, self.table.finish(&metadata)?] {
             file.sync_all().map_err(|source| PartError::io("sync", &path, source))?;
@@ -282,6 +291,10 @@ impl PartWriter {
         }
         let parts = parts_dir(&self.dir);
         disk::sync_dir(&parts).map_err(|source| PartError::io("sync", &parts, source))?;
+        if self.resolution_ms.is_some() {
+            // The directory of parts may be new in the one of rollups, whose own name the commit makes durable.
+            disk::sync_dir(&self.dir).map_err(|source| PartError::io("sync", &self.dir, source))?;
+        }
         self.files.0.clear();
         Ok(self.meta)
     }
@@ -296,7 +309,7 @@ impl PartWriter {
         }
     }
 
-    fn check_order(&self, row: u32, first: i64) -> Result<(), PartError> {
+    pub(super) fn check_order(&self, row: u32, first: i64) -> Result<(), PartError> {
         match &self.series {
             Some(series) if series.row == row => match series.last {
                 Some(last) if last >= first => Err(self.order(format!(
@@ -332,7 +345,7 @@ impl PartWriter {
         Ok(())
     }
 
-    fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), PartError> {
+    pub(super) fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), PartError> {
         let Some(series) = &mut self.series else { return Ok(()) };
         self.chunks.push(series.row, chunk)?;
         self.pages |= values::is_in_pages(chunk.codec);
@@ -346,7 +359,7 @@ impl PartWriter {
         Ok(())
     }
 
-    fn order(&self, what: String) -> PartError {
+    pub(super) fn order(&self, what: String) -> PartError {
         PartError::Order {
             path: self.chunks.path.clone(),
             what,
@@ -357,6 +370,7 @@ impl PartWriter {
 /// What the footer says of codecs beyond those of version 1.
 pub(super) const PAGE_CODECS: &str = ",pco_decimal_pages=6,pco_float_pages=7";
 pub(super) const HISTOGRAM_CODECS: &str = ",histogram_columns=64,histogram_rows=65";
+const ROLLUP_CODECS: &str = ",rollup=80";
 
 /// Names in the footers of both files.
 pub(super) mod key {
@@ -365,32 +379,43 @@ pub(super) mod key {
     pub(in crate::part) const ENCRYPTION: &str = "foreshock.encryption";
     pub(in crate::part) const CODECS: &str = "foreshock.codecs";
     pub(in crate::part) const PART: &str = "foreshock.part";
+    pub(in crate::part) const RESOLUTION: &str = "foreshock.resolution_ms";
 }
 
 /// All of the manifest's entry but the bytes stands in the footer too, so that a lost manifest can be made again.
-fn footer(meta: &PartMeta, tenant: &str, pages: bool, histograms: bool) -> Vec<KeyValue> {
+fn footer(meta: &PartMeta, tenant: &str, pages: bool, histograms: bool, resolution_ms: Option<i64>) -> Vec<KeyValue> {
     let version = match (pages, histograms) {
-        (true, _) => FORMAT_VERSION,
+        _ if resolution_ms.is_some() => FORMAT_VERSION,
+        (true, _) => FORMAT_VERSION_PAGES,
         (false, true) => FORMAT_VERSION_HISTOGRAMS,
         (false, false) => FORMAT_VERSION_OLDEST,
     };
-    let pages = if pages { PAGE_CODECS } else { "" };
+    let pages = if pages || resolution_ms.is_some() {
+        PAGE_CODECS
+    } else {
+        ""
+    };
+    let rollups = resolution_ms.map_or("", |_| ROLLUP_CODECS);
     let histograms = if histograms {
         HISTOGRAM_CODECS
     } else {
         ",histogram=64..79"
     };
-    let codecs =
-        format!("raw=0,constant=1,linear=2,packed=3,pco_decimal=4,pco_float=5{pages},exceptions=128{histograms}");
+    let codecs = format!(
+        "raw=0,constant=1,linear=2,packed=3,pco_decimal=4,pco_float=5{pages},exceptions=128{histograms}{rollups}"
+    );
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-    vec![
+    let resolution = resolution_ms.map(|ms| pair(key::RESOLUTION, ms.to_string()));
+    let mut pairs = vec![
         pair(key::FORMAT_VERSION, version.to_string()),
         pair(key::TENANT, tenant.to_owned()),
         pair(key::ENCRYPTION, "none".to_owned()),
         pair(key::CODECS, codecs),
         // Numbers, a name and no map with keys of its own: serialising cannot fail.
         pair(key::PART, serde_json::to_string(meta).unwrap_or_default()),
-    ]
+    ];
+    pairs.extend(resolution);
+    pairs
 }
 
 /// The file of chunk rows.
@@ -558,7 +583,7 @@ fn properties() -> WriterProperties {
 
 /// Bytes of timestamps seen before: the series of a host share them, and encoding is the slower half of finding that out.
 #[derive(Debug, Default)]
-struct KnownTimestamps {
+pub(super) struct KnownTimestamps {
     by_ends: HashMap<(i64, i64, usize), Vec<Known>>,
     held: usize,
 }
@@ -570,7 +595,7 @@ struct Known {
 }
 
 impl KnownTimestamps {
-    fn encode(&mut self, ts: &[i64]) -> Vec<u8> {
+    pub(super) fn encode(&mut self, ts: &[i64]) -> Vec<u8> {
         let (Some(&first), Some(&last)) = (ts.first(), ts.last()) else {
             return timestamps::encode(ts);
         };

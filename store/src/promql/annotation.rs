@@ -61,6 +61,14 @@ impl Notes {
         );
     }
 
+    pub(super) fn rolled_up(&self, resolution_ms: i64) {
+        let minutes = resolution_ms / 60_000;
+        self.inform(
+            format!("samples of a part of this time are gone, rollups of {minutes} min tell of it"),
+            None,
+        );
+    }
+
     pub(super) fn mixed_samples(&self, metric: &str, place: Option<Place>) {
         self.warn(
             format!("encountered a mix of histograms and floats for metric name {metric:?}"),

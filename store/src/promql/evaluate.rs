@@ -19,13 +19,14 @@ use super::stack;
 use super::text::{self, Places};
 use super::vector::{Budget, Cells, HISTOGRAM, Table, Vector, is_absent, take_histograms};
 use super::{Answer, Deadline, EngineOptions, Line, Point, QueryOptions, Stats, Summary, Value};
-use crate::Labels;
+use crate::{Coarseness, Labels};
 
 /// What one query works with.
 pub(super) struct Env<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) options: &'a EngineOptions,
     pub(super) lookback_ms: i64,
+    pub(super) coarseness: Coarseness,
     pub(super) deadline: Deadline,
     pub(super) budget: Arc<Budget>,
     pub(super) notes: Notes,
@@ -143,6 +144,7 @@ fn evaluated<T>(
     let env = Env {
         source,
         options,
+        coarseness: source.coarseness(),
         lookback_ms: asked.lookback_ms.filter(|&ms| ms > 0).unwrap_or(options.lookback_ms),
         deadline: asked.deadline.no_later_than(Instant::now() + options.timeout),
         budget: Budget::new(options.max_samples),

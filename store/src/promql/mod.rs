@@ -38,6 +38,7 @@ mod number;
 mod pattern;
 mod plan;
 mod reuse;
+mod rolled;
 mod select;
 mod source;
 mod stack;
@@ -57,6 +58,7 @@ use promql_parser::label::MatchOp as ParsedOp;
 use promql_parser::parser::Expr;
 
 pub use error::{QueryError, QueryErrorKind};
+pub(crate) use number::sum;
 pub use reuse::{ResultCache, Versioned};
 pub use source::{Memory, Source, SourceError};
 
@@ -369,13 +371,19 @@ impl Engine {
     ) -> Result<u64, QueryError> {
         let parsed = self.parsed(expr)?;
         if step_ms <= 0 {
-            return Ok(effort::effort(snapshot, &parsed.expr, 0, 1));
+            return Ok(effort::effort(snapshot, &parsed.expr, (start_ms, start_ms), 0, 1));
         }
         let grid = Grid::range(start_ms, end_ms, step_ms);
         let kept = reuse::kept(&self.options, snapshot, expr, grid, options);
         let points = grid.count.saturating_sub(kept) as u64;
         let span_ms = points.saturating_mul(step_ms.unsigned_abs());
-        Ok(effort::effort(snapshot, &parsed.expr, span_ms, points))
+        Ok(effort::effort(
+            snapshot,
+            &parsed.expr,
+            (start_ms, end_ms),
+            span_ms,
+            points,
+        ))
     }
 
     fn parsed(&self, expr: &str) -> Result<Arc<Parsed>, QueryError> {

@@ -27,6 +27,13 @@ impl Sum {
     }
 }
 
+/// The sum of values as `sum_over_time` adds them up.
+pub(crate) fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sum = Sum::default();
+    values.for_each(|value| sum.add(value));
+    sum.value()
+}
+
 /// A running mean: a compensated sum until it would overflow, an incremental mean from there on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mean {

@@ -37,6 +37,10 @@ impl<'a> Env<'a> {
             .map_err(|source| QueryError::Read { source })?;
         self.series.fetch_add(ids.len() as u64, Ordering::Relaxed);
         let labels: Vec<Labels> = ids.iter().map(|&id| self.source.labels(id)).collect();
+        let resolution_ms = self.coarseness.resolution_at(range.start.0);
+        if resolution_ms > 0 && !ids.is_empty() {
+            self.notes.rolled_up(resolution_ms);
+        }
         let one_name = select.one_name() && !labels.iter().any(labels::typed);
         Ok(Picked {
             ids,
@@ -80,11 +84,8 @@ impl<'a> Env<'a> {
 
     /// An instant selector: at each step the last sample not older than the lookback.
     pub(super) fn select(&'a self, select: &'a Select, grid: Grid, what: Yield) -> Result<Lazy<'a>, QueryError> {
-        let lookback = self.lookback_ms;
-        let first = select
-            .reference(grid.start_ms)
-            .saturating_sub(lookback)
-            .saturating_add(1);
+        let start = select.reference(grid.start_ms);
+        let first = start.saturating_sub(self.lookback_at(start)).saturating_add(1);
         let range = TimeRange::millis(first, select.reference(grid.end_ms()));
         let Picked {
             ids,
@@ -108,7 +109,7 @@ impl<'a> Env<'a> {
                     while next < times.len() && times[next] <= reference {
                         next += 1;
                     }
-                    if next == 0 || times[next - 1] <= reference.saturating_sub(lookback) {
+                    if next == 0 || times[next - 1] <= reference.saturating_sub(self.lookback_at(reference)) {
                         continue;
                     }
                     // A staleness marker is what stands for a missing value, so it needs no test of its own.
@@ -119,7 +120,8 @@ impl<'a> Env<'a> {
                     };
                 }
                 if !scratch.histograms.is_empty() {
-                    lay(select, grid, lookback, what, scratch, out, cells);
+                    let earliest = |reference: i64| reference.saturating_sub(self.lookback_at(reference));
+                    lay(select, grid, earliest, what, scratch, out, cells);
                 }
                 Ok(())
             },
@@ -201,7 +203,15 @@ fn prepare(histograms: &mut Histograms, statistics: bool) {
 }
 
 /// Lays the histograms of a series on the steps, over the numbers that lie there: of both the later one counts.
-fn lay(select: &Select, grid: Grid, lookback: i64, what: Yield, scratch: &Scratch, out: &mut [f64], cells: &mut Cells) {
+fn lay(
+    select: &Select,
+    grid: Grid,
+    earliest: impl Fn(i64) -> i64,
+    what: Yield,
+    scratch: &Scratch,
+    out: &mut [f64],
+    cells: &mut Cells,
+) {
     let (numbers, histograms) = (&scratch.samples, &scratch.histograms);
     let (mut next, mut next_number) = (0, 0);
     for (step, out) in out.iter_mut().enumerate() {
@@ -212,7 +222,7 @@ fn lay(select: &Select, grid: Grid, lookback: i64, what: Yield, scratch: &Scratc
             continue;
         };
         let newer_number = next_number.checked_sub(1).is_some_and(|i| numbers.timestamps[i] > at);
-        if newer_number || at <= reference.saturating_sub(lookback) {
+        if newer_number || at <= earliest(reference) {
             continue;
         }
         let value = &histograms.values[next - 1];

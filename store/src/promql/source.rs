@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use super::reuse::Versioned;
-use crate::{Histograms, Labels, Matcher, Samples, SeriesId, Snapshot, TimeRange};
+use crate::{Coarseness, Histograms, Labels, Matcher, RolledColumn, Samples, SeriesId, Snapshot, TimeRange};
 
 /// A failure to read, boxed: what it is depends on the source.
 pub type SourceError = Box<dyn Error + Send + Sync>;
@@ -34,6 +34,33 @@ pub trait Source: Send + Sync {
     /// Whatever keeps the source from being read.
     fn read_histograms(&self, id: SeriesId, range: TimeRange, out: &mut Histograms) -> Result<(), SourceError>;
 
+    /// Up to when rollups tell of time instead of samples.
+    fn coarseness(&self) -> Coarseness {
+        Coarseness::NONE
+    }
+
+    /// Appends one value of each bucket of rollups within `range`, at its end, then those of samples after them, and of how many
+    /// samples each is; see [`Snapshot::read_column`]. Asked only where [`Source::coarseness`] says that there are rollups.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from being read.
+    fn read_column(
+        &self,
+        id: SeriesId,
+        range: TimeRange,
+        column: RolledColumn,
+        out: &mut Samples,
+        counts: &mut Vec<f64>,
+    ) -> Result<(), SourceError> {
+        let base = out.len();
+        self.read(id, range, out)?;
+        counts.extend(out.values[base..].iter().map(|_| 1.0));
+        if column == RolledColumn::Count {
+            out.values[base..].fill(1.0);
+        }
+        Ok(())
+    }
+
     /// What it knows of its changes, where it does: then answers of range queries can be kept.
     fn versioned(&self) -> Option<&dyn Versioned> {
         None
@@ -59,6 +86,21 @@ impl Source for Snapshot {
 
     fn read_histograms(&self, id: SeriesId, range: TimeRange, out: &mut Histograms) -> Result<(), SourceError> {
         Ok(Self::read_histograms(self, id, range, out)?)
+    }
+
+    fn coarseness(&self) -> Coarseness {
+        Self::coarseness(self)
+    }
+
+    fn read_column(
+        &self,
+        id: SeriesId,
+        range: TimeRange,
+        column: RolledColumn,
+        out: &mut Samples,
+        counts: &mut Vec<f64>,
+    ) -> Result<(), SourceError> {
+        Ok(Self::read_column(self, id, range, column, out, counts)?)
     }
 
     fn versioned(&self) -> Option<&dyn Versioned> {

@@ -9,10 +9,11 @@ use super::function::{RangeFunction, Slide};
 use super::grid::Grid;
 use super::labels::without_name;
 use super::plan::{Node, RangeCall, Select, Window, WindowInput};
+use super::rolled::OfSeries;
 use super::select::{Picked, drop_stale};
 use super::text::Place;
 use super::vector::{ABSENT, Cells, Lazy, Scratch, Shape, Table, Vector, is_absent, is_histogram, single};
-use crate::{Labels, ResetHint};
+use crate::{Coarseness, Labels, ResetHint};
 
 impl<'a> Env<'a> {
     pub(super) fn range_call(&'a self, call: &'a RangeCall, grid: Grid) -> Result<Vector<'a>, QueryError> {
@@ -69,11 +70,19 @@ impl<'a> Env<'a> {
         self.distinct(Vector::Ready(table))
     }
 
-    fn slide<'s>(&'s self, call: &'s RangeCall, scratch: &'s Scratch, grid: Grid, args: &'s [Vec<f64>]) -> Slide<'s> {
+    pub(super) fn slide<'s>(
+        &'s self,
+        call: &'s RangeCall,
+        scratch: &'s Scratch,
+        grid: Grid,
+        args: &'s [Vec<f64>],
+    ) -> Slide<'s> {
         Slide {
             times: &scratch.samples.timestamps,
             values: &scratch.samples.values,
             window: &call.window,
+            range_ms: call.window.range_ms,
+            coarseness: Coarseness::NONE,
             grid,
             args,
             notes: &self.notes,
@@ -102,11 +111,20 @@ impl<'a> Env<'a> {
             labels,
             range,
             one_name,
-        } = self.pick(select, self.window_range(&call.window, grid))?;
+        } = self.pick(select, self.coarse_range(self.window_range(&call.window, grid)))?;
         let shape = self.shape_after(call.function, grid, one_name, false);
         let names = labels.clone();
         let fill = Box::new(
             move |row: usize, scratch: &mut Scratch, out: &mut [f64], cells: &mut Cells| {
+                if self.coarseness.resolution_at(range.start.0) > 0 {
+                    let series = OfSeries {
+                        select,
+                        id: ids[row],
+                        metric: names[row].metric(),
+                        range,
+                    };
+                    return self.slid_over_rollups(call, series, scratch, grid, &args, out, cells);
+                }
                 self.read(select, ids[row], range, scratch)?;
                 drop_stale(scratch);
                 self.slid(call, scratch, grid, &args, names[row].metric(), out, cells)

@@ -211,7 +211,7 @@ async fn tables_are_listed_by_name_and_with_their_columns() {
     let all = list(tables(None)).await;
     assert_eq!(
         texts(&all, "table_name"),
-        ["audit", "logs", "metrics", "samples", "series"]
+        ["audit", "logs", "metrics", "rollups", "samples", "series"]
     );
     assert!(all.column_by_name("table_schema").expect("asked for").null_count() == 0);
     assert_eq!(texts(&list(tables(Some("sam%"))).await, "table_name"), ["samples"]);

@@ -44,7 +44,7 @@ impl RangeFunction {
         let times = histograms.timestamps.as_slice();
         for (step, out) in out.iter_mut().enumerate() {
             let end_ms = slide.window.reference(slide.grid.at(step));
-            let start_ms = end_ms.saturating_sub(slide.window.range_ms);
+            let start_ms = end_ms.saturating_sub(slide.range_ms);
             let within = |times: &[i64]| {
                 let first = times.partition_point(|t| *t <= start_ms);
                 first..times.partition_point(|t| *t <= end_ms).max(first)
@@ -153,10 +153,15 @@ impl RangeFunction {
                 return Found::Nothing;
             }
         };
-        let (sampled, extended) = extended_to((*first_ms, *last_ms), view.times.len(), (view.start_ms, view.end_ms));
+        let (sampled, extended) = extended_to(
+            said.slide,
+            (*first_ms, *last_ms),
+            view.times.len(),
+            (view.start_ms, view.end_ms),
+        );
         let mut factor = extended / sampled;
         if self == Self::Rate {
-            factor /= said.slide.window.range_ms as f64 / 1000.0;
+            factor /= said.slide.range_ms as f64 / 1000.0;
         }
         algebra::multiply(&mut change, factor);
         Found::Histogram(change)

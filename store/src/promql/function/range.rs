@@ -9,6 +9,7 @@ use super::super::number::{self, Mean, Sum};
 use super::super::plan::Window;
 use super::super::text::Place;
 use super::super::vector::ABSENT;
+use crate::Coarseness;
 
 /// A function of a range of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +179,10 @@ pub(in super::super) struct Slide<'a> {
     pub(in super::super) times: &'a [i64],
     pub(in super::super) values: &'a [f64],
     pub(in super::super) window: &'a Window,
+    /// How far windows reach back, which may be further than was asked for.
+    pub(in super::super) range_ms: i64,
+    /// Where there is one sample a bucket, and those around resets.
+    pub(in super::super) coarseness: Coarseness,
     pub(in super::super) grid: Grid,
     /// Scalar arguments at each step.
     pub(in super::super) args: &'a [Vec<f64>],
@@ -203,6 +208,14 @@ struct View<'a> {
 }
 
 impl<'a> Slide<'a> {
+    /// Seconds between samples near the first and near the last one of a window, by their mean: no less than buckets are long there, or
+    /// the samples that are kept beside those of buckets would make it seem that others are missing.
+    #[inline]
+    pub(super) fn between(&self, mean: f64, first_ms: i64, last_ms: i64) -> (f64, f64) {
+        let near = |at_ms: i64| mean.max(self.coarseness.resolution_at(at_ms) as f64 / 1000.0);
+        (near(first_ms), near(last_ms))
+    }
+
     #[inline]
     fn each(&self, out: &mut [f64], mut value: impl FnMut(View<'a>) -> f64) {
         let (mut first, mut after) = (0, 0);
@@ -212,7 +225,7 @@ impl<'a> Slide<'a> {
             while after < self.times.len() && self.times[after] <= end_ms {
                 after += 1;
             }
-            let start_ms = end_ms.saturating_sub(self.window.range_ms);
+            let start_ms = end_ms.saturating_sub(self.range_ms);
             while first < after && self.times[first] <= start_ms {
                 first += 1;
             }
@@ -244,7 +257,7 @@ fn extrapolated(slide: &Slide<'_>, out: &mut [f64], function: RangeFunction) {
     } else {
         Vec::new()
     };
-    let range_seconds = slide.window.range_ms as f64 / 1000.0;
+    let range_seconds = slide.range_ms as f64 / 1000.0;
     slide.each(out, |view| {
         let [first, .., last] = view.values else { return ABSENT };
         let [first_ms, .., last_ms] = view.times else {
@@ -260,14 +273,14 @@ fn extrapolated(slide: &Slide<'_>, out: &mut [f64], function: RangeFunction) {
                 change += slide.values[i - 1];
             }
         }
-        let start_ms = view.end_ms - slide.window.range_ms;
+        let start_ms = view.end_ms - slide.range_ms;
         let mut to_start = (first_ms - start_ms) as f64 / 1000.0;
         let mut to_end = (view.end_ms - last_ms) as f64 / 1000.0;
         let sampled = (last_ms - first_ms) as f64 / 1000.0;
         let between = sampled / (view.values.len() - 1) as f64;
-        let threshold = between * 1.1;
-        if to_start >= threshold {
-            to_start = between / 2.0;
+        let (at_start, at_end) = slide.between(between, *first_ms, *last_ms);
+        if to_start >= at_start * 1.1 {
+            to_start = at_start / 2.0;
         }
         // A counter cannot have been below zero: its line is not extended past there.
         if counter && change > 0.0 && *first >= 0.0 {
@@ -276,8 +289,8 @@ fn extrapolated(slide: &Slide<'_>, out: &mut [f64], function: RangeFunction) {
                 to_start = to_zero;
             }
         }
-        if to_end >= threshold {
-            to_end = between / 2.0;
+        if to_end >= at_end * 1.1 {
+            to_end = at_end / 2.0;
         }
         let mut factor = (sampled + to_start + to_end) / sampled;
         if function == RangeFunction::Rate {
@@ -289,14 +302,22 @@ fn extrapolated(slide: &Slide<'_>, out: &mut [f64], function: RangeFunction) {
 
 /// Seconds between the first and the last of `count` samples, and seconds of the stretch that they stand for: as far as the window
 /// reaches, unless samples are missing towards its edges.
-pub(super) fn extended_to((first_ms, last_ms): (i64, i64), count: usize, (start_ms, end_ms): (i64, i64)) -> (f64, f64) {
+pub(super) fn extended_to(
+    slide: &Slide<'_>,
+    (first_ms, last_ms): (i64, i64),
+    count: usize,
+    (start_ms, end_ms): (i64, i64),
+) -> (f64, f64) {
     let sampled = (last_ms - first_ms) as f64 / 1000.0;
-    let between = sampled / (count - 1) as f64;
-    let reach = |gap_ms: i64| {
+    let (at_start, at_end) = slide.between(sampled / (count - 1) as f64, first_ms, last_ms);
+    let reach = |gap_ms: i64, between: f64| {
         let gap = gap_ms as f64 / 1000.0;
         if gap >= between * 1.1 { between / 2.0 } else { gap }
     };
-    (sampled, sampled + reach(first_ms - start_ms) + reach(end_ms - last_ms))
+    (
+        sampled,
+        sampled + reach(first_ms - start_ms, at_start) + reach(end_ms - last_ms, at_end),
+    )
 }
 
 /// The value that no other one in the window beats; NaN only where there is nothing else.
