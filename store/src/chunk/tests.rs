@@ -84,6 +84,18 @@ fn percent_with_two_decimals_takes_its_noise() {
 }
 
 #[test]
+fn a_counter_that_starts_anew_takes_its_increments() {
+    // 200 steps are 7.6 bits an increment, 480 of them 458 bytes; the fall is one more.
+    let mut sum = 0;
+    let mut vs: Vec<f64> = Vec::new();
+    for (i, increment) in noise(480, 200).into_iter().enumerate() {
+        sum = if i == 300 { 0 } else { sum + increment };
+        vs.push(sum as f64);
+    }
+    check_values(&[PCO_DECIMAL], 600, &vs);
+}
+
+#[test]
 fn pages_of_4096_bytes_share_a_factor() {
     let vs: Vec<f64> = noise(20, 16).iter().map(|&x| (x * 4096) as f64).collect();
     check_values(&[PACKED], 18, &vs);

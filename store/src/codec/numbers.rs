@@ -26,6 +26,9 @@ const PAGE: usize = 512;
 /// pco reads a page in steps of so many numbers.
 const BATCH: usize = 256;
 
+/// Numbers that [`spread`] looks at together.
+const SPREAD_BLOCK: usize = 64;
+
 /// Highest order of differences.
 const ORDER_MAX: u8 = 2;
 
@@ -33,7 +36,10 @@ const ORDER_MAX: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Packed {
     /// How often differences were taken.
-    pub(crate) order: u8,
+    order: u8,
+    /// How often pco should take them. It pays for a few wild differences, as where a counter starts anew, by themselves; here the
+    /// least of all widens every block, so that another order may be the smallest.
+    pub(crate) pco_order: u8,
     first: [i64; ORDER_MAX as usize],
     least: i64,
     factor: u64,
@@ -46,6 +52,7 @@ impl Packed {
     /// The smallest of the orders 0 to 2.
     pub(crate) fn smallest(numbers: &[i64]) -> Self {
         let mut best = Self::of_order(numbers, 0, [0; 2], numbers);
+        let (mut narrowest, mut pco_order) = (spread(numbers), 0);
         let mut differences = numbers.to_vec();
         let mut first = [0; 2];
         for order in 1..=ORDER_MAX {
@@ -61,7 +68,12 @@ impl Packed {
             if next.len < best.len {
                 best = next;
             }
+            let width = spread(&differences);
+            if width < narrowest {
+                (narrowest, pco_order) = (width, order);
+            }
         }
+        best.pco_order = pco_order;
         best
     }
 
@@ -83,6 +95,7 @@ impl Packed {
         let len = 1 + firsts + varint_len(zigzag(least)) + varint_len(factor) + packed_len(&residuals);
         Self {
             order,
+            pco_order: order,
             first,
             least,
             factor,
@@ -149,8 +162,18 @@ pub(crate) fn unpack_numbers(bytes: &mut &[u8], n: usize, out: &mut Vec<i64>) ->
     })
 }
 
-/// How pco compresses. Finding the order of differences by itself is half of its work; where `order` says it, sizes stay within
-/// 0.4 %.
+/// Bits of the numbers, each less the least of those around it.
+fn spread(numbers: &[i64]) -> usize {
+    let bits = |block: &[i64]| {
+        let least = block.iter().copied().min().unwrap_or(0);
+        let most = block.iter().copied().max().unwrap_or(0);
+        block.len() * (64 - most.wrapping_sub(least).leading_zeros() as usize)
+    };
+    numbers.chunks(SPREAD_BLOCK).map(bits).sum()
+}
+
+/// How pco compresses. Finding the order of differences by itself is half of its work; told [`Packed::pco_order`], sizes stay within
+/// 0.2 % of that.
 fn pco_config(order: Option<u8>) -> ChunkConfig {
     let delta = match order {
         None => DeltaSpec::Auto,

@@ -50,7 +50,7 @@ pub(crate) fn encode(timestamps: &[i64]) -> Vec<u8> {
     };
     if n >= PCO_SAMPLES_MIN {
         let mut out = vec![PCO];
-        if pco_write(timestamps, Some(differences.order), &mut out).is_some() && out.len() < best.len() {
+        if pco_write(timestamps, Some(differences.pco_order), &mut out).is_some() && out.len() < best.len() {
             best = out;
         }
     }

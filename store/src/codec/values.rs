@@ -171,10 +171,10 @@ fn smallest_decimal(decimals: &Decimals) -> (u8, Vec<u8>) {
         let (codec, written) = if is_paged(mantissas.len()) {
             (
                 PCO_DECIMAL_PAGES,
-                pco_write_pages(mantissas, Some(packed.order), &mut out),
+                pco_write_pages(mantissas, Some(packed.pco_order), &mut out),
             )
         } else {
-            (PCO_DECIMAL, pco_write(mantissas, Some(packed.order), &mut out))
+            (PCO_DECIMAL, pco_write(mantissas, Some(packed.pco_order), &mut out))
         };
         if written.is_some() && out.len() < bound {
             return (codec | flag, out);
