@@ -39,12 +39,14 @@ impl Index {
         labels_of: impl Fn(SeriesId) -> Option<&'l Labels>,
     ) {
         for (name, value) in labels {
+            let text = texts(name, &labels_of);
             // Looked up first: an owned name is needed only once for many series.
-            if !self.names.contains_key(name) {
-                self.names.insert(name.into(), Values::default());
-            }
-            if let Some(values) = self.names.get_mut(name) {
-                values.insert(id.0, value, self.seed, texts(name, &labels_of));
+            match self.names.get_mut(name) {
+                Some(values) => values.insert(id.0, value, self.seed, text),
+                None => {
+                    let values = self.names.entry(name.into()).or_default();
+                    values.insert(id.0, value, self.seed, text);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! All series of a store: by labels, by number, by label values.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashTable;
@@ -14,6 +15,10 @@ use crate::series::{LabelError, Labels, LabelsBuf, Matcher, SeriesId, SeriesKey,
 
 const SHARDS: usize = 64;
 const CHUNK: usize = 2048;
+
+/// From so many new series on, a part's labels are read by a thread of their own, ahead by at most so many batches.
+const READ_AHEAD_MIN: usize = 4 * CHUNK;
+const READ_AHEAD_BATCHES: usize = 4;
 
 /// All series of a store. Numbers are dense, in order of registration, and never reused while the store is open.
 #[derive(Debug)]
@@ -115,6 +120,18 @@ struct Order {
     sorted_without: usize,
 }
 
+/// Sends the labels of a part's series, until nobody takes them any more.
+fn read_labels(part: &Part, send: &SyncSender<Vec<Labels>>) -> Result<(), StoreError> {
+    let mut series = part.series()?;
+    loop {
+        let batch = series.by_ref().take(CHUNK).map(|series| Ok(series?.2));
+        let batch: Vec<Labels> = batch.collect::<Result<_, StoreError>>()?;
+        if batch.is_empty() || send.send(batch).is_err() {
+            return Ok(());
+        }
+    }
+}
+
 impl SeriesTable {
     /// An empty table for at most `max` series.
     pub(crate) fn new(max: usize) -> Self {
@@ -208,15 +225,25 @@ impl SeriesTable {
         for shard in &self.by_key {
             shard.write().reserve(unknown / SHARDS, |id| self.half_of(*id));
         }
-        // Labels are read only for a part that brings new series.
-        for series in part.series()? {
-            let (_, _, labels) = series?;
+        let note = |labels: Labels| -> Result<(), StoreError> {
             let id = self.find_or_make(labels.as_bytes(), || Ok(labels.clone()))?;
             if let Some(entry) = self.entry(id) {
                 entry.widen_by_part(t_min, t_max);
             }
+            Ok(())
+        };
+        // Labels are read only for a part that brings new series. To read them is as much work as to note them down.
+        if unknown < READ_AHEAD_MIN {
+            return part.series()?.try_for_each(|series| note(series?.2));
         }
-        Ok(())
+        std::thread::scope(|scope| {
+            let (send, batches) = std::sync::mpsc::sync_channel(READ_AHEAD_BATCHES);
+            let reading = scope.spawn(move || read_labels(part, &send));
+            for labels in batches {
+                labels.into_iter().try_for_each(note)?;
+            }
+            reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// What is known of a series.

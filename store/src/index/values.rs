@@ -14,6 +14,8 @@ pub(super) struct Values {
     slots: Vec<Slot>,
     by_text: HashTable<u32>,
     lists: Vec<List>,
+    /// The slot of the series that came last: series of a part are sorted, and those of a host are sent one after the other.
+    last: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,9 @@ impl Values {
     /// Adds a series whose number is higher than all before.
     pub(super) fn insert<'t>(&mut self, id: u32, value: &str, seed: u64, text: impl Fn(u32) -> Option<&'t str>) {
         let hash = hash_of(value, seed);
-        if let Some(place) = self.find(value, hash, text) {
+        let last = Some(self.last as usize).filter(|last| self.is_at(*last, value, hash, &text));
+        if let Some(place) = last.or_else(|| self.find(value, hash, &text)) {
+            self.last = place as u32;
             let slot = &mut self.slots[place];
             if slot.list == ALONE {
                 slot.list = self.lists.len() as u32;
@@ -59,6 +63,7 @@ impl Values {
             return;
         }
         let place = self.slots.len() as u32;
+        self.last = place;
         self.slots.push(Slot {
             hash,
             first: id,
@@ -69,11 +74,13 @@ impl Values {
             .insert_unique(spread(hash), place, |place| spread(slots[*place as usize].hash));
     }
 
+    fn is_at<'t>(&self, place: usize, value: &str, hash: u32, text: impl Fn(u32) -> Option<&'t str>) -> bool {
+        let slot = self.slots.get(place);
+        slot.is_some_and(|slot| slot.hash == hash && text(slot.first) == Some(value))
+    }
+
     fn find<'t>(&self, value: &str, hash: u32, text: impl Fn(u32) -> Option<&'t str>) -> Option<usize> {
-        let is = |place: &u32| {
-            let slot = self.slots[*place as usize];
-            slot.hash == hash && text(slot.first) == Some(value)
-        };
+        let is = |place: &u32| self.is_at(*place as usize, value, hash, &text);
         self.by_text.find(spread(hash), is).map(|place| *place as usize)
     }
 
