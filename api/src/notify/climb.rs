@@ -37,7 +37,7 @@ impl Outbox {
             };
             let known = ledger::climb(transaction, &alert.fingerprint)?;
             let acknowledged = ledger::acknowledgement(transaction, &alert.fingerprint)?;
-            if known.is_some_and(|climb| climb.starts_ms >= alert.starts_ms)
+            if known.as_ref().is_some_and(|climb| climb.starts_ms >= alert.starts_ms)
                 || acknowledged.is_some_and(|one| one.is_of(alert))
             {
                 continue;
@@ -49,7 +49,8 @@ impl Outbox {
                 told_ms: now_ms,
                 step: 0,
                 due_ms: policy.steps.first().map(|step| now_ms + step.after_ms),
-                told: Vec::new(),
+                // It ended and fired again before anybody was told of the end: they still have to hear of one.
+                told: known.map(|climb| climb.told).unwrap_or_default(),
             };
             ledger::put_climb(transaction, &climb)?;
         }

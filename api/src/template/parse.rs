@@ -337,7 +337,8 @@ impl<'a> Parser<'a> {
                     return Err("an assignment stands at the beginning of an action".to_owned());
                 }
                 Word::Comma => return Err("a comma stands between the variables of a range".to_owned()),
-                Word::Pipe | Word::Close => unreachable!("handled above"),
+                Word::Pipe => return Err("a pipe stands where a value should".to_owned()),
+                Word::Close => return Err("a parenthesis closes that was not opened".to_owned()),
             };
             let mut path = Vec::new();
             while let [Word::Field(name, true), after @ ..] = rest {

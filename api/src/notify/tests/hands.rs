@@ -135,6 +135,30 @@ async fn what_nobody_acknowledges_climbs_once_a_step_and_its_end_goes_the_same_w
 }
 
 #[tokio::test]
+async fn those_above_hear_the_end_of_what_ended_and_fired_again_between_two_messages() {
+    let (first, second, third) = (Sink::start([]).await, Sink::start([]).await, Sink::start([]).await);
+    let bench = Bench::new(climbing(&[&first, &second, &third]));
+    let hot = alert("Hot", "a");
+    bench.put(0, &hot);
+    assert_eq!(bench.deliver(0).await, "delivered");
+    bench.deliver(600).await;
+    assert_eq!(second.accepted(), ["a:firing"]);
+    bench.put(601, &ended(&hot, 601));
+    let again = Notification {
+        starts_ms: START + 602_000,
+        ..hot
+    };
+    bench.put(602, &again);
+    // Another one makes the group say what it has now.
+    bench.put(602, &alert("Hot", "b"));
+    bench.deliver(620).await;
+    assert_eq!(second.accepted(), ["a:firing"], "it fires still, or again");
+    bench.put(700, &ended(&again, 700));
+    bench.deliver(720).await;
+    assert_eq!(second.accepted(), ["a:firing", "a:resolved"]);
+}
+
+#[tokio::test]
 async fn each_episode_keeps_how_long_it_took_and_hands_it_out_until_it_is_taken_over() {
     let hook = Sink::start([]).await;
     let bench = Bench::new(settings(&[&hook]));
