@@ -128,7 +128,7 @@ impl Labels {
         for (name, value) in pairs {
             buffer.push(name, value);
         }
-        Self(Arc::from(buffer.canonical_last_wins()))
+        buffer.labels()
     }
 
     /// Labels from canonical bytes, or `None` where they are not canonical.
@@ -351,17 +351,24 @@ impl LabelsBuf {
                 });
             }
         }
-        self.write(|_| true);
+        self.write();
         Ok(&self.canonical)
     }
 
-    fn canonical_last_wins(&mut self) -> &[u8] {
+    /// The labels; later ones win over earlier ones of the same name, and empty values are dropped.
+    pub(crate) fn labels(&mut self) -> Labels {
         self.sort();
-        let last: Vec<bool> = (0..self.pairs.len())
-            .map(|i| i + 1 == self.pairs.len() || self.name(self.pairs[i]) != self.name(self.pairs[i + 1]))
-            .collect();
-        self.write(|i| last[i]);
-        &self.canonical
+        // Sorted stably, so that of one name the last is the one that was added last.
+        self.pairs.dedup_by(|later, earlier| {
+            let name = |pair: &(u32, u32, u32)| &self.text[pair.0 as usize..pair.1 as usize];
+            let same = name(later) == name(earlier);
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+        self.write();
+        Labels(Arc::from(&*self.canonical))
     }
 
     fn sort(&mut self) {
@@ -370,10 +377,10 @@ impl LabelsBuf {
             .sort_by(|a, b| text[a.0 as usize..a.1 as usize].cmp(&text[b.0 as usize..b.1 as usize]));
     }
 
-    fn write(&mut self, keep: impl Fn(usize) -> bool) {
+    fn write(&mut self) {
         self.canonical.clear();
-        for (i, &(start, middle, end)) in self.pairs.iter().enumerate() {
-            if middle + 1 == end || !keep(i) {
+        for &(start, middle, end) in &self.pairs {
+            if middle + 1 == end {
                 continue;
             }
             for text in [

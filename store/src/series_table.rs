@@ -169,25 +169,18 @@ impl SeriesTable {
 
     /// The series with these canonical label bytes, registered where it is new.
     pub(crate) fn find_or_register(&self, canonical: &[u8]) -> Result<SeriesId, StoreError> {
-        let made = || Ok(Labels::from_bytes(canonical).ok_or(LabelError::EmptyName)?);
-        self.find_or_make(canonical, made)
+        let half = low_half(SeriesKey::of(canonical));
+        match self.find(half, |labels| labels.as_bytes() == canonical) {
+            Some(id) => Ok(id),
+            None => self.register(half, Labels::from_bytes(canonical).ok_or(LabelError::EmptyName)?),
+        }
     }
 
-    /// The series with these canonical label bytes; `made` gives their labels where it is new.
-    fn find_or_make(
-        &self,
-        canonical: &[u8],
-        made: impl FnOnce() -> Result<Labels, StoreError>,
-    ) -> Result<SeriesId, StoreError> {
-        let half = low_half(SeriesKey::of(canonical));
-        let is = |labels: &Labels| labels.as_bytes() == canonical;
-        if let Some(id) = self.find(half, is) {
-            return Ok(id);
-        }
-        let labels = made()?;
+    /// The series with these labels, which is probably new; `half` is the lower half of their key.
+    fn register(&self, half: u64, labels: Labels) -> Result<SeriesId, StoreError> {
         // One registration at a time: whoever holds the index gives out the next number.
         let mut index = self.index.write();
-        if let Some(id) = self.find(half, is) {
+        if let Some(id) = self.find(half, |known| *known == labels) {
             return Ok(id);
         }
         let number = self.len.load(Ordering::Acquire);
@@ -226,7 +219,7 @@ impl SeriesTable {
             shard.write().reserve(unknown / SHARDS, |id| self.half_of(*id));
         }
         let note = |labels: Labels| -> Result<(), StoreError> {
-            let id = self.find_or_make(labels.as_bytes(), || Ok(labels.clone()))?;
+            let id = self.register(low_half(labels.key()), labels)?;
             if let Some(entry) = self.entry(id) {
                 entry.widen_by_part(t_min, t_max);
             }

@@ -21,7 +21,7 @@ use parquet::schema::types::ColumnPath;
 use super::file::{PartFile, guarded};
 use super::{PartError, PartId, series_path};
 use crate::disk::{self, File};
-use crate::{Labels, METRIC_NAME, SeriesKey, device_of, host_of};
+use crate::{Labels, LabelsBuf, METRIC_NAME, SeriesKey, device_of, host_of};
 
 /// Series a batch, while writing and while reading.
 const BATCH: usize = 4096;
@@ -352,14 +352,17 @@ impl Table {
         ) else {
             return Err(self.damaged("column `labels` holds no text"));
         };
+        let mut buffer = LabelsBuf::default();
         Ok((0..batch.num_rows())
             .map(|row| {
                 let (start, end) = (
                     labels.value_offsets()[row] as usize,
                     labels.value_offsets()[row + 1] as usize,
                 );
-                let pairs = (start..end).map(|i| (names.value(i), values.value(i)));
-                Labels::from_pairs(pairs.chain([(METRIC_NAME, metric.value(row))]))
+                buffer.clear();
+                (start..end).for_each(|i| buffer.push(names.value(i), values.value(i)));
+                buffer.push(METRIC_NAME, metric.value(row));
+                buffer.labels()
             })
             .collect())
     }
