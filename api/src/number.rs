@@ -9,8 +9,14 @@ pub(crate) fn plain(out: &mut Vec<u8>, value: f64) {
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
     } else {
-        // Rust's Display is the shortest text that reads back to the same bits, without exponent, as Go's 'f' with -1.
-        write!(out, "{value}").expect("writing to a Vec cannot fail");
+        let mut buffer = zmij::Buffer::new();
+        // The shortest text that reads back to the same bits, as Go's 'f' with -1; very large and very small ones have an exponent.
+        let text = buffer.format_finite(value);
+        if text.contains('e') {
+            write!(out, "{value}").expect("writing to a Vec cannot fail");
+        } else {
+            out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
+        }
     }
 }
 
@@ -33,15 +39,15 @@ pub(crate) fn sample(out: &mut Vec<u8>, value: f64) {
 
 /// Appends a time in milliseconds as seconds, with as many as three decimals (`util/jsonutil`, `MarshalTimestamp`).
 pub(crate) fn seconds(out: &mut Vec<u8>, at_ms: i64) {
-    let sign = if at_ms < 0 { "-" } else { "" };
+    if at_ms < 0 {
+        out.push(b'-');
+    }
     let size = at_ms.unsigned_abs();
     let (whole, rest) = (size / 1000, size % 1000);
-    if rest == 0 {
-        write!(out, "{sign}{whole}")
-    } else {
-        write!(out, "{sign}{whole}.{rest:03}")
+    out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    if rest != 0 {
+        write!(out, ".{rest:03}").expect("writing to a Vec cannot fail");
     }
-    .expect("writing to a Vec cannot fail");
 }
 
 /// Appends `text` as a JSON string.

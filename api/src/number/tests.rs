@@ -34,6 +34,21 @@ fn scalars_never_have_an_exponent() {
 }
 
 #[test]
+fn numbers_are_as_short_as_they_can_be_and_read_back() {
+    let mut state = 7_u64;
+    for i in 0..50_000_u32 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let decimal = f64::from((state >> 40) as u32) / 10_f64.powi((i % 9) as i32);
+        for value in [f64::from_bits(state), decimal, -decimal, (state >> 20) as f64] {
+            if value.is_finite() {
+                // Display of the standard library: the same rule, by other code.
+                assert_eq!(text(|out| plain(out, value)), value.to_string());
+            }
+        }
+    }
+}
+
+#[test]
 fn times_are_seconds_with_up_to_three_decimals() {
     let check = |at_ms: i64, expected: &str| assert_eq!(text(|out| seconds(out, at_ms)), expected);
     check(0, "0");
