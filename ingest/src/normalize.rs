@@ -568,7 +568,8 @@ impl<'o> Normalizer<'o> {
             return Ok(None);
         }
         name += role.suffix();
-        if let Err(reason) = self.put_labels(&name, attributes, &[], intake.limits().labels_max)? {
+        let role_label = role.label().map(|(label, _)| label);
+        if let Err(reason) = self.put_labels(&name, attributes, &[], role_label, intake.limits().labels_max)? {
             intake.refusals.add(reason, 1, || name);
             return Ok(None);
         }
@@ -585,12 +586,14 @@ impl<'o> Normalizer<'o> {
         intake.resolve(key, &mut self.labels, 1)
     }
 
-    /// Fills `labels` with name, attributes and what the resource adds. `skipped` attributes are left out.
+    /// Fills `labels` with name, attributes and what the resource adds. `skipped` attributes are left out, and so is what would be
+    /// named as `role_label`: that of a bucket or quantile, which wins over an attribute of its name, as in Prometheus.
     fn put_labels(
         &mut self,
         name: &str,
         attributes: &Attributes<'_>,
         skipped: &[&str],
+        role_label: Option<&str>,
         max: usize,
     ) -> Result<Result<(), Reason>, Stop> {
         let Resource {
@@ -643,7 +646,7 @@ impl<'o> Normalizer<'o> {
         }
         for (label, value) in &labels {
             let overwritten = own.iter().any(|(name, value)| name == label && !value.is_empty());
-            if !overwritten && !matches!(label.as_str(), METRIC_NAME | "le" | "quantile") {
+            if !overwritten && label != METRIC_NAME && Some(label.as_str()) != role_label {
                 self.labels.push(label, value);
             }
         }
@@ -674,7 +677,7 @@ impl<'o> Normalizer<'o> {
         let key = intake.hash(&bytes);
         let id = match intake.known(key) {
             Some(id) => Some(id),
-            None => match self.put_labels(TARGET_INFO, attributes, skipped, intake.limits().labels_max)? {
+            None => match self.put_labels(TARGET_INFO, attributes, skipped, None, intake.limits().labels_max)? {
                 Ok(()) => intake.resolve(key, &mut self.labels, 1)?,
                 Err(reason) => {
                     intake.refusals.add(reason, 1, || TARGET_INFO.to_owned());

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::probe::Support;
+use crate::probe::scrape::{self, ScrapeError};
 use crate::retry::Verdict;
 use crate::transport::Client;
 use crate::{Agent, AgentError, Config};
@@ -78,6 +79,13 @@ pub fn check(config: Config) -> Result<Report, AgentError> {
     let server = config.server.clone();
     let agent = Agent::new(config)?;
     let support = agent.probes(false).support();
+    let timeout = agent.answer_timeout();
+    let scraped: Vec<Scraped> = agent
+        .config
+        .scrape
+        .iter()
+        .map(|target| (target.to_string(), scrape::attempt(target, &agent.host, timeout)))
+        .collect();
     let answer = match server {
         Some(server) => {
             let client = Client::new(&server, agent.host(), Duration::from_secs(10))?.looking();
@@ -85,7 +93,7 @@ pub fn check(config: Config) -> Result<Report, AgentError> {
         }
         None => None,
     };
-    Ok(report(&agent.host().name, &support, answer))
+    Ok(report(&agent.host().name, &support, &scraped, answer))
 }
 
 /// Posts an empty request, which any OTLP receiver accepts and nothing comes of; it proves address, path and token.
@@ -100,7 +108,15 @@ fn reach(client: &Client) -> Result<String, String> {
     }
 }
 
-fn report(host: &str, support: &[(&str, Support)], answer: Option<Result<String, String>>) -> Report {
+/// A target and what it showed.
+type Scraped = (String, Result<usize, ScrapeError>);
+
+fn report(
+    host: &str,
+    support: &[(String, Support)],
+    scraped: &[Scraped],
+    answer: Option<Result<String, String>>,
+) -> Report {
     let mut status = Status::Ok;
     let mut lines = String::new();
     let mut found = 0;
@@ -110,11 +126,11 @@ fn report(host: &str, support: &[(&str, Support)], answer: Option<Result<String,
                 found += 1;
                 format!("ok        {name}")
             }
-            Support::No(why) if NEEDED.contains(name) => {
+            Support::No(why) if NEEDED.contains(&name.as_str()) => {
                 status = status.max(Status::Critical);
                 format!("critical  {name}: {why}")
             }
-            Support::No(why) if WANTED.contains(name) => {
+            Support::No(why) if WANTED.contains(&name.as_str()) => {
                 status = status.max(Status::Warning);
                 format!("warning   {name}: {why}")
             }
@@ -122,6 +138,16 @@ fn report(host: &str, support: &[(&str, Support)], answer: Option<Result<String,
         };
         lines.push_str(&line);
         lines.push('\n');
+    }
+    for (target, shown) in scraped {
+        let line = match shown {
+            Ok(samples) => format!("ok        {target}: {samples} samples\n"),
+            Err(error) => {
+                status = status.max(Status::Warning);
+                format!("warning   {target}: {}\n", crate::chain(error))
+            }
+        };
+        lines.push_str(&line);
     }
     let server = match answer {
         None => "no server given",
@@ -172,7 +198,7 @@ mod tests {
             .map(|name| {
                 let absent = missing.contains(name);
                 (
-                    *name,
+                    (*name).to_owned(),
                     if absent {
                         Support::No("absent".to_owned())
                     } else {
@@ -181,7 +207,7 @@ mod tests {
                 )
             })
             .collect();
-        report("db-1", &support, answer)
+        report("db-1", &support, &[], answer)
     }
 
     #[test]
@@ -205,6 +231,26 @@ mod tests {
         assert!(
             long.0 == 1 && long.1.len() <= 80 && long.1.starts_with("server: http://h"),
             "{long:?}"
+        );
+    }
+
+    #[test]
+    fn a_target_that_shows_nothing_is_a_warning() {
+        let target = "node=http://localhost:9100/metrics".to_owned();
+        let support = [("cpu".to_owned(), Support::Yes)];
+        let with = |shown| report("db-1", &support, &[(target.clone(), shown)], None);
+        let well = with(Ok(1033));
+        assert!(
+            well.text
+                .ends_with("ok        node=http://localhost:9100/metrics: 1033 samples\n"),
+            "{}",
+            well.text
+        );
+        let away = with(Err(ScrapeError::Status { status: 404 }));
+        assert_eq!((well.status, away.status), (Status::Ok, Status::Warning));
+        assert!(
+            away.text
+                .contains("warning   node=http://localhost:9100/metrics: it answered with HTTP status 404\n")
         );
     }
 

@@ -28,6 +28,7 @@ pub mod catalogue;
 pub mod check;
 mod clock;
 mod enrol;
+pub mod expected;
 mod file;
 mod host;
 mod identity;
@@ -57,6 +58,7 @@ pub use enrol::{Join, JoinError};
 pub use host::Host;
 pub use identity::{Identity, is_join_token};
 pub use probe::latency::{Target, TargetError};
+pub use probe::scrape::{ScrapeTarget, ScrapeTargetError};
 pub use probe::{Paths, Watch};
 pub use recording::RecordingError;
 pub use spool::{SpoolError, SpoolOptions};
@@ -64,6 +66,7 @@ pub use stats::Stats;
 pub use transport::{Server, ServerError};
 pub use trust::{Pin, Trust, TrustError};
 
+use expected::{Expected, Keep};
 use probe::Probe;
 use probe::certificate::Certificates;
 use probe::cgroup::CgroupMemory;
@@ -82,6 +85,7 @@ use probe::network::Network;
 use probe::paging::Paging;
 use probe::pressure::Pressure;
 use probe::process::Processes;
+use probe::scrape;
 use probe::sockets::Sockets;
 use probe::sysfs::{hardware, links, storage};
 use probe::tasks::Tasks;
@@ -103,7 +107,7 @@ pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Time for one attempt to send.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time after which a latency target counts as failed.
+/// Time after which a target, of latency or to scrape, counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long [`Handle::stop`] waits for the last batches to be acknowledged.
@@ -129,6 +133,8 @@ pub struct Config {
     pub host_name: Option<String>,
     /// Endpoints whose latency is measured.
     pub targets: Vec<Target>,
+    /// Targets whose metrics are passed on, as the server would scrape them.
+    pub scrape: Vec<ScrapeTarget>,
     /// Cgroups whose memory is measured, besides those nearest to their limit.
     pub cgroups: Vec<String>,
     /// Files of certificates, and folders of such files, whose end is told.
@@ -150,6 +156,7 @@ impl Default for Config {
             adaptive: true,
             host_name: None,
             targets: Vec::new(),
+            scrape: Vec::new(),
             cgroups: Vec::new(),
             certificates: Vec::new(),
             spool: SpoolOptions::default(),
@@ -186,7 +193,7 @@ pub enum AgentError {
         /// As it was given.
         given: String,
         /// The probes that there are.
-        known: Vec<&'static str>,
+        known: Vec<String>,
     },
     /// A probe cannot be read so often, or so seldom.
     #[error("{probe} cannot be read every {given:?}, while the interval is {interval:?}")]
@@ -197,6 +204,20 @@ pub enum AgentError {
         given: Duration,
         /// Time between two rounds.
         interval: Duration,
+    },
+    /// More targets to scrape than an agent takes.
+    #[error("{given} targets to scrape are too many: an agent takes {}", scrape::TARGETS_MAX)]
+    ScrapeTargets {
+        /// How many were given.
+        given: usize,
+    },
+    /// Two targets to scrape whose series would be the same.
+    #[error("two targets to scrape are {job:?} at {instance}")]
+    SameTarget {
+        /// Their name.
+        job: String,
+        /// Host and port.
+        instance: String,
     },
     /// The server's address or a header for it.
     #[error("cannot send to the server")]
@@ -221,6 +242,10 @@ impl AgentError {
             Self::Every { .. } => Some(
                 "give a time from --interval to 1h; to read one probe more often, lower --interval and give the others a time",
             ),
+            Self::ScrapeTargets { .. } => Some(
+                "let the server scrape the others (scrape_configs), or run a second agent with a --spool of its own",
+            ),
+            Self::SameTarget { .. } => Some("give each page of a port a name of its own"),
             Self::Server(ServerError::Address { .. }) => Some("give --server as http://host:9750"),
             Self::Server(ServerError::NoTls { .. }) => {
                 Some("give --server as https://host:9750, or leave out --ca-file, --pin and --join")
@@ -268,8 +293,25 @@ impl Agent {
             .map(|server| Client::new(server, &host, SEND_TIMEOUT))
             .transpose()?;
         let agent = Self { config, host, client };
+        agent.check_scrape()?;
         agent.check_every()?;
         Ok(agent)
+    }
+
+    fn check_scrape(&self) -> Result<(), AgentError> {
+        let (targets, own) = (&self.config.scrape, self.host.name.as_str());
+        if targets.len() > scrape::TARGETS_MAX {
+            return Err(AgentError::ScrapeTargets { given: targets.len() });
+        }
+        for (i, target) in targets.iter().enumerate() {
+            if targets[..i].iter().any(|other| other.collides(target, own)) {
+                return Err(AgentError::SameTarget {
+                    job: target.job().to_owned(),
+                    instance: target.instance(own),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn check_every(&self) -> Result<(), AgentError> {
@@ -277,9 +319,9 @@ impl Agent {
         if every.is_empty() {
             return Ok(());
         }
-        let known: Vec<&str> = self.list(false).iter().map(|probe| probe.name()).collect();
+        let known: Vec<String> = self.list(false).iter().map(|probe| probe.name().to_owned()).collect();
         for Every { probe, time } in every {
-            if !known.contains(&probe.as_str()) {
+            if !known.contains(probe) {
                 return Err(AgentError::Probe {
                     given: probe.clone(),
                     known,
@@ -322,12 +364,24 @@ impl Agent {
 
     /// `keeps` says that what the probes tell goes to the spool, and not just to somebody who looks.
     fn probes(&self, keeps: bool) -> Probes {
-        Probes::new(self.list(keeps), &self.config.every, &self.config.paths)
+        // Who is short of memory must not be asked each second for a page of metrics by an agent that looks closer.
+        let usual = self.config.scrape.iter().map(|target| Every {
+            probe: target.probe(),
+            time: self.config.interval,
+        });
+        let every: Vec<Every> = usual.chain(self.config.every.iter().cloned()).collect();
+        Probes::new(self.list(keeps), &every, &self.config.paths)
     }
 
     fn list(&self, keeps: bool) -> Vec<Box<dyn Probe>> {
         let paths = &self.config.paths;
-        vec![
+        let timeout = self.answer_timeout();
+        let expected = Expected::new(match &self.config.spool.dir {
+            None => Keep::Nowhere,
+            Some(dir) if keeps => Keep::In(dir.clone()),
+            Some(dir) => Keep::ReadOnly(dir.clone()),
+        });
+        let mut probes: Vec<Box<dyn Probe>> = vec![
             Box::new(Cpu::new(paths)),
             Box::new(Load::new(paths)),
             Box::new(Memory::new(paths)),
@@ -338,10 +392,10 @@ impl Agent {
             Box::new(Filesystem::new(paths)),
             Box::new(Network::new(paths)),
             Box::new(Sockets::new(paths)),
-            Box::new(links::probe(paths)),
-            Box::new(storage::probe(paths)),
+            Box::new(links::probe(paths).expecting(&expected)),
+            Box::new(storage::probe(paths).expecting(&expected)),
             Box::new(Health::new(paths)),
-            Box::new(hardware::probe(paths)),
+            Box::new(hardware::probe(paths).expecting(&expected)),
             Box::new(Files::new(paths)),
             Box::new(Kernel::new(paths)),
             Box::new(KernelLog::new(paths, self.kernel_log_bookmark(keeps), &self.host)),
@@ -353,12 +407,16 @@ impl Agent {
             Box::new(Certificates::new(&self.config.certificates)),
             Box::new(Units::new(paths)),
             // Last, so that their threads have the time that the others take.
-            Box::new(Latency::new(
-                &self.config.targets,
-                PROBE_TIMEOUT.min(self.config.interval.max(Duration::from_secs(2))),
-            )),
-            Box::new(Gpus::nvidia(paths)),
-        ]
+            Box::new(Latency::new(&self.config.targets, timeout)),
+            Box::new(Gpus::nvidia(paths).expecting(&expected)),
+        ];
+        probes.extend(scrape::probes(&self.config.scrape, &self.host, timeout));
+        probes
+    }
+
+    /// Time after which a target that has not answered counts as failed.
+    fn answer_timeout(&self) -> Duration {
+        PROBE_TIMEOUT.min(self.config.interval.max(Duration::from_secs(2)))
     }
 
     /// Where the agent keeps how far it has read the kernel's log, for when it starts again.

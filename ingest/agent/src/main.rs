@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foreshock_agent::install::{self, Install, InstallError};
 use foreshock_agent::{
-    Agent, AgentError, Config, Every, Identity, Join, Paths, Pin, Server, SpoolOptions, Target, Trust, check, smart,
+    Agent, AgentError, Config, Every, Identity, Join, Paths, Pin, ScrapeTarget, Server, SpoolOptions, Target, Trust,
+    check, expected, smart,
 };
 use tracing::Level;
 
@@ -29,6 +30,8 @@ enum Command {
     Install(Installation),
     /// Ask this host's disks how they are, which needs root, and write it where the agent finds it; a timer does this.
     Smart(Smart),
+    /// List the GPUs, disks and adapters that this host is expected to have, whose absence is told; or forget one that is gone.
+    Devices(DevicesArgs),
     /// Say what can be read on this host and whether the server answers; exit codes as Nagios plugins.
     Check(Checking),
 }
@@ -75,6 +78,16 @@ struct Checking {
     asker: Asker,
 }
 
+#[derive(Debug, Args)]
+struct DevicesArgs {
+    /// Directory of the agent's spool, where they are kept.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/foreshock-agent")]
+    spool: PathBuf,
+    /// Identity of a device that is gone on purpose, to be missed no longer. May be repeated.
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    forget: Vec<String>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Asker {
     Nagios,
@@ -114,6 +127,10 @@ struct Options {
     /// Endpoint whose latency is measured: http://, https://, tcp://host:port or dns://name. May be repeated.
     #[arg(long, value_name = "URL", num_args = 1..)]
     probe: Vec<Target>,
+    /// Metrics that a program on this host shows to Prometheus, such as node=http://localhost:9100/metrics, passed on each --interval
+    /// (or --every scrape.node=60s). May be repeated.
+    #[arg(long, value_name = "NAME=URL", num_args = 1..)]
+    scrape: Vec<ScrapeTarget>,
     /// Cgroup whose memory is measured, besides those nearest to their limit. May be repeated.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     cgroup: Vec<String>,
@@ -192,6 +209,7 @@ fn main() -> ExitCode {
         Command::Run(run) => self::run(run).map(|()| ExitCode::SUCCESS),
         Command::Install(installation) => install(installation).map(|()| ExitCode::SUCCESS),
         Command::Smart(options) => smart(&options).map(|()| ExitCode::SUCCESS),
+        Command::Devices(args) => devices(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(checking) => {
             unknown = match checking.asker {
                 Asker::Nagios => unknown,
@@ -322,6 +340,10 @@ fn arguments(options: &Options) -> Vec<String> {
         .probe
         .iter()
         .for_each(|target| add("--probe", target.to_string()));
+    options
+        .scrape
+        .iter()
+        .for_each(|target| add("--scrape", target.to_string()));
     options.cgroup.iter().for_each(|cgroup| add("--cgroup", cgroup.clone()));
     let certificates = options.certificate.iter();
     certificates.for_each(|path| add("--certificate", path.display().to_string()));
@@ -339,6 +361,16 @@ fn smart(options: &Smart) -> anyhow::Result<()> {
             .write_all(smart::report_text(&sys).as_bytes())
             .context("cannot print"),
     }
+}
+
+fn devices(args: &DevicesArgs) -> anyhow::Result<()> {
+    let said = if args.forget.is_empty() {
+        expected::show(&args.spool)?
+    } else {
+        expected::forget(&args.spool, &args.forget)?;
+        "forgotten within five minutes, if the agent runs, or when it starts\n".to_owned()
+    };
+    std::io::stdout().write_all(said.as_bytes()).context("cannot print")
 }
 
 fn check(checking: Checking) -> anyhow::Result<ExitCode> {
@@ -384,6 +416,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
         adaptive: options.adaptive == Switch::On,
         host_name: options.host_name,
         targets: options.probe,
+        scrape: options.scrape,
         cgroups: options.cgroup,
         certificates: options.certificate,
         spool: SpoolOptions {

@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
+use wire::DecodeError;
 use wire::metric::MetricDef;
+use wire::otlp::read::{self, Attributes, Data, ResourceMetrics};
 use wire::otlp::write::RequestWriter;
 use wire::otlp::write::logs::{LogsWriter, Record};
 
 use crate::catalogue::Metric;
 use crate::host::Host;
+use crate::spool::BATCH_BYTES_MAX;
 
 /// Takes readings: the writer of OTLP requests, or text for people and tests.
 pub trait Sink {
@@ -22,6 +25,9 @@ pub trait Sink {
 
     /// Events, as one batch under an id: what is given again under the same id is the same batch.
     fn events(&mut self, id: &str, records: &[Record<'_>]);
+
+    /// A batch of readings of a resource of its own, compressed as it is to be sent.
+    fn batch(&mut self, batch: Vec<u8>);
 }
 
 /// What a histogram has gathered since its start.
@@ -38,7 +44,7 @@ pub struct Histogram<'a> {
 }
 
 /// Scope of all that the agent sends.
-const SCOPE: &str = "foreshock.agent";
+pub(crate) const SCOPE: &str = "foreshock.agent";
 
 /// The OTLP requests of a round.
 #[derive(Debug)]
@@ -47,6 +53,8 @@ pub(crate) struct Requests {
     events: LogsWriter,
     /// Requests of events with their ids.
     told: Vec<(String, Vec<u8>)>,
+    /// Batches of other resources.
+    batches: Vec<Vec<u8>>,
 }
 
 impl Requests {
@@ -56,6 +64,7 @@ impl Requests {
             readings: RequestWriter::new(&resource, SCOPE),
             events: LogsWriter::new(&resource, SCOPE),
             told: Vec::new(),
+            batches: Vec::new(),
         }
     }
 
@@ -67,6 +76,11 @@ impl Requests {
     /// The logs requests since this was last asked, with their ids.
     pub(crate) fn events(&mut self) -> Vec<(String, Vec<u8>)> {
         std::mem::take(&mut self.told)
+    }
+
+    /// The batches of other resources since this was last asked.
+    pub(crate) fn batches(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.batches)
     }
 }
 
@@ -96,6 +110,10 @@ impl Sink for Requests {
             self.events.record(record);
         }
         self.told.push((id.to_owned(), self.events.finish()));
+    }
+
+    fn batch(&mut self, batch: Vec<u8>) {
+        self.batches.push(batch);
     }
 }
 
@@ -155,6 +173,75 @@ impl Sink for TextSink {
             self.attributes(record.attributes);
             writeln!(self.text, " {}", record.body).unwrap_or_default();
         }
+    }
+
+    fn batch(&mut self, batch: Vec<u8>) {
+        let body = zstd::bulk::decompress(&batch, BATCH_BYTES_MAX).unwrap_or_default();
+        for resource in read::request(&body) {
+            // What was written a moment ago can be read.
+            if let Err(error) = resource.and_then(|resource| self.resource(&resource)) {
+                writeln!(self.text, "# {error}").unwrap_or_default();
+            }
+        }
+    }
+}
+
+impl TextSink {
+    /// A resource of somebody else: who it is, as a comment, then its points.
+    fn resource(&mut self, resource: &ResourceMetrics<'_>) -> Result<(), DecodeError> {
+        self.text.push('#');
+        self.put(&resource.resource)?;
+        self.text.push('\n');
+        for scope in resource.scopes() {
+            for metric in scope?.metrics() {
+                let metric = metric?;
+                match &metric.data {
+                    Some(Data::Gauge(points) | Data::Sum { points, .. }) => {
+                        for point in points.numbers() {
+                            let point = point?;
+                            let value = point.value.filter(|_| !point.gone);
+                            self.told(metric.name, &point.attributes, value.map(|value| value.to_string()))?;
+                        }
+                    }
+                    Some(Data::Histogram { points, .. }) => {
+                        for point in points.histograms() {
+                            let point = point?;
+                            let value = format!("{} of {}", point.count, point.sum.unwrap_or(f64::NAN));
+                            self.told(metric.name, &point.attributes, (!point.gone).then_some(value))?;
+                        }
+                    }
+                    Some(Data::Summary(points)) => {
+                        for point in points.summaries() {
+                            let point = point?;
+                            let value = format!("{} of {}", point.count, point.sum);
+                            self.told(metric.name, &point.attributes, (!point.gone).then_some(value))?;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, name: &str, attributes: &Attributes<'_>, value: Option<String>) -> Result<(), DecodeError> {
+        self.text.push_str(name);
+        self.put(attributes)?;
+        // Writing to a string cannot fail.
+        writeln!(self.text, " {}", value.as_deref().unwrap_or("gone")).unwrap_or_default();
+        Ok(())
+    }
+
+    fn put(&mut self, attributes: &Attributes<'_>) -> Result<(), DecodeError> {
+        let mut pairs = Vec::new();
+        for attribute in attributes {
+            let (key, value) = attribute?;
+            let mut text = String::new();
+            pairs.push((key, value.text(&mut text)?.to_owned()));
+        }
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        self.attributes(&pairs);
+        Ok(())
     }
 }
 
@@ -219,6 +306,12 @@ impl<'a> Readings<'a> {
     /// Events, as one batch under an id by which the server knows it when it comes twice.
     pub fn events(&mut self, id: &str, records: &[Record<'_>]) {
         self.sink.events(id, records);
+    }
+
+    /// A batch of `points` points of a resource of its own, compressed as it is to be sent.
+    pub fn batch(&mut self, batch: Vec<u8>, points: usize) {
+        self.points += points;
+        self.sink.batch(batch);
     }
 
     /// Points written so far.

@@ -14,10 +14,11 @@ use crate::batch;
 use crate::catalogue as metric;
 use crate::clock;
 use crate::host::{self, Host};
-use crate::probe::{Cadence, Paths, Probe, Support, Watch};
+use crate::probe::{Cadence, Paths, Probe, ProbeError, Support, Watch};
 use crate::reading::{Readings, Requests, Sink};
 use crate::recording::Recorder;
 use crate::sender::Outbox;
+use crate::spool::BATCH_BYTES_MAX;
 use crate::stats::Counters;
 
 /// Longest wait for probes that read in threads of their own; what comes later is sent with the next round.
@@ -190,13 +191,17 @@ impl Probes {
         for (slot, _) in self.slots.iter_mut().zip(&due).filter(|(_, due)| **due) {
             slot.probe.begin();
         }
-        for (slot, _) in self.slots.iter_mut().zip(&due).filter(|(_, due)| **due) {
-            slot.read = Some(began);
+        for (slot, due) in self.slots.iter_mut().zip(&due) {
+            if *due {
+                slot.read = Some(began);
+            } else if urgent || !slot.probe.has_late() {
+                continue;
+            }
             let began = Instant::now();
             if let Err(error) = slot.probe.sample(deadline, &mut out) {
                 slot.errors += 1;
                 // The first failure of a probe is told; the count goes on as a metric.
-                if slot.errors == 1 {
+                if slot.errors == 1 && !matches!(error, ProbeError::Scrape { .. }) {
                     tracing::warn!(probe = slot.probe.name(), error = %crate::chain(&error), "a reading failed");
                 }
             }
@@ -233,10 +238,10 @@ impl Probes {
     }
 
     /// Names of the probes, with why the host has no source for them.
-    pub(crate) fn support(&mut self) -> Vec<(&'static str, Support)> {
+    pub(crate) fn support(&mut self) -> Vec<(String, Support)> {
         self.slots
             .iter_mut()
-            .map(|slot| (slot.probe.name(), slot.probe.is_supported()))
+            .map(|slot| (slot.probe.name().to_owned(), slot.probe.is_supported()))
             .collect()
     }
 }
@@ -325,6 +330,15 @@ impl Sampler {
         for (id, body) in requests.events() {
             self.push(now, batch::events(&id, &body));
         }
+        for scraped in requests.batches() {
+            if self.recorder.is_some() {
+                match zstd::bulk::decompress(&scraped, BATCH_BYTES_MAX) {
+                    Ok(body) => self.record(&body),
+                    Err(error) => tracing::error!(%error, "what a target showed is not recorded"),
+                }
+            }
+            self.push(now, Ok(scraped));
+        }
         self.probes.spooled();
         if let Some(outbox) = &self.outbox {
             if let Round::Due(_) = round {
@@ -341,13 +355,17 @@ impl Sampler {
             Counters::add(&outbox.counters.points, points as u64);
         }
         let body = requests.readings();
+        self.record(&body);
+        self.push(now, batch::readings(&body));
+    }
+
+    fn record(&mut self, body: &[u8]) {
         if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.write(&body)
+            && let Err(error) = recorder.write(body)
         {
             tracing::error!(error = %crate::chain(&error), "recording ends here");
             self.recorder = None;
         }
-        self.push(now, batch::readings(&body));
     }
 
     fn push(&self, now: u64, batch: std::io::Result<Vec<u8>>) {

@@ -412,7 +412,7 @@ fn regzip(zstd: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let uri: Option<Uri> = url.parse().ok();
     let host = uri
         .as_ref()

@@ -297,6 +297,26 @@ async fn exponential_histograms_become_native_ones() {
 }
 
 #[tokio::test]
+async fn labels_of_buckets_and_quantiles_are_a_points_own_where_nothing_else_names_them() {
+    let server = Server::new();
+    let mut writer = RequestWriter::new(&[("host.name", "a")], "test");
+    let labels = [("le", "0.5"), ("quantile", "0.9")];
+    writer.metric(&UTIL).point(&labels, 0, nanos(0), 1.0);
+    writer
+        .metric(&LATENCY)
+        .histogram_point(&labels, 0, nanos(0), 0.7, &[], &[3]);
+    assert_eq!(server.otlp(&[], writer.finish()).await.status, StatusCode::OK);
+    assert_eq!(
+        server.stored(),
+        r#"http_server_request_duration_seconds_bucket{host_name="a",le="+Inf",quantile="0.9"} 0=3
+http_server_request_duration_seconds_count{host_name="a",le="0.5",quantile="0.9"} 0=3
+http_server_request_duration_seconds_sum{host_name="a",le="0.5",quantile="0.9"} 0=0.7
+system_memory_utilization_ratio{host_name="a",le="0.5",quantile="0.9"} 0=1
+"#
+    );
+}
+
+#[tokio::test]
 async fn json_means_the_same_as_protobuf() {
     let server = Server::new();
     let body = r#"{"resourceMetrics":[{"resource":{"attributes":[

@@ -183,6 +183,11 @@ impl Probe for Latency {
             .for_each(Worker::begin);
     }
 
+    fn has_late(&self) -> bool {
+        let mut workers = self.targets.iter().filter_map(|asked| asked.worker.as_ref());
+        workers.any(Worker::has_readings)
+    }
+
     fn sample(&mut self, deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError> {
         let mut attempts: Vec<(&str, Vec<Timed<Attempt>>)> = Vec::new();
         for asked in &mut self.targets {

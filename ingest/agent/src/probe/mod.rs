@@ -17,6 +17,7 @@ pub mod network;
 pub mod paging;
 pub mod pressure;
 pub mod process;
+pub mod scrape;
 pub mod sockets;
 pub mod sysfs;
 pub mod tasks;
@@ -39,7 +40,7 @@ use crate::source::Source;
 /// One source of telemetry.
 pub trait Probe: Send {
     /// Short name, as in `foreshock.agent.probe.duration{probe}`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Whether this host has what the probe reads.
     fn is_supported(&mut self) -> Support;
@@ -54,6 +55,11 @@ pub trait Probe: Send {
 
     /// Asks a probe that has a thread of its own to start a reading; others have nothing to do.
     fn begin(&mut self) {}
+
+    /// Whether a reading has come since the last sample waited for it in vain, so that it need not wait for the next one.
+    fn has_late(&self) -> bool {
+        false
+    }
 
     /// Writes one round of readings. A probe with a thread of its own waits no longer than until `deadline`.
     ///
@@ -122,6 +128,14 @@ pub enum ProbeError {
         what: &'static str,
         /// For how long.
         seconds: u64,
+    },
+    /// A target shows nothing; told by itself when that begins and when it ends.
+    #[error("cannot scrape {url}")]
+    Scrape {
+        /// The page.
+        url: String,
+        /// Why.
+        source: scrape::ScrapeError,
     },
 }
 

@@ -10,13 +10,14 @@ pub mod hardware;
 pub mod links;
 pub mod storage;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Cadence, Paths, Probe, ProbeError, Support};
 use crate::catalogue::{self as metric, Metric};
+use crate::clock;
+use crate::expected::{Device, Expected, Keep};
 use crate::reading::Readings;
 
 /// Time between two looks for devices that came or went.
@@ -24,9 +25,6 @@ const LIST_EVERY: Duration = Duration::from_secs(300);
 
 /// Items of one family; a host with more has them left out.
 const ITEMS_MAX: usize = 1024;
-
-/// Devices remembered by one family, those that are gone included.
-const DEVICES_MAX: usize = 256;
 
 /// Longest text that is read: the files hold a number each, statistics a few lines.
 const BYTES_MAX: usize = 64 << 10;
@@ -138,17 +136,6 @@ fn number(word: &str) -> Option<f64> {
     word.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// A device of a family, told as `hw.status`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Device {
-    /// `hw.type` of the semantic conventions.
-    pub(crate) kind: &'static str,
-    /// What stays with the part when it is moved: a serial number, an address; else its name.
-    pub(crate) id: String,
-    /// Where it is now.
-    pub(crate) slot: String,
-}
-
 /// What a family found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -198,8 +185,9 @@ pub struct Devices {
     list: List,
     cadence: Cadence,
     items: Vec<Item>,
-    /// Those seen, with whether they were there at the last look.
-    known: BTreeMap<Device, bool>,
+    /// Kind of the devices whose absence is told; none where it is empty.
+    kind: &'static str,
+    expected: Expected,
     listed: Option<Instant>,
 }
 
@@ -212,9 +200,21 @@ impl Devices {
             list,
             cadence,
             items: Vec::new(),
-            known: BTreeMap::new(),
+            kind: "",
+            expected: Expected::new(Keep::Nowhere),
             listed: None,
         }
+    }
+
+    /// Tells of devices of this kind that are gone.
+    pub(crate) fn of_kind(self, kind: &'static str) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The same, with the memory of this host's devices.
+    pub(crate) fn expecting(self, expected: &Expected) -> Self {
+        let expected = expected.clone();
+        Self { expected, ..self }
     }
 
     fn list(&mut self, now: Instant) {
@@ -226,16 +226,9 @@ impl Devices {
         self.items = found.items;
         // Points of one metric go together, as OTLP wants them.
         self.items.sort_by_key(|item| item.metric.def.name);
-        for there in self.known.values_mut() {
-            *there = false;
-        }
-        for device in found.devices {
-            // Found again in another slot it is the same device.
-            self.known
-                .retain(|known, _| (known.kind, &known.id) != (device.kind, &device.id));
-            if self.known.len() < DEVICES_MAX {
-                self.known.insert(device, true);
-            }
+        if !self.kind.is_empty() {
+            let seconds = clock::unix_nanos() / 1_000_000_000;
+            self.expected.found(self.kind, &found.devices, seconds);
         }
     }
 }
@@ -248,7 +241,7 @@ impl Probe for Devices {
     fn is_supported(&mut self) -> Support {
         self.listed = None;
         self.list(Instant::now());
-        if self.items.is_empty() && self.known.is_empty() {
+        if self.items.is_empty() && !self.expected.has(self.kind) {
             Support::No(self.nothing.to_owned())
         } else {
             Support::Yes
@@ -283,17 +276,18 @@ impl Probe for Devices {
             // Whatever went away is looked for in the next round and not in five minutes.
             self.listed = None;
         }
-        if !self.known.is_empty() {
+        let expected = self.expected.of(self.kind);
+        if !expected.is_empty() {
             out.metric(&metric::HW_STATUS);
-            for (device, there) in &self.known {
-                let attributes = [
-                    ("hw.id", device.id.as_str()),
-                    ("hw.type", device.kind),
-                    ("hw.slot", device.slot.as_str()),
-                    ("hw.state", "ok"),
-                ];
-                out.point(&attributes, f64::from(u8::from(*there)));
-            }
+        }
+        for (device, there) in &expected {
+            let attributes = [
+                ("hw.id", device.id.as_str()),
+                ("hw.type", device.kind.as_str()),
+                ("hw.slot", device.slot.as_str()),
+                ("hw.state", "ok"),
+            ];
+            out.point(&attributes, f64::from(u8::from(*there)));
         }
         Ok(())
     }

@@ -35,6 +35,10 @@ impl Sink for Strict {
         );
         self.0.events(id, records);
     }
+
+    fn batch(&mut self, batch: Vec<u8>) {
+        self.0.batch(batch);
+    }
 }
 
 /// Files that the probes of `/proc` and `/sys` read.

@@ -95,6 +95,11 @@ impl<T: Send + 'static> Worker<T> {
         state.readings.drain(..).collect()
     }
 
+    /// Whether a reading waits to be taken.
+    pub(crate) fn has_readings(&self) -> bool {
+        !self.shared.lock().readings.is_empty()
+    }
+
     /// For how long the reading under way has been asked for.
     pub(crate) fn busy_for(&self) -> Option<Duration> {
         self.shared.lock().since.map(|since| since.elapsed())

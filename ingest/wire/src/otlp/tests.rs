@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::read::{self, AnyValue, Attributes, Data};
-use super::write::RequestWriter;
+use super::write::{Distribution, RequestWriter};
 use crate::metric::{Kind, MetricDef};
 use crate::protobuf::DecodeError;
 
@@ -526,6 +526,25 @@ fn sample_request(writer: &mut RequestWriter) -> Vec<u8> {
         .metric(&LATENCY)
         .histogram_point(&[("p", "q")], 1, 12, 2.5, &[0.1, 1.0], &[1, 0, 2]);
     writer.histogram_point(&[], 0, 12, 0.0, &[], &[4]);
+    let mut of = Distribution {
+        start_unix_nano: 0,
+        time_unix_nano: 13,
+        sum: None,
+        gone: false,
+    };
+    writer.histogram_of(&[("p", "q")], &of, &[0.5], &[2, 1]);
+    of.gone = true;
+    writer.histogram_of(&[("p", "q")], &of, &[0.5], &[0, 0]);
+    writer
+        .summary_named("pause", "", "Seconds that it stood still")
+        .summary_point(&[("g", "1")], &of, 0, &[]);
+    of = Distribution {
+        start_unix_nano: 1,
+        sum: Some(2.5),
+        gone: false,
+        ..of
+    };
+    writer.summary_point(&[], &of, 7, &[(0.5, 0.25), (1.0, f64::INFINITY)]);
     writer.finish()
 }
 
@@ -553,6 +572,11 @@ gauge 0 11 None true
 metric "latency" "" "s"
 histogram Cumulative 1 12 3 Some(2.5) [1, 0, 2] [0.1, 1.0] false "p"="q" 
 histogram Cumulative 0 12 4 Some(0.0) [4] [] false 
+histogram Cumulative 0 13 3 None [2, 1] [0.5] false "p"="q" 
+histogram Cumulative 0 13 0 None [0, 0] [0.5] true "p"="q" 
+metric "pause" "Seconds that it stood still" ""
+summary 13 0 0.0 [] true "g"="1" 
+summary 13 7 2.5 [(0.5, 0.25), (1.0, inf)] false 
 "#
     );
 }

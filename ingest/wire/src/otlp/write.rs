@@ -42,8 +42,30 @@ pub struct RequestWriter {
     scope: Vec<u8>,
     // Name, description and unit of the open metric, encoded.
     header: Vec<u8>,
-    kind: Option<Kind>,
+    open: Option<Data>,
     count: usize,
+}
+
+/// What the points of the open metric are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data {
+    Gauge,
+    Sum { monotonic: bool },
+    Histogram,
+    Summary,
+}
+
+/// What was counted since the start: by buckets, or in a summary by quantiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distribution {
+    /// Nanoseconds since 1970; `start` is when everything last stood at zero, 0 where unknown.
+    pub start_unix_nano: u64,
+    /// When it was read.
+    pub time_unix_nano: u64,
+    /// Of all values, where that is told.
+    pub sum: Option<f64>,
+    /// Whether the series has gone: buckets and quantiles then say which one it was, and numbers nothing.
+    pub gone: bool,
 }
 
 impl RequestWriter {
@@ -80,7 +102,19 @@ impl RequestWriter {
                 put_bytes_field(&mut self.header, number, text.as_bytes());
             }
         }
-        self.kind = Some(kind);
+        self.open = Some(match kind {
+            Kind::Gauge => Data::Gauge,
+            Kind::Counter => Data::Sum { monotonic: true },
+            Kind::UpDownCounter => Data::Sum { monotonic: false },
+            Kind::Histogram => Data::Histogram,
+        });
+        self
+    }
+
+    /// As [`RequestWriter::metric_named`], for a summary, which has no [`Kind`]: we make none, and pass on those of others.
+    pub fn summary_named(&mut self, name: &str, unit: &str, help: &str) -> &mut Self {
+        self.metric_named(name, unit, Kind::Histogram, help);
+        self.open = Some(Data::Summary);
         self
     }
 
@@ -95,7 +129,7 @@ impl RequestWriter {
         time_unix_nano: u64,
         value: f64,
     ) -> &mut Self {
-        if !matches!(self.kind, Some(Kind::Gauge | Kind::Counter | Kind::UpDownCounter)) {
+        if !matches!(self.open, Some(Data::Gauge | Data::Sum { .. })) {
             debug_assert!(false, "a number point needs an open metric of a number kind");
             return self;
         }
@@ -132,24 +166,36 @@ impl RequestWriter {
         bounds: &[f64],
         counts: &[u64],
     ) -> &mut Self {
-        if self.kind != Some(Kind::Histogram) || counts.len() != bounds.len() + 1 {
+        let point = Distribution {
+            start_unix_nano,
+            time_unix_nano,
+            sum: Some(sum),
+            gone: false,
+        };
+        self.histogram_of(attributes, &point, bounds, counts)
+    }
+
+    /// As [`RequestWriter::histogram_point`], for one whose sum may be unknown, or that has gone.
+    pub fn histogram_of(
+        &mut self,
+        attributes: &[(&str, &str)],
+        point: &Distribution,
+        bounds: &[f64],
+        counts: &[u64],
+    ) -> &mut Self {
+        if self.open != Some(Data::Histogram) || counts.len() != bounds.len() + 1 {
             debug_assert!(
                 false,
                 "a histogram point needs an open histogram and one count more than bounds"
             );
             return self;
         }
-        let start = if start_unix_nano == 0 { 0 } else { 9 };
         let packed = |n: usize| if n == 0 { 0 } else { bytes_field_len(8 * n) };
-        let length = start + 27 + packed(counts.len()) + packed(bounds.len()) + attributes_len(attributes);
+        let count = counts.iter().fold(0, |all: u64, n| all.saturating_add(*n));
+        let length = point.len(count) + packed(counts.len()) + packed(bounds.len()) + attributes_len(attributes);
         let out = &mut self.points;
         put_message_key(out, 1, length);
-        if start_unix_nano != 0 {
-            put_fixed64_field(out, 2, start_unix_nano);
-        }
-        put_fixed64_field(out, 3, time_unix_nano);
-        put_fixed64_field(out, 4, counts.iter().fold(0, |all: u64, n| all.saturating_add(*n)));
-        put_fixed64_field(out, 5, sum.to_bits());
+        point.put(count, out);
         put_message_key(out, 6, 8 * counts.len());
         counts.iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
         if !bounds.is_empty() {
@@ -159,6 +205,37 @@ impl RequestWriter {
                 .for_each(|b| out.extend_from_slice(&b.to_bits().to_le_bytes()));
         }
         put_attributes(out, 9, attributes);
+        point.put_gone(10, out);
+        self.count += 1;
+        self
+    }
+
+    /// Adds a point to the open summary: the number of values and, by share of them, the value that so many do not exceed.
+    /// Without an open summary nothing is written.
+    pub fn summary_point(
+        &mut self,
+        attributes: &[(&str, &str)],
+        point: &Distribution,
+        count: u64,
+        quantiles: &[(f64, f64)],
+    ) -> &mut Self {
+        // A quantile and its value, each a key and eight bytes.
+        const QUANTILE: usize = 18;
+        if self.open != Some(Data::Summary) {
+            debug_assert!(false, "a summary point needs an open summary");
+            return self;
+        }
+        let length = point.len(count) + quantiles.len() * bytes_field_len(QUANTILE) + attributes_len(attributes);
+        let out = &mut self.points;
+        put_message_key(out, 1, length);
+        point.put(count, out);
+        for (quantile, value) in quantiles {
+            put_message_key(out, 6, QUANTILE);
+            put_fixed64_field(out, 1, quantile.to_bits());
+            put_fixed64_field(out, 2, value.to_bits());
+        }
+        put_attributes(out, 7, attributes);
+        point.put_gone(8, out);
         self.count += 1;
         self
     }
@@ -190,25 +267,26 @@ impl RequestWriter {
     }
 
     fn end_metric(&mut self) {
-        let Some(kind) = self.kind.take() else { return };
+        let Some(open) = self.open.take() else { return };
         if self.points.is_empty() {
             return;
         }
-        let (number, tail): (u32, usize) = match kind {
-            Kind::Gauge => (5, 0),
-            Kind::Counter => (7, 4),
-            Kind::UpDownCounter => (7, 2),
-            Kind::Histogram => (9, 2),
+        let (number, tail): (u32, usize) = match open {
+            Data::Gauge => (5, 0),
+            Data::Sum { monotonic: true } => (7, 4),
+            Data::Sum { monotonic: false } => (7, 2),
+            Data::Histogram => (9, 2),
+            Data::Summary => (11, 0),
         };
         let data = self.points.len() + tail;
         put_message_key(&mut self.metrics, 2, self.header.len() + bytes_field_len(data));
         self.metrics.extend_from_slice(&self.header);
         put_message_key(&mut self.metrics, number, data);
         self.metrics.append(&mut self.points);
-        if kind != Kind::Gauge {
+        if tail > 0 {
             put_varint_field(&mut self.metrics, 2, CUMULATIVE);
         }
-        if kind == Kind::Counter {
+        if open == (Data::Sum { monotonic: true }) {
             put_varint_field(&mut self.metrics, 3, 1);
         }
     }
@@ -238,6 +316,36 @@ impl RequestWriter {
             put_bytes_field(&mut self.done, 1, &self.scope);
         }
         self.done.append(&mut self.metrics);
+    }
+}
+
+impl Distribution {
+    /// Bytes that [`Distribution::put`] and [`Distribution::put_gone`] write.
+    fn len(&self, count: u64) -> usize {
+        let start = if self.start_unix_nano == 0 { 0 } else { 9 };
+        let count = if count == 0 { 0 } else { 9 };
+        let sum = if self.sum.is_some() { 9 } else { 0 };
+        start + 9 + count + sum + if self.gone { 2 } else { 0 }
+    }
+
+    /// Times, count and sum: in a histogram's point and a summary's the same fields.
+    fn put(&self, count: u64, out: &mut Vec<u8>) {
+        if self.start_unix_nano != 0 {
+            put_fixed64_field(out, 2, self.start_unix_nano);
+        }
+        put_fixed64_field(out, 3, self.time_unix_nano);
+        if count != 0 {
+            put_fixed64_field(out, 4, count);
+        }
+        if let Some(sum) = self.sum {
+            put_fixed64_field(out, 5, sum.to_bits());
+        }
+    }
+
+    fn put_gone(&self, number: u32, out: &mut Vec<u8>) {
+        if self.gone {
+            put_varint_field(out, number, u64::from(FLAG_NO_RECORDED_VALUE));
+        }
     }
 }
 

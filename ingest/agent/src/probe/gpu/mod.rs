@@ -14,12 +14,15 @@ use nvml_wrapper::sys_exports::field_id;
 use super::worker::Worker;
 use super::{Paths, Probe, ProbeError, Support};
 use crate::catalogue as metric;
+use crate::expected::{Device, Expected, Keep};
 use crate::reading::Readings;
 
 pub use nvml::Nvml;
 
 /// GPUs beyond this many are left out.
 pub(crate) const GPUS_MAX: usize = 32;
+
+const GPU: &str = "gpu";
 
 /// A reading that takes longer is reported as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
@@ -127,15 +130,15 @@ pub struct Gpus {
     worker: Option<Worker<Round>>,
     /// The file that is there when the driver is loaded.
     driver: Option<PathBuf>,
-    /// Every GPU seen so far and its slot: one that vanishes is reported as failed for as long as the agent runs.
-    known: BTreeMap<String, String>,
+    /// Every GPU that there was: one that vanishes is reported as failed.
+    expected: Expected,
     errors: BTreeMap<&'static str, u64>,
 }
 
 impl std::fmt::Debug for Gpus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gpus")
-            .field("known", &self.known)
+            .field("expected", &self.expected)
             .finish_non_exhaustive()
     }
 }
@@ -158,32 +161,49 @@ impl Gpus {
             reader: Some(reader),
             worker: None,
             driver: None,
-            known: BTreeMap::new(),
+            expected: Expected::new(Keep::Nowhere),
             errors: BTreeMap::new(),
         }
     }
 
-    fn emit(&mut self, time: u64, round: &Round, out: &mut Readings<'_>) {
-        for gpu in &round.gpus {
-            if self.known.len() < 2 * GPUS_MAX || self.known.contains_key(&gpu.id) {
-                self.known.insert(gpu.id.clone(), gpu.slot.clone());
-            }
+    /// The same, with the memory of this host's devices.
+    pub(crate) fn expecting(self, expected: &Expected) -> Self {
+        let expected = expected.clone();
+        Self { expected, ..self }
+    }
+
+    /// Whether the driver is there to be asked.
+    fn has_driver(&self) -> bool {
+        self.driver.as_ref().is_none_or(|driver| driver.exists())
+    }
+
+    /// Takes note of the GPUs that are there, and tells of those that are expected.
+    fn tell(&self, time: u64, gpus: &[Gpu], out: &mut Readings<'_>) {
+        let device = |gpu: &Gpu| Device {
+            kind: GPU.to_owned(),
+            id: gpu.id.clone(),
+            slot: gpu.slot.clone(),
+        };
+        let there: Vec<Device> = gpus.iter().map(device).collect();
+        self.expected.found(GPU, &there, time / 1_000_000_000);
+        out.metric(&metric::HW_STATUS);
+        for (device, there) in self.expected.of(GPU) {
+            let attributes = [
+                ("hw.id", device.id.as_str()),
+                ("hw.type", GPU),
+                ("gpu.slot", &device.slot),
+                ("hw.state", "ok"),
+            ];
+            out.point_at(time, &attributes, f64::from(u8::from(there)));
         }
+    }
+
+    fn emit(&mut self, time: u64, round: &Round, out: &mut Readings<'_>) {
         for error in &round.errors {
             *self.errors.entry(error).or_default() += 1;
         }
         emit_gpus(time, &round.gpus, out);
-        out.metric(&metric::HW_STATUS);
-        for (id, slot) in &self.known {
-            let seen = round.gpus.iter().any(|gpu| gpu.id == *id);
-            let attributes = [
-                ("hw.id", id.as_str()),
-                ("hw.type", "gpu"),
-                ("gpu.slot", slot),
-                ("hw.state", "ok"),
-            ];
-            out.point_at(time, &attributes, f64::from(u8::from(seen)));
-        }
+        self.tell(time, &round.gpus, out);
         if let Some(count) = round.count {
             out.metric(&metric::GPU_COUNT);
             out.point_at(time, &[], f64::from(count));
@@ -200,7 +220,8 @@ impl Probe for Gpus {
 
     fn is_supported(&mut self) -> Support {
         match &self.driver {
-            Some(driver) if !driver.exists() => {
+            // Without a driver nothing else tells of GPUs that were there.
+            Some(driver) if !self.has_driver() && !self.expected.has(GPU) => {
                 Support::No(format!("no NVIDIA driver is loaded ({} is absent)", driver.display()))
             }
             _ => Support::Yes,
@@ -208,6 +229,9 @@ impl Probe for Gpus {
     }
 
     fn begin(&mut self) {
+        if !self.has_driver() {
+            return;
+        }
         if let Some(mut reader) = self.reader.take() {
             // Without a thread there is no reading; the sampler reports the probe as failed each round.
             self.worker = Worker::spawn("gpu", move || reader.read()).ok();
@@ -218,6 +242,10 @@ impl Probe for Gpus {
     }
 
     fn sample(&mut self, deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError> {
+        if !self.has_driver() {
+            self.tell(out.now, &[], out);
+            return Ok(());
+        }
         let Some(worker) = &self.worker else {
             return Err(ProbeError::Stalled {
                 what: "the GPU probe's thread",

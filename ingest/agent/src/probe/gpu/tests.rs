@@ -98,6 +98,28 @@ fn a_gpu_that_vanishes_is_reported_as_failed() {
 }
 
 #[test]
+fn a_gpu_of_before_a_restart_is_missed_also_where_no_driver_is_loaded_any_more() {
+    let files = testing::files(&[("spool/x", ""), ("proc/driver/nvidia/version", "NVRM")]);
+    let keep = || Expected::new(Keep::In(files.path("spool").into()));
+    let one = Round {
+        count: Some(1),
+        gpus: vec![h100("GPU-1", "a")],
+        ..Round::default()
+    };
+    let (before, _end) = probe(vec![one]);
+    assert!(
+        testing::sample(&mut before.expecting(&keep())).contains("hw.id=GPU-1,hw.type=gpu,gpu.slot=a,hw.state=ok} 1")
+    );
+    files.remove("proc/driver/nvidia/version");
+    let expected = keep();
+    expected.patience_is_over();
+    let mut after = Gpus::nvidia(&files.paths).expecting(&expected);
+    assert_eq!(after.is_supported(), Support::Yes);
+    let text = testing::sample(&mut after);
+    assert_eq!(text, "hw.status{hw.id=GPU-1,hw.type=gpu,gpu.slot=a,hw.state=ok} 0 1\n");
+}
+
+#[test]
 fn a_driver_that_hangs_holds_up_nobody() {
     let (mut probe, end) = probe(vec![]);
     probe.begin();

@@ -197,6 +197,8 @@ impl crate::reading::Sink for Told {
 
     fn histogram(&mut self, _: &[(&str, &str)], _: u64, _: &crate::reading::Histogram<'_>) {}
 
+    fn batch(&mut self, _: Vec<u8>) {}
+
     fn events(&mut self, id: &str, records: &[Record<'_>]) {
         let line = |record: &Record<'_>| {
             let attributes: Vec<String> = record

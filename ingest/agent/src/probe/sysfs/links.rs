@@ -4,11 +4,14 @@ use std::path::Path;
 
 use super::{Devices, Found, Value, names, word};
 use crate::catalogue as metric;
+use crate::expected::Device;
 use crate::probe::network::is_passed_over;
 use crate::probe::{Cadence, Paths};
 
 /// Bytes in the unit of InfiniBand's data counters: four lanes of octets (IBA specification 1.3, 16.1.3.5).
 const INFINIBAND_UNIT: f64 = 4.0;
+
+const ADAPTER: &str = "network";
 
 /// The probe of this family.
 #[must_use]
@@ -20,6 +23,7 @@ pub fn probe(paths: &Paths) -> Devices {
         list,
         Cadence::Usual,
     )
+    .of_kind(ADAPTER)
 }
 
 fn list(paths: &Paths) -> Found {
@@ -60,14 +64,15 @@ fn infiniband(sys: &Path, found: &mut Found) {
     let folder = sys.join("class/infiniband");
     for name in names(&folder) {
         let guid = word(&folder.join(&name).join("node_guid")).unwrap_or_else(|| name.clone());
+        found.devices.push(Device {
+            kind: ADAPTER.to_owned(),
+            id: guid.clone(),
+            slot: name.clone(),
+        });
         for port in names(&folder.join(&name).join("ports")) {
             let path = folder.join(&name).join("ports").join(&port);
             let (id, slot) = (format!("{guid}/{port}"), format!("{name}/{port}"));
-            let attributes = [
-                ("hw.id", id.as_str()),
-                ("hw.type", "network"),
-                ("hw.slot", slot.as_str()),
-            ];
+            let attributes = [("hw.id", id.as_str()), ("hw.type", ADAPTER), ("hw.slot", slot.as_str())];
             let with = |more: (&'static str, &'static str)| [attributes[0], attributes[1], attributes[2], more];
             // `4: ACTIVE`
             found.item(

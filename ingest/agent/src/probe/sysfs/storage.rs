@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use super::{Device, Devices, Fold, Found, Value, names, text, word};
+use super::{Devices, Fold, Found, Value, names, text, word};
 use crate::catalogue as metric;
+use crate::expected::Device;
 use crate::probe::{Cadence, Paths};
+
+const DISK: &str = "physical_disk";
 
 /// The probe of this family.
 #[must_use]
@@ -16,6 +19,7 @@ pub fn probe(paths: &Paths) -> Devices {
         list,
         Cadence::Slow,
     )
+    .of_kind(DISK)
 }
 
 fn list(paths: &Paths) -> Found {
@@ -51,12 +55,15 @@ fn disks(sys: &Path, found: &mut Found) {
             continue;
         }
         let id = identity(&device).unwrap_or_else(|| name.clone());
-        found.devices.push(Device {
-            kind: "physical_disk",
-            id: id.clone(),
-            slot: name.clone(),
-        });
-        let attributes = [("hw.id", id.as_str()), ("hw.type", "physical_disk"), ("hw.slot", &name)];
+        // What is made to be taken out is missed by nobody.
+        if word(&device.join("removable")).as_deref() != Some("1") {
+            found.devices.push(Device {
+                kind: DISK.to_owned(),
+                id: id.clone(),
+                slot: name.clone(),
+            });
+        }
+        let attributes = [("hw.id", id.as_str()), ("hw.type", DISK), ("hw.slot", &name)];
         found.item(
             &metric::DISK_SIZE,
             &[("system.device", &name)],
