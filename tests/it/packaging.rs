@@ -180,8 +180,9 @@ fn the_debian_package_installs_and_is_purged_without_leftovers() {
         assert_eq!(mode(&path), Some(0o644), "{path}");
     }
     assert_eq!(mode("etc/default/foreshock-agent"), Some(0o644));
-    for secret in ["etc/foreshock-agent/token", "etc/foreshock-agent/join"] {
-        assert_eq!(mode(secret), Some(0o600), "for nobody's eyes but root's");
+    for secret in ["token", "join", "proxy"] {
+        let path = format!("etc/foreshock-agent/{secret}");
+        assert_eq!(mode(&path), Some(0o600), "for nobody's eyes but root's");
     }
     fs::create_dir_all(root.join("var/lib/private/foreshock-agent")).expect("what the service writes");
     fs::create_dir_all(root.join("run/foreshock-agent-smart")).expect("what the helper writes");

@@ -157,7 +157,7 @@ impl Client {
         if shows {
             tls = tls.client_cert(link.known.as_ref().and_then(Known::client_cert));
         }
-        agent(self.url(), self.timeout, tls.build(), self.proxy.clone())
+        agent(self.timeout, tls.build(), self.proxy.clone())
     }
 
     /// The certificate of the authority that is pinned.
@@ -168,7 +168,7 @@ impl Client {
         // Whoever answers here is not believed: neither token nor telemetry go this way, only a certificate comes, and the
         // pin says whether it is the right one.
         let anybody = TlsConfig::builder().disable_verification(true).build();
-        let stranger = agent(self.url(), self.timeout, anybody, self.proxy.clone());
+        let stranger = agent(self.timeout, anybody, self.proxy.clone());
         let url = format!("{}{AUTHORITY_PATH}", origin(self.url()));
         let mut answer = stranger.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
         if answer.status() != 200 {

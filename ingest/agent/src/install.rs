@@ -33,6 +33,8 @@ pub struct Install {
     pub join: Option<Join>,
     /// File with certificates, copied likewise.
     pub ca_file: Option<PathBuf>,
+    /// File with the address of a proxy and its password, copied as the token's.
+    pub proxy_file: Option<PathBuf>,
     /// Whether a timer asks the disks how they are, as root.
     pub disk_health: bool,
 }
@@ -187,6 +189,7 @@ impl Places {
 /// The credentials that the service is given, by name, with the option that each becomes; that of packages reads a join token as well.
 const TOKEN: (&str, &str) = ("token", "--token-file");
 const IDENTITY: (&str, &str) = ("identity.pem", "--identity-from");
+const PROXY: (&str, &str) = ("proxy", "--proxy-file");
 #[cfg(test)]
 const JOIN: (&str, &str) = ("join", "--join-file");
 
@@ -209,7 +212,11 @@ impl Install {
                 mode: 0o755,
             });
         }
-        for (from, name, mode) in [(&self.token_file, "token", 0o600), (&self.ca_file, "ca.pem", 0o644)] {
+        for (from, name, mode) in [
+            (&self.token_file, TOKEN.0, 0o600),
+            (&self.proxy_file, PROXY.0, 0o600),
+            (&self.ca_file, "ca.pem", 0o644),
+        ] {
             if let Some(from) = from {
                 steps.push(Step::Copy {
                     from: from.clone(),
@@ -222,6 +229,9 @@ impl Install {
         let mut credentials = Vec::new();
         if self.token_file.is_some() {
             credentials.push(TOKEN);
+        }
+        if self.proxy_file.is_some() {
+            credentials.push(PROXY);
         }
         // An update does not join again.
         if self.join.is_some() || places.config.join(IDENTITY.0).exists() {
@@ -421,7 +431,7 @@ SystemCallErrorNumber=EPERM
 MemoryHigh=32M
 MemoryMax=64M
 CPUQuota=10%
-TasksMax=32
+TasksMax=96
 IOSchedulingClass=idle
 OOMScoreAdjust=-500
 

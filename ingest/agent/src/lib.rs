@@ -34,6 +34,7 @@ mod host;
 mod identity;
 pub mod install;
 pub mod probe;
+pub mod proxy;
 pub mod reading;
 pub mod recording;
 mod retry;
@@ -249,6 +250,9 @@ impl AgentError {
             Self::Server(ServerError::Address { .. }) => Some("give --server as http://host:9750"),
             Self::Server(ServerError::NoTls { .. }) => {
                 Some("give --server as https://host:9750, or leave out --ca-file, --pin and --join")
+            }
+            Self::Server(ServerError::ProxyKind { .. }) => {
+                Some("give a proxy that speaks HTTP and CONNECT, as http://host:port or https://host:port")
             }
             Self::Server(ServerError::NowhereToKeep) => Some("give --spool DIR, a folder that outlives the agent"),
             Self::Server(ServerError::Trust(_)) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use foreshock_agent::install::{self, Install, InstallError};
+use foreshock_agent::proxy::has_user;
 use foreshock_agent::{
     Agent, AgentError, Config, Every, Identity, Join, Paths, Pin, ScrapeTarget, Server, SpoolOptions, Target, Trust,
     check, expected, smart,
@@ -170,9 +171,12 @@ struct Options {
     /// Fingerprint of the authority that the server made for itself, as it prints it at its start: sha256:...
     #[arg(long, value_name = "PIN", conflicts_with = "ca_file")]
     pin: Option<Pin>,
-    /// Proxy, instead of the one that HTTPS_PROXY and the like name.
+    /// Proxy, instead of the one that HTTPS_PROXY and the like name: http://host:port or https://host:port.
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    /// File that holds it, for one that wants a password: http://user:password@host:port. An empty one is none.
+    #[arg(long, value_name = "FILE", conflicts_with = "proxy")]
+    proxy_file: Option<PathBuf>,
     /// File to which everything that is read is written as well.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -273,7 +277,13 @@ fn install(installation: Installation) -> anyhow::Result<()> {
         if options.server.is_none() {
             anyhow::bail!("an agent that is installed needs --server URL");
         }
+        if options.proxy.as_deref().is_some_and(has_user) {
+            anyhow::bail!(
+                "a password in a unit can be read by everybody on the host: give the proxy's address as --proxy-file FILE"
+            );
+        }
         let (token_file, ca_file) = (options.token_file.clone(), options.ca_file.clone());
+        let proxy_file = options.proxy_file.clone();
         let arguments = arguments(&options);
         let options = Options {
             identity: options.identity.or(Some(Install::identity_file(root.as_deref()))),
@@ -291,6 +301,7 @@ fn install(installation: Installation) -> anyhow::Result<()> {
             arguments,
             token_file,
             ca_file,
+            proxy_file,
             disk_health: disk_health == Switch::On,
         }
         .steps()
@@ -397,7 +408,11 @@ fn config(options: Options) -> anyhow::Result<Config> {
         given: options.identity_from,
         ..Identity::default()
     };
-    let (tenant, proxy) = (options.tenant, options.proxy);
+    let proxy = match options.proxy {
+        None => options.proxy_file.as_deref().map(self::token).transpose()?.flatten(),
+        given => given,
+    };
+    let tenant = options.tenant;
     let trust = Trust {
         ca_file: options.ca_file,
         pin: options.pin,
@@ -430,9 +445,9 @@ fn config(options: Options) -> anyhow::Result<Config> {
     })
 }
 
-/// What a file of a token holds. Packages make an empty one, for whoever has a token to put it in.
+/// What a file of a token, or of a proxy, holds. Packages make empty ones, for whoever has something to put in them.
 fn token(path: &std::path::Path) -> anyhow::Result<Option<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read token file {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty()))
 }
 

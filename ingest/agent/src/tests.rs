@@ -231,6 +231,57 @@ fn batches_arrive_as_otlp_with_token_and_tenant() {
 }
 
 #[test]
+fn a_proxy_is_told_who_asks_and_where_to_and_sees_no_token() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let proxy = listener.local_addr().expect("address");
+    let (send, heads) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.expect("a connection"));
+            // What follows the CONNECT would be TLS, for a server of https://.
+            for answer in ["HTTP/1.1 200 Connection established\r\n\r\n", OK] {
+                let Some(post) = post(&mut reader) else { break };
+                let written = reader.get_mut().write_all(answer.as_bytes());
+                if written.is_err() || send.send(post.head).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let config = Config {
+        server: Some(Server {
+            url: "http://foreshock.invalid:9750".to_owned(),
+            token: Some("t0ken".to_owned()),
+            proxy: Some(format!("http://user:p%40ss@{proxy}")),
+            ..Server::default()
+        }),
+        interval: Duration::from_secs(3600),
+        ..Config::default()
+    };
+    let handle = Agent::new(config).expect("config").start().expect("start");
+    let head = || {
+        heads
+            .recv_timeout(Duration::from_secs(60))
+            .expect("a request within a minute")
+    };
+    let (connect, post) = (head(), head());
+    assert!(connect.starts_with("connect foreshock.invalid:9750 "), "{connect}");
+    // user:p@ss in Base64.
+    assert!(
+        connect.contains("proxy-authorization: basic dxnlcjpwqhnz\r\n"),
+        "{connect}"
+    );
+    assert!(
+        !connect.contains("t0ken") && post.contains("authorization: bearer t0ken"),
+        "{post}"
+    );
+    while handle.stats().sent_batches == 0 {
+        thread::yield_now();
+    }
+    handle.stop();
+}
+
+#[test]
 fn a_batch_is_sent_again_after_the_pause_that_the_server_asks_for() {
     let server = serve(&[
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n",

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::enrol::Link;
 use crate::host::Host;
 use crate::identity::{Identity, is_join_token};
+use crate::proxy;
 use crate::retry::{self, Verdict};
 use crate::spool::BATCH_BYTES_MAX;
 use crate::trust::{Pin, Trust, TrustError};
@@ -62,10 +63,16 @@ pub enum ServerError {
     /// A join token in the place of another.
     #[error("the token is one for joining: give it as --join, or its file as --join-file")]
     JoinToken,
+    /// A proxy of another kind.
+    #[error("proxy {given:?} is of a kind that is not spoken")]
+    ProxyKind {
+        /// As it was given, without a password.
+        given: String,
+    },
     /// Not the address of a proxy.
     #[error("{given:?} is no proxy: write http://host:port")]
     Proxy {
-        /// As it was given.
+        /// As it was given, without a password.
         given: String,
     },
 }
@@ -187,11 +194,12 @@ impl Client {
                 given: server.url.clone(),
             });
         }
-        let proxy = server
-            .proxy
-            .as_ref()
-            .map(|given| Proxy::new(given).map_err(|_| ServerError::Proxy { given: given.clone() }))
-            .transpose()?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "which proxy a host uses stands in its environment"
+        )]
+        let variable = |name: &str| std::env::var(name).ok();
+        let proxy = proxy::choose(server.proxy.as_deref(), &url, variable)?;
         let roots = server.trust.roots()?;
         let pin = server.trust.pin;
         if pin.is_some() && roots.is_some() {
@@ -385,8 +393,8 @@ pub(crate) fn origin(url: &str) -> &str {
 }
 
 /// What keeps the connection.
-pub(crate) fn agent(url: &str, timeout: Duration, tls: TlsConfig, proxy: Option<Proxy>) -> ureq::Agent {
-    let mut config = ureq::Agent::config_builder()
+pub(crate) fn agent(timeout: Duration, tls: TlsConfig, proxy: Option<Proxy>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
         .timeout_global(Some(timeout))
         .timeout_connect(Some(Duration::from_secs(5)))
         .http_status_as_error(false)
@@ -395,13 +403,8 @@ pub(crate) fn agent(url: &str, timeout: Duration, tls: TlsConfig, proxy: Option<
         .max_idle_connections_per_host(1)
         .max_idle_age(Duration::from_secs(90))
         .tls_config(tls)
+        .proxy(proxy)
         .user_agent(concat!("foreshock-agent/", env!("CARGO_PKG_VERSION")));
-    if proxy.is_some() {
-        config = config.proxy(proxy);
-    } else if is_loopback(url) {
-        // A proxy for the world beyond is no way to this very host.
-        config = config.proxy(None);
-    }
     config.build().new_agent()
 }
 

@@ -18,6 +18,7 @@ fn install(root: &Path) -> Install {
         token_file: Some(give("token", "fs_1_2")),
         join: None,
         ca_file: Some(give("ca", "pem")),
+        proxy_file: Some(give("proxy", "http://u:fs_1_2@p:1")),
         disk_health: true,
     }
 }
@@ -56,6 +57,7 @@ fn what_was_installed_is_where_it_belongs_and_is_taken_away_without_a_trace() {
     let mut expected = given.clone();
     expected.extend([
         ("etc/foreshock-agent/ca.pem".to_owned(), 0o644),
+        ("etc/foreshock-agent/proxy".to_owned(), 0o600),
         ("etc/foreshock-agent/token".to_owned(), 0o600),
         ("etc/systemd/system/foreshock-agent-smart.service".to_owned(), 0o644),
         ("etc/systemd/system/foreshock-agent-smart.timer".to_owned(), 0o644),
@@ -86,8 +88,9 @@ fn a_dry_run_says_everything_and_an_image_is_not_started() {
     for part in [
         "(mode 0600)",
         "    ExecStart=/usr/local/bin/foreshock-agent run --spool /var/lib/foreshock-agent --server https://h:9750 \
-         --host-name \"a b\" --ca-file /etc/foreshock-agent/ca.pem --token-file ${CREDENTIALS_DIRECTORY}/token\n",
-        "    LoadCredential=token:/etc/foreshock-agent/token\n",
+         --host-name \"a b\" --ca-file /etc/foreshock-agent/ca.pem --token-file ${CREDENTIALS_DIRECTORY}/token \
+         --proxy-file ${CREDENTIALS_DIRECTORY}/proxy\n",
+        "    LoadCredential=token:/etc/foreshock-agent/token\n    LoadCredential=proxy:/etc/foreshock-agent/proxy\n",
     ] {
         assert!(text.contains(part), "{part} not in {text}");
     }
@@ -176,7 +179,7 @@ fn arguments_cannot_break_out_of_their_line() {
 
 #[test]
 fn the_packaged_unit_is_the_installed_one_but_for_where_its_options_come_from() {
-    let (read, load) = given(&[TOKEN, JOIN]);
+    let (read, load) = given(&[TOKEN, JOIN, PROXY]);
     let command = format!("/usr/bin/foreshock-agent run --spool /var/lib/foreshock-agent{read} $OPTIONS");
     let inputs = format!("EnvironmentFile=/etc/default/foreshock-agent\n{load}");
     assert_eq!(
@@ -193,7 +196,7 @@ fn the_packaged_unit_is_the_installed_one_but_for_where_its_options_come_from() 
 #[test]
 fn systemd_rates_the_units_at_three_or_better() {
     let arguments = ["--server".to_owned(), "https://h".to_owned()];
-    rate(UNIT, &unit("/bin/true", &arguments, &[TOKEN, IDENTITY, JOIN]));
+    rate(UNIT, &unit("/bin/true", &arguments, &[TOKEN, IDENTITY, JOIN, PROXY]));
     rate(SMART_UNIT, &smart_unit("/bin/true"));
 }
 

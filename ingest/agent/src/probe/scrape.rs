@@ -248,11 +248,7 @@ impl Asked {
             let fetched = fetcher.fetch();
             series.take(fetched, at, began.elapsed().as_secs_f64())
         };
-        let worker = Worker::spawn("scrape", scrape);
-        if let Err(error) = &worker {
-            tracing::error!(target = %self.target, %error, "no thread for a target to scrape; it is tried again");
-        }
-        worker.ok()
+        Worker::spawn("scrape", scrape).ok()
     }
 
     /// Tells of a target when it goes down and when it is back.
@@ -293,7 +289,17 @@ impl Probe for Job {
     fn sample(&mut self, deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError> {
         let mut failed = None;
         for asked in &mut self.targets {
-            let Some(worker) = &asked.worker else { continue };
+            let Some(worker) = &asked.worker else {
+                // It is tried again in the next round.
+                let why = "the system gives no thread for it".to_owned();
+                let source = ScrapeError::Unreachable { why };
+                asked.tell(Some(&source));
+                failed = Some(ProbeError::Scrape {
+                    url: asked.target.url.clone(),
+                    source,
+                });
+                continue;
+            };
             for timed in worker.take(deadline) {
                 let Scraped {
                     batch, points, failure, ..
