@@ -78,6 +78,34 @@ fn a_sample_holds_all_positives_and_says_what_it_left_out() {
 }
 
 #[test]
+fn half_of_a_near_sample_are_the_negatives_that_look_like_failures() {
+    let candidates: Vec<(usize, bool)> = (0..1_000).map(|i| (i, i % 50 == 0)).collect();
+    // The higher the row, the more it looks like a failure; a positive's own score does not matter.
+    let scores: Vec<f64> = (0..1_000).map(f64::from).collect();
+    let s = Sample::draw_near(&candidates, &scores, 120, 7);
+    assert_eq!((s.positives(), s.picked.len()), (20, 120));
+    let highest: Vec<usize> = (0..1_000).rev().filter(|i| i % 50 != 0).take(50).collect();
+    assert_eq!(s.picked[20..70], highest);
+    assert!(
+        s.picked[70..].iter().all(|i| *i < highest[49] && i % 50 != 0),
+        "the others are drawn from the rest"
+    );
+    let unique: std::collections::BTreeSet<usize> = s.picked.iter().copied().collect();
+    assert_eq!(unique.len(), 120);
+    assert!((s.log_odds_shift() - (1.0_f64 / 9.8).ln()).abs() < 1e-12);
+    assert_eq!(s, Sample::draw_near(&candidates, &scores, 120, 7));
+}
+
+#[test]
+fn a_near_sample_of_few_rows_holds_them_all() {
+    let candidates: Vec<(usize, bool)> = (0..50).map(|i| (i, i < 5)).collect();
+    let mut s = Sample::draw_near(&candidates, &[0.5; 50], 100, 7);
+    s.picked.sort_unstable();
+    assert_eq!(s.picked, (0..50).collect::<Vec<_>>());
+    assert_eq!(s.weights, [1.0, 1.0]);
+}
+
+#[test]
 fn scaling_ignores_what_is_missing_and_what_never_changes() {
     let rows = Rows {
         hosts: vec!["a".into()],

@@ -19,6 +19,8 @@ const POSITIVE_ROWS_MIN: usize = 5;
 /// need holding back less than the hundreds that speak of one signal each. Found on four simulated fleets of ten days.
 const POOLED_EASIER: f64 = 10.0;
 const TOGETHER_EASIER: f64 = 3.0;
+/// With more rows than this for each one that a fit may learn from, those that matter are hardly among the ones drawn.
+const THIN: usize = 10;
 /// L2 penalty of the few features of history, which hardly overfit.
 const HISTORY_ALPHA: f64 = 10.0;
 
@@ -76,6 +78,8 @@ pub(super) fn walk(
     if input.challenger {
         families.push(Family::ExtraTrees);
     }
+    // Decided once, so that the fits of all folds speak in one scale.
+    let thin = spoke.iter().filter(|spoke| **spoke).count() > THIN * input.rows_max;
     let folds: Vec<u8> = (1..=SHARES.len() as u8).collect();
     let told = |done| Progress {
         stage: "models",
@@ -85,7 +89,7 @@ pub(super) fn walk(
     progress(told(0));
     let fitted: Vec<Option<Fold>> = folds
         .par_iter()
-        .map(|fold| fit_fold(input, prepared, &families, *fold, &spoke))
+        .map(|fold| fit_fold(input, prepared, &families, *fold, &spoke, thin))
         .collect::<Result<_, _>>()?;
     progress(told(folds.len()));
 
@@ -142,6 +146,7 @@ fn fit_fold(
     families: &[Family],
     fold: u8,
     spoke: &[bool],
+    thin: bool,
 ) -> Result<Option<Fold>, TrainError> {
     let examples = &prepared.examples;
     let n = examples.outcomes.len();
@@ -161,6 +166,7 @@ fn fit_fold(
         prepared,
         scaler: Scaler::fit(&examples.rows, &Sample::draw(&rows, input.rows_max, seed).picked),
         seed,
+        thin,
     };
     if rows.len() < 2 * POSITIVE_ROWS_MIN {
         return Ok(None);
@@ -223,6 +229,8 @@ struct Fit<'a> {
     prepared: &'a Prepared,
     scaler: Scaler,
     seed: u64,
+    /// Whether failures are so rare that a draw with the same chance for each row holds too few that look like them.
+    thin: bool,
 }
 
 impl Fit<'_> {
@@ -247,9 +255,10 @@ impl Fit<'_> {
             why,
         };
         let history = set.history_range();
-        let logistic = |features: &[usize], penalty: Penalty| {
-            let dataset = self.scaler.dataset(&examples.rows, &sample, features);
-            Logistic::fit(dataset, features, width, &penalty, shift).map_err(|e| wrong(e.to_string()))
+        let logistic = |sample: &Sample, features: &[usize], penalty: &Penalty| {
+            let dataset = self.scaler.dataset(&examples.rows, sample, features);
+            let shift = sample.log_odds_shift();
+            Logistic::fit(dataset, features, width, penalty, shift).map_err(|e| wrong(e.to_string()))
         };
         Ok(match family {
             Family::Unusual if set.columns.is_empty() => None,
@@ -271,8 +280,9 @@ impl Fit<'_> {
                 ))
             }
             Family::History => Some(Estimator::History(logistic(
+                &sample,
                 &history.collect::<Vec<_>>(),
-                Penalty::of(HISTORY_ALPHA),
+                &Penalty::of(HISTORY_ALPHA),
             )?)),
             Family::Logistic => {
                 // Signs alone. An alarm that only repeats what somebody has declared detects nothing; and of a few incidents a
@@ -286,7 +296,21 @@ impl Fit<'_> {
                     alpha: input.alpha,
                     easier: vec![(pooled, POOLED_EASIER), (together, TOGETHER_EASIER)],
                 };
-                Some(Estimator::Logistic(logistic(&features, penalty)?))
+                let first = logistic(&sample, &features, &penalty)?;
+                if task == Task::UnderWay || !self.thin {
+                    return Ok(Some(Estimator::Logistic(first)));
+                }
+                // What the first fit mistakes for failures, the second learns to tell from them.
+                let mut standard = Vec::new();
+                let scores: Vec<f64> = rows
+                    .iter()
+                    .map(|(i, _)| {
+                        self.scaler.apply(examples.rows.row(*i), &mut standard);
+                        first.raw(&standard)
+                    })
+                    .collect();
+                let near = Sample::draw_near(rows, &scores, most, seed);
+                Some(Estimator::Logistic(logistic(&near, &features, &penalty)?))
             }
             Family::Boosting => {
                 let fitted = Boosting::params()
