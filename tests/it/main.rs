@@ -13,6 +13,7 @@ mod fuzz;
 mod join;
 mod packaging;
 mod rules;
+mod scrape;
 mod security;
 mod server;
 mod store_tools;
