@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::probe::Support;
-use crate::probe::scrape::{self, ScrapeError};
+use crate::probe::scrape::{self, ScrapeError, ScrapeTarget};
 use crate::retry::Verdict;
 use crate::transport::Client;
 use crate::{Agent, AgentError, Config};
@@ -78,14 +78,10 @@ impl Report {
 pub fn check(config: Config) -> Result<Report, AgentError> {
     let server = config.server.clone();
     let agent = Agent::new(config)?;
-    let support = agent.probes(false).support();
-    let timeout = agent.answer_timeout();
-    let scraped: Vec<Scraped> = agent
-        .config
-        .scrape
-        .iter()
-        .map(|target| (target.to_string(), scrape::attempt(target, &agent.host, timeout)))
-        .collect();
+    let mut support = agent.probes(false).support();
+    // Of a target it is not asked whether there is one, but what it shows.
+    support.retain(|(name, _)| !name.starts_with(scrape::PROBE_PREFIX));
+    let scraped = scrape::attempts(&agent.config.scrape, &agent.host, agent.answer_timeout());
     let answer = match server {
         Some(server) => {
             let client = Client::new(&server, agent.host(), Duration::from_secs(10))?.looking();
@@ -108,13 +104,10 @@ fn reach(client: &Client) -> Result<String, String> {
     }
 }
 
-/// A target and what it showed.
-type Scraped = (String, Result<usize, ScrapeError>);
-
 fn report(
     host: &str,
     support: &[(String, Support)],
-    scraped: &[Scraped],
+    scraped: &[(ScrapeTarget, Result<usize, ScrapeError>)],
     answer: Option<Result<String, String>>,
 ) -> Report {
     let mut status = Status::Ok;
@@ -236,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_target_that_shows_nothing_is_a_warning() {
-        let target = "node=http://localhost:9100/metrics".to_owned();
+        let target: ScrapeTarget = "node=http://localhost:9100/metrics".parse().expect("a target");
         let support = [("cpu".to_owned(), Support::Yes)];
         let with = |shown| report("db-1", &support, &[(target.clone(), shown)], None);
         let well = with(Ok(1033));

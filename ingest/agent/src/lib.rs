@@ -88,7 +88,7 @@ use probe::pressure::Pressure;
 use probe::process::Processes;
 use probe::scrape;
 use probe::sockets::Sockets;
-use probe::sysfs::{hardware, links, storage};
+use probe::sysfs::{amd, hardware, links, storage};
 use probe::tasks::Tasks;
 use probe::timesync::TimeSync;
 use probe::units::Units;
@@ -412,6 +412,7 @@ impl Agent {
             Box::new(Units::new(paths)),
             // Last, so that their threads have the time that the others take.
             Box::new(Latency::new(&self.config.targets, timeout)),
+            Box::new(amd::probe(paths).expecting(&expected)),
             Box::new(Gpus::nvidia(paths).expecting(&expected)),
         ];
         probes.extend(scrape::probes(&self.config.scrape, &self.host, timeout));

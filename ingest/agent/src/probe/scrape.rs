@@ -14,6 +14,7 @@ mod translate;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -35,7 +36,7 @@ pub(crate) const TARGETS_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 64;
 
 /// What a target's name begins with where probes are named.
-const PROBE_PREFIX: &str = "scrape.";
+pub(crate) const PROBE_PREFIX: &str = "scrape.";
 
 /// A target as it is given: `NAME=URL`, such as `node=http://localhost:9100/metrics`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -215,8 +216,32 @@ pub(crate) fn probes(targets: &[ScrapeTarget], host: &Host, timeout: Duration) -
     jobs.into_iter().map(|job| Box::new(job) as Box<dyn Probe>).collect()
 }
 
-/// One attempt, for somebody who looks; the number of samples.
-pub(crate) fn attempt(target: &ScrapeTarget, host: &Host, timeout: Duration) -> Result<usize, ScrapeError> {
+/// One attempt at each target, all at once, for somebody who looks: the number of samples.
+pub(crate) fn attempts(
+    targets: &[ScrapeTarget],
+    host: &Host,
+    timeout: Duration,
+) -> Vec<(ScrapeTarget, Result<usize, ScrapeError>)> {
+    thread::scope(|scope| {
+        let ask = |target| move || attempt(target, host, timeout);
+        let asked: Vec<_> = targets
+            .iter()
+            .map(|target| (target, scope.spawn(ask(target))))
+            .collect();
+        let why = || "asking it panicked".to_owned();
+        asked
+            .into_iter()
+            .map(|(target, asked)| {
+                let shown = asked
+                    .join()
+                    .unwrap_or_else(|_| Err(ScrapeError::Unreachable { why: why() }));
+                (target.clone(), shown)
+            })
+            .collect()
+    })
+}
+
+fn attempt(target: &ScrapeTarget, host: &Host, timeout: Duration) -> Result<usize, ScrapeError> {
     let fetcher = Fetcher::new(&target.url, timeout, Arc::default());
     let scraped = Series::new(target, host).take(fetcher.fetch(), 1, 0.0);
     scraped.failure.map_or(Ok(scraped.samples), Err)

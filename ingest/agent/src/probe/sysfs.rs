@@ -6,6 +6,7 @@
 //! ```
 //! A device that was seen once and is no longer listed stays known as gone: absence is what many failures look like.
 
+pub mod amd;
 pub mod hardware;
 pub mod links;
 pub mod storage;
@@ -45,6 +46,8 @@ pub(crate) enum Fold {
     Sum,
     Mean,
     Least,
+    /// What the first is of the last.
+    Share,
 }
 
 /// How a file's text becomes a number.
@@ -60,6 +63,10 @@ pub(crate) enum Value {
     Third(&'static str),
     /// 1 if the text, trimmed, is this word, else 0.
     Is(&'static str),
+    /// The generation of PCIe that a link of this speed has: `16.0 GT/s PCIe`.
+    Generation,
+    /// The number, without its unit, in the line that a star marks: `1: 1750Mhz *`.
+    Marked,
     /// The number of words.
     Words,
     /// Read when the device was listed.
@@ -92,7 +99,12 @@ impl Item {
             return Some(value);
         }
         let (mut count, mut sum, mut least) = (0.0, 0.0, f64::INFINITY);
+        let (mut first, mut last) = (0.0, 0.0);
         for value in self.files.iter().filter_map(|file| self.value.of(&text(file)?)) {
+            if count == 0.0 {
+                first = value;
+            }
+            last = value;
             count += 1.0;
             sum += value;
             least = value.min(least);
@@ -101,6 +113,8 @@ impl Item {
             Fold::Sum => sum,
             Fold::Mean => sum / count,
             Fold::Least => least,
+            Fold::Share if count == 2.0 && last > 0.0 => first / last,
+            Fold::Share => return None,
         };
         (count > 0.0).then_some(value)
     }
@@ -116,12 +130,25 @@ impl Value {
             Self::After(word, factor) => number(line(text, word)?.split_ascii_whitespace().nth(1)?)? * factor,
             Self::Third(word) => number(line(text, word)?.split_ascii_whitespace().nth(2)?)?,
             Self::Is(word) => f64::from(u8::from(text.trim() == word)),
+            Self::Generation => {
+                let speed = number(text.split_ascii_whitespace().next()?)?;
+                let place = SPEEDS.iter().position(|known| *known == speed)?;
+                (place + 1) as f64
+            }
+            Self::Marked => {
+                let line = text.lines().find(|line| line.trim_end().ends_with('*'))?;
+                let word = line.split_ascii_whitespace().nth(1)?;
+                number(word.trim_end_matches(|c: char| c.is_ascii_alphabetic()))?
+            }
             Self::Words => text.split_ascii_whitespace().count() as f64,
             Self::Known(value) => value,
         };
         value.is_finite().then_some(value)
     }
 }
+
+/// Transfers of a PCIe lane by generation, from the first on, in thousand millions a second.
+const SPEEDS: [f64; 6] = [2.5, 5.0, 8.0, 16.0, 32.0, 64.0];
 
 /// The line whose first word is this.
 fn line<'a>(text: &'a str, word: &str) -> Option<&'a str> {
@@ -153,6 +180,15 @@ impl Found {
         value: Value,
     ) {
         self.fold(metric, attributes, vec![file], value, Fold::Sum);
+    }
+
+    /// Tells what a device is, as far as that is known: maker, model, firmware and driver.
+    pub(crate) fn info(&mut self, device: &[(&'static str, &str)], facts: &[(&'static str, Option<String>)]) {
+        let known = facts.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?)));
+        let attributes: Vec<(&'static str, &str)> = device.iter().copied().chain(known).collect();
+        if attributes.len() > device.len() {
+            self.fold(&metric::HW_INFO, &attributes, Vec::new(), Value::Known(1.0), Fold::Sum);
+        }
     }
 
     /// Adds an item made of several files, if one of them gives a number.
@@ -187,6 +223,8 @@ pub struct Devices {
     items: Vec<Item>,
     /// Kind of the devices whose absence is told; none where it is empty.
     kind: &'static str,
+    /// How they are told: `hw.type`, and the attribute of their slot.
+    told: [&'static str; 2],
     expected: Expected,
     listed: Option<Instant>,
 }
@@ -201,6 +239,7 @@ impl Devices {
             cadence,
             items: Vec::new(),
             kind: "",
+            told: ["", "hw.slot"],
             expected: Expected::new(Keep::Nowhere),
             listed: None,
         }
@@ -208,7 +247,14 @@ impl Devices {
 
     /// Tells of devices of this kind that are gone.
     pub(crate) fn of_kind(self, kind: &'static str) -> Self {
-        Self { kind, ..self }
+        let told = [kind, self.told[1]];
+        Self { kind, told, ..self }
+    }
+
+    /// Tells of them under another `hw.type`, and the slot under another attribute.
+    pub(crate) fn told_as(self, hw_type: &'static str, slot: &'static str) -> Self {
+        let told = [hw_type, slot];
+        Self { told, ..self }
     }
 
     /// The same, with the memory of this host's devices.
@@ -283,8 +329,8 @@ impl Probe for Devices {
         for (device, there) in &expected {
             let attributes = [
                 ("hw.id", device.id.as_str()),
-                ("hw.type", device.kind.as_str()),
-                ("hw.slot", device.slot.as_str()),
+                ("hw.type", self.told[0]),
+                (self.told[1], device.slot.as_str()),
                 ("hw.state", "ok"),
             ];
             out.point(&attributes, f64::from(u8::from(*there)));

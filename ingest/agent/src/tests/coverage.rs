@@ -282,6 +282,7 @@ const OURS: &[&str] = &[
     "hw.gpu.clock",
     "hw.gpu.throttle",
     "hw.gpu.mig",
+    "hw.info",
     "hw.gpu.processes",
     "hw.gpu.remapped_rows",
     "hw.gpu.retired_pages",
@@ -444,6 +445,10 @@ const PREDICTS: &[(&str, &str)] = &[
         "memory, disks, links and GPUs that fail for good after they erred",
     ),
     ("hw.status", "absence: what was there and is not"),
+    (
+        "hw.info",
+        "the devices whose model, firmware or driver fails more often than others",
+    ),
     ("hw.temperature", "heat"),
     ("hw.fan", "heat"),
     ("hw.physical_disk.endurance", "a disk that wears out"),

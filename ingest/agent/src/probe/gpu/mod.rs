@@ -107,8 +107,21 @@ pub struct Gpu {
     pub decoder: Option<f64>,
     /// Whether it is divided into instances.
     pub mig: Option<f64>,
+    /// What it is; the same for as long as its driver is loaded.
+    pub info: Info,
     /// What is read as one field each, in the order of `FIELD_ROWS`.
     pub fields: [Option<f64>; FIELD_ROWS.len()],
+}
+
+/// What a GPU is, as far as it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// Such as `NVIDIA H100 80GB HBM3`.
+    pub model: Option<String>,
+    /// Version of the firmware on the board.
+    pub firmware: Option<String>,
+    /// Version of the driver.
+    pub driver: Option<String>,
 }
 
 /// Reasons for which clocks are held back, beyond idleness and settings.
@@ -204,6 +217,24 @@ impl Gpus {
         }
         emit_gpus(time, &round.gpus, out);
         self.tell(time, &round.gpus, out);
+        out.metric(&metric::HW_INFO);
+        for gpu in &round.gpus {
+            let Info {
+                model,
+                firmware,
+                driver,
+            } = &gpu.info;
+            let mut attributes = vec![("hw.id", gpu.id.as_str()), ("hw.type", GPU), ("gpu.slot", &gpu.slot)];
+            attributes.push(("hw.vendor", "NVIDIA"));
+            for (key, fact) in [
+                ("hw.model", model),
+                ("hw.firmware_version", firmware),
+                ("hw.driver_version", driver),
+            ] {
+                attributes.extend(fact.as_deref().map(|fact| (key, fact)));
+            }
+            out.point_at(time, &attributes, 1.0);
+        }
         if let Some(count) = round.count {
             out.metric(&metric::GPU_COUNT);
             out.point_at(time, &[], f64::from(count));

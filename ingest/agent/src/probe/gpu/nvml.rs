@@ -1,5 +1,6 @@
 //! The NVIDIA driver's library, loaded at run time: the same binary runs on hosts without a GPU.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml as Library};
 
-use super::{FIELD_ROWS, GPUS_MAX, Gpu, GpuReader, Round, Throttle};
+use super::{FIELD_ROWS, GPUS_MAX, Gpu, GpuReader, Info, Round, Throttle};
 
 /// Names of the library: packages for running programs bring the first only.
 const LIBRARIES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
@@ -23,6 +24,8 @@ pub struct Nvml {
     names: Vec<OsString>,
     library: Option<Library>,
     warned: bool,
+    /// What each GPU is, by UUID: asked once for as long as the library stays.
+    infos: BTreeMap<String, Info>,
 }
 
 impl Default for Nvml {
@@ -31,6 +34,7 @@ impl Default for Nvml {
             names: LIBRARIES.map(OsString::from).to_vec(),
             library: None,
             warned: false,
+            infos: BTreeMap::new(),
         }
     }
 }
@@ -40,6 +44,7 @@ impl GpuReader for Nvml {
         let mut calls = Calls::default();
         if self.library.is_none() {
             self.library = calls.of(|| load(&self.names));
+            self.infos.clear();
         }
         let Some(library) = &self.library else {
             if !self.warned {
@@ -52,8 +57,15 @@ impl GpuReader for Nvml {
         let count = calls.of(|| library.device_count());
         let mut gpus = Vec::new();
         for index in 0..count.unwrap_or(0).min(GPUS_MAX as u32) {
-            let device = calls.of(|| library.device_by_index(index));
-            gpus.extend(device.and_then(|device| gpu(&device, &mut calls)));
+            let Some(device) = calls.of(|| library.device_by_index(index)) else {
+                continue;
+            };
+            let Some(mut gpu) = gpu(&device, &mut calls) else {
+                continue;
+            };
+            let entry = self.infos.entry(gpu.id.clone());
+            gpu.info = entry.or_insert_with(|| info(library, &device, &mut calls)).clone();
+            gpus.push(gpu);
         }
         if calls.library_lost {
             // The driver was unloaded or replaced under the library: load it anew for the next round.
@@ -114,6 +126,14 @@ fn gpu(device: &Device<'_>, calls: &mut Calls) -> Option<Gpu> {
     };
     fields(device, calls, &mut gpu);
     Some(gpu)
+}
+
+fn info(library: &Library, device: &Device<'_>, calls: &mut Calls) -> Info {
+    Info {
+        model: calls.of(|| device.name()),
+        firmware: calls.of(|| device.vbios_version()),
+        driver: calls.of(|| library.sys_driver_version()),
+    }
 }
 
 /// A field of `nvmlDeviceGetFieldValues` and where its value goes.

@@ -69,6 +69,20 @@ fn infiniband(sys: &Path, found: &mut Found) {
             id: guid.clone(),
             slot: name.clone(),
         });
+        let adapter = [
+            ("hw.id", guid.as_str()),
+            ("hw.type", ADAPTER),
+            ("hw.slot", name.as_str()),
+        ];
+        let fact = |file: &str| word(&folder.join(&name).join(file));
+        found.info(
+            &adapter,
+            &[
+                ("hw.model", fact("hca_type").or_else(|| fact("board_id"))),
+                ("hw.firmware_version", fact("fw_ver")),
+                ("hw.driver_version", fact("device/driver/module/version")),
+            ],
+        );
         for port in names(&folder.join(&name).join("ports")) {
             let path = folder.join(&name).join("ports").join(&port);
             let (id, slot) = (format!("{guid}/{port}"), format!("{name}/{port}"));

@@ -64,6 +64,15 @@ fn disks(sys: &Path, found: &mut Found) {
             });
         }
         let attributes = [("hw.id", id.as_str()), ("hw.type", DISK), ("hw.slot", &name)];
+        let inner = |file: &str| word(&device.join("device").join(file));
+        found.info(
+            &attributes,
+            &[
+                ("hw.vendor", inner("vendor")),
+                ("hw.model", inner("model")),
+                ("hw.firmware_version", inner("firmware_rev").or_else(|| inner("rev"))),
+            ],
+        );
         found.item(
             &metric::DISK_SIZE,
             &[("system.device", &name)],

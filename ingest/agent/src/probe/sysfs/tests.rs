@@ -95,11 +95,77 @@ fn processors_are_summed_up_and_packages_counted_once() {
 }
 
 #[test]
+fn a_gpu_of_amds_tells_what_its_driver_shows() {
+    let files = testing::files(&[
+        ("sys/class/drm/card1-DP-1/status", "connected\n"),
+        ("sys/class/drm/card0/device/vendor", "0x1a03\n"),
+        ("sys/class/drm/card0/device/gpu_busy_percent", "1\n"),
+    ]);
+    let card = "sys/class/drm/card1/device";
+    for (name, text) in [
+        ("vendor", "0x1002\n"),
+        (
+            "uevent",
+            "DRIVER=amdgpu\nPCI_ID=1002:74A1\nPCI_SLOT_NAME=0000:c1:00.0\n",
+        ),
+        ("unique_id", "a1b2c3\n"),
+        ("product_name", "AMD Instinct MI300X\n"),
+        ("vbios_version", "113-M3\n"),
+        ("driver/module/version", "6.12.12\n"),
+        ("gpu_busy_percent", "97\n"),
+        ("mem_info_vram_used", "50\n"),
+        ("mem_info_vram_total", "200\n"),
+        ("current_link_width", "8\n"),
+        ("max_link_width", "16\n"),
+        ("current_link_speed", "16.0 GT/s PCIe\n"),
+        ("max_link_speed", "Unknown\n"),
+        ("pp_dpm_sclk", "0: 132Mhz\n1: 2105Mhz *\n2: 2100Mhz\n"),
+        ("pp_dpm_mclk", "0: 900Mhz\n"),
+        ("pcie_replay_count", "4\n"),
+        ("ras/umc_err_count", "ue: 1\nce: 3\n"),
+        ("ras/gfx_err_count", "ue: 0\nce: 2\n"),
+        ("ras/features", "feature mask: 0x7\n"),
+    ] {
+        files.write(&format!("{card}/{name}"), text);
+    }
+    let mut probe = amd::probe(&files.paths);
+    assert_eq!(probe.is_supported(), Support::Yes);
+    let gpu = "hw.id=GPU-a1b2c3,hw.type=gpu,gpu.slot=0000:c1:00.0";
+    let expected = format!(
+        "hw.errors{{{gpu},error.type=pcie_replay}} 4 {{error}}\n\
+         hw.errors{{{gpu},error.type=ecc_corrected}} 5 {{error}}\n\
+         hw.errors{{{gpu},error.type=ecc_uncorrected}} 1 {{error}}\n\
+         hw.gpu.clock{{{gpu},domain=sm}} 2105 MHz\n\
+         hw.gpu.memory.limit{{{gpu}}} 200 By\n\
+         hw.gpu.memory.usage{{{gpu}}} 50 By\n\
+         hw.gpu.memory.utilization{{{gpu}}} 0.25 1\n\
+         hw.gpu.pcie.generation{{{gpu}}} 4 1\n\
+         hw.gpu.pcie.limit{{{gpu},of=width}} 16 1\n\
+         hw.gpu.pcie.width{{{gpu}}} 8 {{lane}}\n\
+         hw.gpu.utilization{{{gpu}}} 0.97 1\n\
+         hw.info{{{gpu},hw.vendor=AMD,hw.model=AMD Instinct MI300X,hw.firmware_version=113-M3,hw.driver_version=6.12.12}} 1 1\n\
+         hw.status{{{gpu},hw.state=ok}} 1 1\n"
+    );
+    assert_eq!(testing::sample(&mut probe), expected);
+    files.remove("sys/class/drm/card1");
+    testing::sample(&mut probe);
+    assert_eq!(
+        testing::sample(&mut probe),
+        format!("hw.status{{{gpu},hw.state=ok}} 0 1\n")
+    );
+    assert!(matches!(amd::probe(&files.paths).is_supported(), Support::No(_)));
+}
+
+#[test]
 fn a_disk_that_vanishes_stays_known_as_gone_under_its_serial_number() {
     let files = testing::files(&[
         ("sys/block/sda/size", "1000\n"),
         ("sys/block/sda/device/wwid", "t10.ATA  DISK  123\n"),
         ("sys/block/sda/device/ioerr_cnt", "0x1f\n"),
+        ("sys/block/sda/device/model", "ST4000\n"),
+        ("sys/block/sda/device/rev", "CC54\n"),
+        ("sys/block/sdc/size", "10\n"),
+        ("sys/block/sdc/removable", "1\n"),
         ("sys/block/sda/device/state", "running\n"),
         ("sys/block/nvme0n1/size", "2000\n"),
         ("sys/block/nvme0n1/device/serial", "S4X\n"),
@@ -113,6 +179,7 @@ fn a_disk_that_vanishes_stays_known_as_gone_under_its_serial_number() {
     for line in [
         "hw.status{hw.id=t10.ATA_DISK_123,hw.type=physical_disk,hw.slot=sda,hw.state=ok} 1 1\n",
         "hw.errors{hw.id=t10.ATA_DISK_123,hw.type=physical_disk,hw.slot=sda,error.type=io} 31 {error}\n",
+        "hw.info{hw.id=t10.ATA_DISK_123,hw.type=physical_disk,hw.slot=sda,hw.model=ST4000,hw.firmware_version=CC54} 1 1\n",
         "hw.status{hw.id=t10.ATA_DISK_123,hw.type=physical_disk,hw.slot=sda,hw.state=running} 1 1\n",
         "hw.status{hw.id=S4X,hw.type=disk_controller,hw.slot=nvme0,hw.state=live} 1 1\n",
         "system.disk.limit{system.device=nvme0n1} 1024000 By\n",
@@ -120,6 +187,10 @@ fn a_disk_that_vanishes_stays_known_as_gone_under_its_serial_number() {
         assert!(text.contains(line), "{line} not in {text}");
     }
     assert!(!text.contains("loop0") && !text.contains("sdb"), "{text}");
+    assert!(
+        text.contains("=sdc") && !text.contains("hw.id=sdc,hw.type=physical_disk,hw.slot=sdc,hw.state=ok"),
+        "{text}"
+    );
     files.write("sys/block/sda/device/state", "offline\n");
     files.remove("sys/block/nvme0n1");
     let text = testing::sample(&mut probe);

@@ -36,6 +36,8 @@ int nvmlDeviceGetPciInfo_v3(void *device, pci *info) {
     strcpy(info->id, "00000000:3B:00.0");
     return SUCCESS;
 }
+int nvmlDeviceGetName(void *device, char *text, unsigned length) { strncpy(text, "Fake H100", length); return SUCCESS; }
+int nvmlDeviceGetVbiosVersion(void *device, char *text, unsigned length) { strncpy(text, "96.00.74", length); return SUCCESS; }
 int nvmlDeviceGetUtilizationRates(void *device, utilization *rates) {
 #ifdef HANG
     while (access(HANG, F_OK) == 0) usleep(1000);

@@ -67,6 +67,11 @@ fn every_reading_comes_through_the_drivers_own_calls() {
         ("hw.gpu.pcie.limit", ",of=generation", "5 1"),
         ("hw.energy", "", "1.083 J"),
         ("hw.status", ",hw.state=ok", "1 1"),
+        (
+            "hw.info",
+            ",hw.vendor=NVIDIA,hw.model=Fake H100,hw.firmware_version=96.00.74,hw.driver_version=570.1.2",
+            "1 1",
+        ),
     ] {
         let line = format!("{name}{{{gpu}{more}}} {value}\n");
         assert!(text.contains(&line), "{line} not in {text}");
