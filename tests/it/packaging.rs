@@ -236,6 +236,101 @@ fn the_rpm_holds_what_the_debian_package_holds_and_its_scripts_are_shell() {
     assert_eq!(held, files);
 }
 
+/// The rpm's scripts as rpm runs them, below a folder that stands for `/`, on a host where systemd runs.
+struct Scripts {
+    rpm: toml::Value,
+    root: PathBuf,
+}
+
+impl Scripts {
+    /// Runs a script; rpm tells it how many of the package there will be.
+    fn run(&self, name: &str, left: u8) {
+        let script = self.rpm[name].as_str().expect("a script");
+        let below = script.replace(" /", &format!(" {}/", self.root.display()));
+        let below = below.replace(&format!("{}/dev/null", self.root.display()), "/dev/null");
+        let path = format!("{}:/usr/bin:/bin", self.root.join("bin").display());
+        let mut shell = Command::new("sh");
+        // Its arguments are the script's name and what rpm gives it.
+        shell
+            .args(["-e", "-c", &below, name, &left.to_string()])
+            .env("PATH", path);
+        run(&mut shell);
+    }
+
+    /// What systemd was told since this was last asked.
+    fn told(&self) -> String {
+        let path = self.root.join("told");
+        let told = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, "").expect("write");
+        told
+    }
+}
+
+#[test]
+fn the_rpms_scripts_keep_secrets_at_an_update_and_leave_nothing_at_the_end() {
+    let manifest = fs::read_to_string(agent_folder().join("Cargo.toml")).expect("the agent's manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path().to_path_buf();
+    let systemctl = root.join("bin/systemctl");
+    for folder in [
+        "bin",
+        "run/systemd/system",
+        "etc/default",
+        "usr/share/licenses/foreshock-agent",
+    ] {
+        fs::create_dir_all(root.join(folder)).expect("a folder");
+    }
+    let note = format!("#!/bin/sh\necho \"$*\" >> {}/told\n", root.display());
+    fs::write(&systemctl, note).expect("write");
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).expect("mode");
+    let scripts = Scripts {
+        rpm: manifest["package"]["metadata"]["generate-rpm"].clone(),
+        root: root.clone(),
+    };
+    let before = files(&root);
+    let secret = |name: &str| root.join("etc/foreshock-agent").join(name);
+
+    scripts.run("post_install_script", 1);
+    let started = "daemon-reload\nenable foreshock-agent.service foreshock-agent-smart.timer\n\
+                   restart foreshock-agent.service foreshock-agent-smart.timer\n";
+    assert_eq!(scripts.told(), started);
+    for name in ["token", "join", "proxy"] {
+        let mode = fs::metadata(secret(name)).expect(name).permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+    fs::write(secret("token"), "fs_1_2\n").expect("write");
+    fs::create_dir_all(root.join("var/lib/private/foreshock-agent")).expect("what the service writes");
+    fs::create_dir_all(root.join("run/foreshock-agent-smart")).expect("what the helper writes");
+
+    // The new package's first, then the old one's: rpm's order.
+    scripts.run("post_install_script", 2);
+    scripts.run("pre_uninstall_script", 1);
+    scripts.run("post_uninstall_script", 1);
+    assert_eq!(scripts.told(), format!("{started}daemon-reload\n"));
+    assert_eq!(fs::read_to_string(secret("token")).expect("the token"), "fs_1_2\n");
+    assert!(root.join("var/lib/private/foreshock-agent").exists());
+
+    scripts.run("pre_uninstall_script", 0);
+    fs::write(
+        root.join("etc/default/foreshock-agent.rpmsave"),
+        "options that were changed",
+    )
+    .expect("write");
+    scripts.run("post_uninstall_script", 0);
+    let ended = "disable --now foreshock-agent-smart.timer foreshock-agent.service\ndaemon-reload\n";
+    assert_eq!(scripts.told(), ended);
+    fs::remove_file(root.join("told")).expect("what systemd was told");
+    assert_eq!(files(&root), before);
+    for gone in [
+        "etc/foreshock-agent",
+        "usr/share/licenses/foreshock-agent",
+        "var/lib/private/foreshock-agent",
+    ] {
+        assert!(!root.join(gone).exists(), "{gone}");
+    }
+}
+
 /// The agent's crate.
 fn agent_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("ingest/agent")
