@@ -143,6 +143,19 @@ fn evaluation_json(evaluation: &Evaluation) -> Value {
         .iter()
         .map(|bin| json!({ "rows": bin.rows, "mean": bin.mean, "observed": bin.observed }))
         .collect();
+    let ranges: Vec<Value> = evaluation
+        .ranges
+        .iter()
+        .map(|range| {
+            json!({
+                "from": range.from,
+                "to": range.to,
+                "scores": range.scores,
+                "foretold": range.foretold,
+                "came_true": range.came_true,
+            })
+        })
+        .collect();
     json!({
         "summary": evaluation.to_string(),
         "warns": evaluation.warns(),
@@ -155,6 +168,7 @@ fn evaluation_json(evaluation: &Evaluation) -> Value {
         "detected_only": evaluation.detected_only,
         "missed": evaluation.missed,
         "unforeseeable": evaluation.unforeseeable,
+        "alarms": evaluation.alarms,
         "false_alarms": evaluation.false_alarms,
         "chance_warned": evaluation.chance_warned,
         "leads_minutes": evaluation.leads_minutes,
@@ -166,6 +180,7 @@ fn evaluation_json(evaluation: &Evaluation) -> Value {
         "budget_per_host_day": evaluation.budget,
         "by_kind": kinds,
         "reliability": bins,
+        "ranges": ranges,
         "led_before": evaluation.led_before,
     })
 }

@@ -4,6 +4,7 @@
 //! shifted in time (facts: prediction, 2.1).
 
 mod ledger;
+mod ranges;
 mod windows;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
 pub use ledger::{AlarmEntry, HostEntry, IncidentEntry, Ledger};
+pub use ranges::ScoreRange;
 pub use windows::{Protocol, Track};
 
 pub(crate) use windows::{Windows, quantile};
@@ -79,8 +81,11 @@ pub struct Evaluation {
     pub budget: f64,
     /// The same by kind of incident.
     pub by_kind: Vec<KindEvaluation>,
-    /// Mean score and observed share of each bin.
+    /// Mean score and observed share of each bin of equal mass.
     pub reliability: Vec<ReliabilityBin>,
+    /// What scores of each range came to; models from before it have none.
+    #[serde(default)]
+    pub ranges: Vec<ScoreRange>,
     /// The family that would lead by the history before this stretch, where it is another one: then the choice of the
     /// judged family knew these outcomes, and the same on new history may be a little worse.
     #[serde(default)]
@@ -135,6 +140,12 @@ impl Evaluation {
     pub fn warns(&self) -> bool {
         let warned = self.warned as f64;
         warned >= self.chance_warned + 1.0 && warned >= 1.5 * self.chance_warned
+    }
+
+    /// What came of the scores that one would act upon: `of 198 scores of 10 % and more 26 came true, 30 were foretold`.
+    #[must_use]
+    pub fn kept_promises(&self) -> String {
+        ranges::kept_promises(&self.ranges)
     }
 
     /// Median minutes of warning.
@@ -252,6 +263,7 @@ pub fn evaluate(
         budget,
         by_kind,
         reliability,
+        ranges: ranges::ranges(&outcomes, &scores),
         led_before: None,
     }
 }

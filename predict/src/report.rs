@@ -5,6 +5,8 @@
 mod plot;
 mod table;
 
+pub use plot::reliability;
+
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -74,7 +76,7 @@ impl Report<'_> {
                         h2 { "When" }
                         (plot::timeline(e, self.ledger))
                         div.plots {
-                            section { h2 { "Are the probabilities true?" } (plot::reliability(&e.reliability)) }
+                            section { h2 { "Are the probabilities true?" } (plot::reliability(e)) (table::ranges(e)) }
                             section { h2 { "How early?" } (plot::leads(e)) }
                         }
                         h2 { "What it would have cost" }
@@ -123,7 +125,7 @@ impl Report<'_> {
             .map_or_else(|| "none".to_owned(), |m| spoken_duration((m * 60_000.0) as i64));
         html! {
             dl.summary {
-                (card("Warned ahead", format!("{} of {}", e.warned, e.incidents), format!("by chance {:.1}; {} of kinds without signs", e.chance_warned, e.unforeseeable)))
+                (card("Warned ahead", format!("{} of {}", e.warned, e.incidents), format!("by chance {:.1}; {} of kinds without a warning so far", e.chance_warned, e.unforeseeable)))
                 (card("Only detected", e.detected_only.to_string(), "after the start".to_owned()))
                 (card("Missed", e.missed.to_string(), "without any alert".to_owned()))
                 (card("Median lead", lead, format!("of {}", horizon(e.horizon_ms))))

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use predict::evaluate::{Evaluation, ReliabilityBin};
+use predict::evaluate::Evaluation;
 use predict::registry::Role;
+use predict::report::reliability;
 
 use crate::app::App;
 use crate::models::{Facts, Judged, models, role_name};
@@ -15,7 +16,7 @@ use crate::problem::Problem;
 use crate::work::blocking;
 
 use super::layout::{Frame, Section, empty, href};
-use super::text::{ago, counted, moment, number, percent};
+use super::text::{ago, counted, dated, number, percent};
 
 /// `GET /models`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
@@ -87,26 +88,28 @@ fn evaluated(facts: &Facts) -> Markup {
     html! {
         div.cols {
             div.card #evaluation data-live="" {
-                header { h2 { "On history that it had not seen" } p { (moment(e.from)) " to " (moment(e.to)) } }
+                header { h2 { "On history that it had not seen" } p { (dated(e.from)) " to " (dated(e.to)) } }
                 div.body.prose { (sentences(e)) }
                 div.body { dl.summary {
                     div { dt { "Incidents" } dd { (e.incidents) } }
                     div { dt { "Warned" } dd { (e.warned) } }
-                    div { dt { "By chance" } dd { (number(e.chance_warned)) } }
+                    div { dt { "By chance" } dd { (format!("{:.1}", e.chance_warned)) } }
                     div { dt { "Median lead" } dd { @match e.median_lead_minutes() { Some(m) => { (number(m.round())) " min" }, None => "none" } } }
+                    div { dt { "Alarms that were right" } dd { (e.alarms.saturating_sub(e.false_alarms)) " of " (e.alarms) } }
                     div { dt { "False alarms" } dd { (e.false_alarms) } }
-                    div { dt { "per host-day" } dd { (number(e.false_alarm_rate())) } }
+                    div { dt { "per host-day, of " (number(e.budget)) } dd { (number(e.false_alarm_rate())) } }
                     div { dt { "Alerts from" } dd { (percent(facts.threshold)) } }
                 } }
             }
             div.card #reliability data-live="" {
                 header { h2 { "Are the probabilities true?" } p { "on the diagonal they are" } }
-                div.body { @if e.reliability.len() > 1 { (reliability(&e.reliability)) } @else { p.muted { "Too few rows to say." } } }
+                div.body { (reliability(e)) }
+                @if !e.ranges.is_empty() { (ranges(e)) }
             }
         }
         @if !e.by_kind.is_empty() {
             div.card #kinds data-live="" {
-                header { h2 { "By kind of incident" } p { "what cannot be foreseen is said to be" } }
+                header { h2 { "By kind of incident" } p { "what no warning came before is said" } }
                 div.scroll { table {
                     thead { tr {
                         th scope="col" { "Kind" } th.number scope="col" { "Incidents" } th.number scope="col" { "Warned" }
@@ -120,12 +123,32 @@ fn evaluated(facts: &Facts) -> Markup {
                             td.number { (kind.detected.saturating_sub(kind.warned)) }
                             td.number { (kind.incidents.saturating_sub(kind.detected.max(kind.warned))) }
                             td.number { @if let Some(minutes) = kind.median_lead_minutes { (number(minutes.round())) " min" } }
-                            td { @if kind.unforeseeable { span.chip title="alerts came before this kind no more often than by chance" { "not foreseeable" } } }
+                            td { @if kind.unforeseeable { span.chip title="alerts came before this kind no more often than by chance" { "no warning so far" } } }
                         }
                     } }
                 } }
             }
         }
+    }
+}
+
+/// Of the scores of each range, how many came true.
+fn ranges(e: &Evaluation) -> Markup {
+    html! {
+        div.body.prose { p { (sentence(&e.kept_promises())) } }
+        div.scroll { table {
+            thead { tr {
+                th scope="col" { "Said" } th.number scope="col" { "Scores" } th.number scope="col" { "Foretold" }
+                th.number scope="col" { "Came true" } th.number scope="col" { "Share" }
+            } }
+            tbody { @for range in &e.ranges { tr {
+                td { (range.words()) }
+                td.number { (range.scores) }
+                td.number { (number(range.foretold)) }
+                td.number { (range.came_true) }
+                td.number { (percent(range.share())) }
+            } } }
+        } }
     }
 }
 
@@ -178,7 +201,7 @@ fn line(judged: &Judged, tenant: &str) -> Markup {
         tr data-key=(entry.id.0) {
             td { b { (entry.name) } div.muted.small { (entry.family) ", horizon " (entry.horizon) @if let Ok(f) = &judged.model { ", " (counted(f.hosts, "host", "hosts")) ", " (f.features) " features" } } }
             td { span class=(class) { (role_name(entry.role)) } }
-            td.small { (moment(entry.trained_from_ms)) " to " (moment(entry.trained_to_ms)) }
+            td.small { (dated(entry.trained_from_ms)) " to " (dated(entry.trained_to_ms)) }
             @match &judged.model {
                 Ok(facts) => {
                     @let e = &facts.evaluation;
@@ -197,46 +220,4 @@ fn line(judged: &Judged, tenant: &str) -> Markup {
             }
         }
     }
-}
-
-/// How often it happened against how probable it was said to be: on the diagonal, the probabilities are true.
-fn reliability(bins: &[ReliabilityBin]) -> Markup {
-    let highest = bins.iter().map(|bin| bin.mean.max(bin.observed)).fold(0.0, f64::max);
-    // The finest even scale that holds everything: 5, 10, 20, 50 or 100 percent at the corner.
-    let top = [0.05, 0.1, 0.2, 0.5]
-        .into_iter()
-        .find(|top| *top >= highest)
-        .unwrap_or(1.0);
-    let x = |p: f64| 60.0 + p / top * 300.0;
-    let y = |p: f64| 250.0 - p / top * 238.0;
-    let points: Vec<String> = bins
-        .iter()
-        .map(|bin| format!("{:.1},{:.1}", x(bin.mean), y(bin.observed)))
-        .collect();
-    html! {
-        svg.reliability viewBox="0 0 380 292" role="img" aria-label="Reliability: observed share of failures against the probability given" {
-            @for share in 0..=5 {
-                @let tick = f64::from(share) / 5.0 * top;
-                @let label = format!("{} %", number(tick * 100.0));
-                line.gridline x1="60" x2="360" y1=(y(tick)) y2=(y(tick)) {}
-                text x="54" y=(y(tick) + 4.0) text-anchor="end" { (label) }
-                text x=(x(tick)) y="266" text-anchor="middle" { (label) }
-            }
-            line.axis x1="60" x2="360" y1="250" y2="250" {}
-            line.ideal x1=(x(0.0)) y1=(y(0.0)) x2=(x(top)) y2=(y(top)) {}
-            polyline points=(points.join(" ")) {}
-            @for bin in bins {
-                circle cx=(x(bin.mean)) cy=(y(bin.observed)) r=(radius(bin.rows)) {
-                    title { "said " (percent(bin.mean)) ", happened " (percent(bin.observed)) ", " (bin.rows) " rows" }
-                }
-            }
-            text x="210" y="286" text-anchor="middle" { "probability given" }
-            text x="-131" y="11" text-anchor="middle" transform="rotate(-90)" { "share that failed" }
-        }
-    }
-}
-
-/// Grows with the number of rows, slowly.
-fn radius(rows: usize) -> String {
-    format!("{:.1}", (rows as f64).max(1.0).log10().clamp(1.0, 6.0) + 1.0)
 }

@@ -68,16 +68,16 @@
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const clockSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
   const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
-  function moment(at, seconds) {
-    const time = (seconds ? clockSeconds : clock).format(at);
-    return at.toDateString() === new Date().toDateString() ? time : `${day.format(at)}, ${time}`;
+  function moment(at, kind) {
+    const time = (kind === "seconds" ? clockSeconds : clock).format(at);
+    return kind !== "dated" && at.toDateString() === new Date().toDateString() ? time : `${day.format(at)}, ${time}`;
   }
   // The server writes UTC, for those without scripts and for the tooltip; here it becomes the viewer's zone.
   function localTimes(within) {
     for (const node of within.querySelectorAll("time[datetime]")) {
       const at = new Date(node.dateTime);
       if (Number.isNaN(at.getTime()) || node.dataset.kind === "ago") continue;
-      const text = moment(at, node.dataset.kind === "seconds");
+      const text = moment(at, node.dataset.kind);
       if (node.textContent !== text) node.textContent = text;
     }
   }
@@ -363,7 +363,7 @@
         cross.setAttribute("x1", x(at));
         cross.setAttribute("x2", x(at));
         const tip = this.tip = html("div", "tip", this.plot);
-        html("div", "muted", tip, moment(new Date(at * 1000), step < 60));
+        html("div", "muted", tip, moment(new Date(at * 1000), step < 60 ? "seconds" : ""));
         this.lines.forEach((line, i) => {
           const here = line.points.find((p) => p[0] === at);
           if (!here) return;

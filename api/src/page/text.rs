@@ -101,6 +101,11 @@ pub(crate) fn moment(at_ms: i64) -> Markup {
     html! { time datetime=(rfc3339(at_ms)) title=(utc(at_ms)) { (utc_short(at_ms)) } }
 }
 
+/// A moment that stands beside another one: with its day even where that is today's.
+pub(crate) fn dated(at_ms: i64) -> Markup {
+    html! { time datetime=(rfc3339(at_ms)) title=(utc(at_ms)) data-kind="dated" { (utc_short(at_ms)) } }
+}
+
 /// How long ago a moment was.
 pub(crate) fn ago(now_ms: i64, at_ms: i64) -> Markup {
     let text = match (now_ms - at_ms) as f64 / 1000.0 {

@@ -240,3 +240,33 @@ fn one_warning_of_many_is_a_coincidence_and_two_of_three_are_none() {
         "an alarm that always stands warns of everything"
     );
 }
+
+#[test]
+fn scores_are_counted_by_what_they_said() {
+    let scores = [0.001, 0.009, 0.01, 0.15, 0.1, 0.5, 1.0];
+    let outcomes = [false, false, false, true, false, true, true];
+    let found = ranges::ranges(&outcomes, &scores);
+    let lines: Vec<(String, usize, usize)> = found.iter().map(|r| (r.words(), r.scores, r.came_true)).collect();
+    let expected = [
+        ("under 1 %", 2, 0),
+        ("1 to 2 %", 1, 0),
+        ("10 to 20 %", 2, 1),
+        ("50 % and more", 2, 2),
+    ];
+    assert_eq!(
+        lines,
+        expected.map(|(words, scores, came)| (words.to_owned(), scores, came))
+    );
+    assert!((found[2].said() - 0.125).abs() < 1e-12 && found[2].share() == 0.5);
+
+    let said = ranges::kept_promises;
+    assert_eq!(
+        said(&found),
+        "of 4 scores of 10 % and more 3 came true, 2 were foretold"
+    );
+    assert_eq!(said(&found[..2]), "no score was of 10 % and more");
+    assert_eq!(
+        said(&ranges::ranges(&[true], &[0.4])),
+        "one score was of 10 % and more, and 1 came true"
+    );
+}

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::{horizon, percent};
-use crate::evaluate::{Evaluation, Ledger, ReliabilityBin};
+use crate::evaluate::{Evaluation, Ledger};
 use crate::window::spoken_duration;
 
 /// Hosts on the timeline: more cannot be told apart.
@@ -137,47 +137,52 @@ fn shortened(host: &str) -> String {
     }
 }
 
-/// How often it happened against how probable it was said to be: on the diagonal the probabilities are true.
-pub(super) fn reliability(bins: &[ReliabilityBin]) -> Markup {
-    if bins.len() < 2 {
-        return html! { p { "Too few rows to say." } };
+/// How often it happened against how probable it was said to be, for each range of scores: on the diagonal the probabilities
+/// are true. Models from before the ranges have bins of equal mass.
+pub fn reliability(e: &Evaluation) -> Markup {
+    let mut dots: Vec<(f64, f64, usize)> = e.ranges.iter().map(|r| (r.said(), r.share(), r.scores)).collect();
+    if dots.is_empty() {
+        dots = e.reliability.iter().map(|b| (b.mean, b.observed, b.rows)).collect();
     }
-    let highest = bins.iter().map(|b| b.mean.max(b.observed)).fold(0.0, f64::max);
+    if dots.len() < 2 {
+        return html! { p { "Too few scores to say." } };
+    }
+    let highest = dots.iter().map(|(said, share, _)| said.max(*share)).fold(0.0, f64::max);
+    // The finest even scale that holds everything.
     let top = [0.02, 0.05, 0.1, 0.2, 0.5]
         .into_iter()
         .find(|t| *t >= highest)
         .unwrap_or(1.0);
-    let x = |p: f64| 50.0 + p / top * 300.0;
-    let y = |p: f64| 250.0 - p / top * 240.0;
-    let points: Vec<String> = bins
+    let x = |p: f64| 60.0 + p / top * 300.0;
+    let y = |p: f64| 250.0 - p / top * 238.0;
+    let points: Vec<String> = dots
         .iter()
-        .map(|b| format!("{:.1},{:.1}", x(b.mean), y(b.observed)))
+        .map(|(said, share, _)| format!("{:.1},{:.1}", x(*said), y(*share)))
         .collect();
     html! {
-        svg viewBox="0 0 370 290" role="img" aria-label="Share of rows that an incident followed, against the probability given" {
+        svg.reliability viewBox="0 0 380 292" role="img" aria-label="Share of scores that an incident followed, against the probability given" {
             @for share in 0..=5 {
                 @let tick = f64::from(share) / 5.0 * top;
-                line.grid x1="50" x2="350" y1=(one(y(tick))) y2=(one(y(tick))) {}
-                text x="44" y=(one(y(tick) + 4.0)) text-anchor="end" { (short_percent(tick)) }
+                line.grid x1="60" x2="360" y1=(one(y(tick))) y2=(one(y(tick))) {}
+                text x="54" y=(one(y(tick) + 4.0)) text-anchor="end" { (short_percent(tick)) }
                 text x=(one(x(tick))) y="266" text-anchor="middle" { (short_percent(tick)) }
             }
             line.ideal x1=(x(0.0)) y1=(y(0.0)) x2=(x(top)) y2=(y(top)) {}
             polyline.curve points=(points.join(" ")) {}
-            @for bin in bins {
-                circle.dot cx=(one(x(bin.mean))) cy=(one(y(bin.observed))) r="3.5" {
-                    title { "said " (percent(bin.mean)) ", happened " (percent(bin.observed)) ", " (bin.rows) " rows" }
+            @for (said, share, scores) in &dots {
+                circle.dot cx=(one(x(*said))) cy=(one(y(*share))) r=(radius(*scores)) {
+                    title { "said " (percent(*said)) ", happened " (percent(*share)) ", " (scores) " scores" }
                 }
             }
-            text x="200" y="284" text-anchor="middle" { "probability given" }
-        }
-        details {
-            summary.small { "The same as a table" }
-            div.scroll tabindex="0" role="region" aria-label="Reliability" { table {
-                thead { tr { th.n scope="col" { "Probability given" } th.n scope="col" { "Share that failed" } th.n scope="col" { "Rows" } } }
-                tbody { @for bin in bins { tr { td.n { (percent(bin.mean)) } td.n { (percent(bin.observed)) } td.n { (bin.rows) } } } }
-            } }
+            text x="210" y="286" text-anchor="middle" { "probability given" }
+            text x="-131" y="11" text-anchor="middle" transform="rotate(-90)" { "share that came true" }
         }
     }
+}
+
+/// Grows with the number of scores, slowly.
+fn radius(scores: usize) -> String {
+    one((scores as f64).max(1.0).log10().clamp(1.0, 6.0) + 1.0)
 }
 
 /// How many incidents were warned of how long ahead.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Cost, number, percent, utc};
+use super::{Cost, number, percent, sentence, utc};
 use crate::evaluate::{Evaluation, IncidentEntry, Ledger};
 use crate::train::Compared;
 use crate::window::spoken_duration;
@@ -44,6 +44,27 @@ pub(super) fn cost(e: &Evaluation, cost: Cost) -> Markup {
             line("acting on no alarm", crashes, 0.0, without),
             line("acting on every alarm", crashes - warned, alarms, with),
         ]))
+    }
+}
+
+/// Of the scores of each range, how many came true.
+pub(super) fn ranges(e: &Evaluation) -> Markup {
+    let lines = e
+        .ranges
+        .iter()
+        .map(|r| {
+            vec![
+                r.words(),
+                r.scores.to_string(),
+                number(r.foretold),
+                r.came_true.to_string(),
+                percent(r.share()),
+            ]
+        })
+        .collect();
+    html! {
+        p { (sentence(&e.kept_promises())) }
+        (table("Scores by what they said", &["Said", "Scores#", "Foretold#", "Came true#", "Share#"], lines))
     }
 }
 
@@ -92,7 +113,10 @@ pub(super) fn met(ledger: &Ledger) -> Markup {
         |i| {
             vec![
                 i.lead_ms.map_or_else(|| "not warned".to_owned(), spoken_duration),
-                i.delay_ms.map_or_else(String::new, spoken_duration),
+                match i.delay_ms {
+                    Some(0) if i.lead_ms.is_some() => "the warning stood".to_owned(),
+                    delay => delay.map_or_else(String::new, spoken_duration),
+                },
             ]
         },
     )

@@ -23,7 +23,7 @@ fn judged() -> (Evaluation, Ledger) {
         let of = |t: &i64| if alerts.contains(&(t / MIN)) { 0.75 } else { 0.01 };
         at.iter().map(of).collect()
     };
-    let (of_a, of_b) = (scores(&[570]), scores(&[300]));
+    let (of_a, of_b) = (scores(&[570, 595]), scores(&[300]));
     let tracks: Vec<Track<'_>> = [("a<b>", &of_a), ("b", &of_b)]
         .into_iter()
         .map(|(host, probability)| Track {
@@ -77,7 +77,10 @@ fn a_page_says_what_was_missed_and_what_it_costs_and_needs_nothing_else() {
     // Two crashes at 20 against one crash and two drains.
     for said in [
         "acting on every alarm would have saved 18, 45 %",
-        "of kinds without signs",
+        "of kinds without a warning so far",
+        "the warning stood",
+        "Of 3 scores of 10 % and more 2 came true, 2 were foretold.",
+        "50 % and more",
         "1970-01-01 16:40 UTC",
         "a&lt;b&gt;",
         "host oom",
