@@ -81,31 +81,21 @@ fn the_same_seed_gives_the_same_model_and_a_reloaded_model_the_same_bits() {
     }
 }
 
-#[test]
-fn few_rows_of_many_are_drawn_where_they_look_like_failures() {
-    let fleet = fleet(8, 5, 1);
-    let few = TrainInput {
+/// Thousands of rows, of which 200 may be learned from. Nothing fails in the oldest quarter as far as anybody knows, so that
+/// failures count as rare.
+fn draw_near(fleet: &mut Fleet) -> TrainInput<'_> {
+    let known_from = fleet.from + 36 * 3_600_000;
+    fleet.incidents.retain(|i| i.start >= known_from);
+    TrainInput {
         rows_max: 200,
-        ..input(&fleet)
-    };
-    let trained = run(&few).expect("training");
-    // Eight hosts, five days but for the first hours, a row every ten minutes: some 5,500, and more than ten for each drawn.
-    let logistic = trained.compared.iter().find(|c| c.family == Family::Logistic);
-    let base = trained.evaluation.base_rate;
-    let quality = logistic.expect("it is among them").pr_auc;
-    assert!(quality > 8.0 * base, "{quality} where guessing gives {base}");
-    let again = run(&few).expect("training");
-    assert!(
-        again.model.to_json().expect("json") == trained.model.to_json().expect("json"),
-        "the same model"
-    );
+        ..input(fleet)
+    }
 }
 
 #[test]
 fn shuffled_outcomes_score_like_chance() {
     let mut worst: f64 = 0.0;
-    // Of the last two, one draws its rows where they look like failures.
-    for (seed, rows_max) in [(0, 2_000), (1, 2_000), (1, 200)] {
+    for (seed, near) in [(0, false), (1, false), (1, true)] {
         let mut fleet = fleet(6, 4, 3);
         // The same incidents at times and hosts that have nothing to do with the samples.
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -119,11 +109,8 @@ fn shuffled_outcomes_score_like_chance() {
             incident.end = Some(incident.start + length);
             incident.host = host;
         }
-        let trained = run(&TrainInput {
-            rows_max,
-            ..input(&fleet)
-        })
-        .expect("training");
+        let asked = if near { draw_near(&mut fleet) } else { input(&fleet) };
+        let trained = run(&asked).expect("training");
         assert!(trained.model.under_way.is_none(), "nothing can be detected");
         let e = trained.evaluation;
         worst = worst.max(e.pr_auc / e.base_rate);
