@@ -27,6 +27,10 @@ const OWN_TENANT: &str = api::DEFAULT_TENANT;
 const TICK: Duration = Duration::from_secs(1);
 /// Own metrics are kept so often.
 const OWN_METRICS_MS: i64 = 10_000;
+/// How long after the wall clock finds a tenant it is first scored, unless rounds follow each other faster: its agents have each
+/// sent by then, and whoever waited for a start to end was served.
+const FIRST_ROUND_MS: i64 = 10_000;
+
 /// Challengers are scored once in so many rounds: theirs is no hurry, and trees are slow.
 const ROUNDS_PER_SHADOW: u64 = 10;
 /// How often the availability of hosts is written.
@@ -94,7 +98,8 @@ impl Runtimes {
                 if lock(&self.held).contains(&tenant) {
                     continue;
                 }
-                if let Err(error) = self.tick(&tenant, now) {
+                let first_round_ms = now + self.settings.round_ms.min(FIRST_ROUND_MS);
+                if let Err(error) = self.advance(&tenant, now, first_round_ms) {
                     tracing::error!(
                         tenant,
                         error = format!("{error:#}"),
@@ -138,7 +143,12 @@ impl Runtimes {
 
     /// Everything that is due for `tenant` at `now_ms`: a scoring round, rules, alerts into the outbox.
     pub(crate) fn tick(&self, tenant: &str, now_ms: i64) -> Result<()> {
-        let Some(runtime) = self.runtime(tenant)? else {
+        self.advance(tenant, now_ms, now_ms)
+    }
+
+    /// As [`Self::tick`]; a tenant that was not running yet is first scored at `first_round_ms`.
+    fn advance(&self, tenant: &str, now_ms: i64, first_round_ms: i64) -> Result<()> {
+        let Some(runtime) = self.runtime(tenant, first_round_ms)? else {
             return Ok(());
         };
         lock(&runtime).tick(self, now_ms)
@@ -166,7 +176,7 @@ impl Runtimes {
         lock(&self.running).clear();
     }
 
-    fn runtime(&self, tenant: &str) -> Result<Option<Arc<Mutex<TenantRuntime>>>> {
+    fn runtime(&self, tenant: &str, first_round_ms: i64) -> Result<Option<Arc<Mutex<TenantRuntime>>>> {
         let Some(store) = self.tenants.get(tenant) else {
             return Ok(None);
         };
@@ -177,7 +187,7 @@ impl Runtimes {
                 return Ok(Some(Arc::clone(runtime)));
             }
         }
-        let runtime = TenantRuntime::open(store, self).with_context(|| format!("tenant {tenant}"))?;
+        let runtime = TenantRuntime::open(store, first_round_ms, self).with_context(|| format!("tenant {tenant}"))?;
         let runtime = Arc::new(Mutex::new(runtime));
         running.insert(tenant.to_owned(), Arc::clone(&runtime));
         Ok(Some(runtime))
@@ -228,7 +238,7 @@ struct TenantRuntime {
 }
 
 impl TenantRuntime {
-    fn open(store: Arc<Store>, parts: &Runtimes) -> Result<Self> {
+    fn open(store: Arc<Store>, first_round_ms: i64, parts: &Runtimes) -> Result<Self> {
         let settings = &parts.settings;
         let rules_version = Shelf::open(store.state())?.version()?;
         let evaluator = evaluator(&store, parts)?;
@@ -245,7 +255,7 @@ impl TenantRuntime {
             rules_version,
             outbox,
             rounds: 0,
-            round_due_ms: i64::MIN,
+            round_due_ms: first_round_ms,
             training_due_ms: i64::MIN,
             availability_due_ms: i64::MIN,
             training: Training::default(),

@@ -13,6 +13,8 @@ use crate::part::Part;
 use crate::segmented::Segmented;
 use crate::series::{LabelError, Labels, LabelsBuf, Matcher, SeriesId, SeriesKey, TimeRange};
 
+mod sort;
+
 const SHARDS: usize = 64;
 const CHUNK: usize = 2048;
 
@@ -332,7 +334,7 @@ impl SeriesTable {
                 sorted[rank as usize] = id;
             }
             sorted.extend(ranked as u32..len as u32);
-            sorted[ranked..].sort_unstable_by(|a, b| labels(*a).cmp(&labels(*b)));
+            sort::by_labels(&mut sorted[ranked..], labels);
             // Two runs, both sorted: the stable sort finds and merges them.
             sorted.sort_by(|a, b| labels(*a).cmp(&labels(*b)));
             let mut ranks = vec![0; len];
