@@ -6,28 +6,18 @@ use maud::{Markup, html};
 
 use crate::agents::{Agent, Condition, overview};
 use crate::app::App;
-use crate::params::{DEFAULT_TENANT, Scope};
+use crate::params::Scope;
 use crate::problem::Problem;
 
-use super::layout::{Frame, Section, empty, encoded, href};
+use super::layout::{Section, answer, empty, encoded, href};
 use super::text::{ago, counted, duration, number, quantity};
 
 /// `GET /agents`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame {
-        app: &app,
-        tenant,
-        section: Section::Agents,
-        title: "Agents".to_owned(),
-    };
-    let scope = match Scope::read(&app, request).await {
-        Ok(scope) => scope,
-        Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
-    };
-    match body(&app, &scope).await {
-        Ok(main) => frame(&scope.tenant).page(&main),
-        Err(problem) => frame(&scope.tenant).failure(&problem),
-    }
+    answer(&app, request, Section::Agents, "Agents", async |scope| {
+        body(&app, scope).await
+    })
+    .await
 }
 
 async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {

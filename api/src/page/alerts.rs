@@ -12,30 +12,20 @@ use store::host_of;
 use crate::app::App;
 use crate::board::{ActiveAlert, AlertState};
 use crate::notify::{Acknowledgement, DeadLetter, Delivery, HeldAlert, Outbox, Outcome, ReceiverStatus};
-use crate::params::{DEFAULT_TENANT, Scope};
+use crate::params::Scope;
 use crate::problem::Problem;
 use crate::silences::{Silence, SilenceBook};
 use crate::work::blocking;
 
-use super::layout::{Frame, Section, empty, encoded, href};
+use super::layout::{Section, answer, empty, encoded, href};
 use super::text::{ago, counted, moment, percent};
 
 /// `GET /alerts`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame {
-        app: &app,
-        tenant,
-        section: Section::Alerts,
-        title: "Alerts".to_owned(),
-    };
-    let scope = match Scope::read(&app, request).await {
-        Ok(scope) => scope,
-        Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
-    };
-    match body(&app, &scope).await {
-        Ok(main) => frame(&scope.tenant).page(&main),
-        Err(problem) => frame(&scope.tenant).failure(&problem),
-    }
+    answer(&app, request, Section::Alerts, "Alerts", async |scope| {
+        body(&app, scope).await
+    })
+    .await
 }
 
 async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {

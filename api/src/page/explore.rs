@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::params::{DEFAULT_TENANT, Scope, parse_duration};
 
 use super::charts::RANGES;
-use super::layout::{Frame, Section, encoded, href};
+use super::layout::{Section, answer, encoded, href};
 
 const PROMQL: [&str; 4] = [
     "max by (host) (foreshock_failure_probability)",
@@ -24,16 +24,10 @@ const SQL: [&str; 3] = [
 
 /// `GET /explore?q=&language=&range=`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame {
-        app: &app,
-        tenant,
-        section: Section::Explore,
-        title: "Explore".to_owned(),
-    };
-    match Scope::read(&app, request).await {
-        Ok(scope) => frame(&scope.tenant).page(&body(&scope)),
-        Err(problem) => frame(DEFAULT_TENANT).failure(&problem),
-    }
+    answer(&app, request, Section::Explore, "Explore", async |scope| {
+        Ok(body(scope))
+    })
+    .await
 }
 
 fn body(scope: &Scope) -> Markup {

@@ -16,31 +16,21 @@ use crate::app::App;
 use crate::board::{ActiveAlert, AlertState};
 use crate::hosts::{Host, find, quoted};
 use crate::number::rfc3339;
-use crate::params::{DEFAULT_TENANT, Params, Scope, parse_duration};
+use crate::params::{Params, Scope, parse_duration};
 use crate::problem::Problem;
 use crate::work::blocking;
 
 use super::charts::{RANGES, View, charts, figure, present};
 use super::hosts::spoken;
-use super::layout::{Frame, Section, encoded, href};
+use super::layout::{Section, answer, encoded, href};
 use super::text::{ago, duration, moment, number, percent, quantity, score_class, span};
 
 /// `GET /hosts/{host}`
 pub(crate) async fn show(State(app): State<App>, Path(name): Path<String>, request: Request) -> Response {
-    let frame = |tenant| Frame {
-        app: &app,
-        tenant,
-        section: Section::Hosts,
-        title: name.clone(),
-    };
-    let scope = match Scope::read(&app, request).await {
-        Ok(scope) => scope,
-        Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
-    };
-    match body(&app, &scope, &name).await {
-        Ok(main) => frame(&scope.tenant).page(&main),
-        Err(problem) => frame(&scope.tenant).failure(&problem),
-    }
+    answer(&app, request, Section::Hosts, &name, async |scope| {
+        body(&app, scope, &name).await
+    })
+    .await
 }
 
 async fn body(app: &App, scope: &Scope, name: &str) -> Result<Markup, Problem> {

@@ -7,10 +7,10 @@ use predict::live::{Resource, ScoreState};
 
 use crate::app::App;
 use crate::hosts::{Host, overview};
-use crate::params::{DEFAULT_TENANT, Scope};
+use crate::params::Scope;
 use crate::problem::Problem;
 
-use super::layout::{Frame, Section, empty, encoded, href};
+use super::layout::{Section, answer, empty, encoded, href};
 use super::text::{ago, counted, duration, number, percent, score_class, span};
 
 // With fewer hosts the table alone is seen at one look.
@@ -21,20 +21,10 @@ const FAR_S: f64 = 86_400.0;
 
 /// `GET /`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame {
-        app: &app,
-        tenant,
-        section: Section::Hosts,
-        title: "Hosts".to_owned(),
-    };
-    let scope = match Scope::read(&app, request).await {
-        Ok(scope) => scope,
-        Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
-    };
-    match body(&app, &scope).await {
-        Ok(main) => frame(&scope.tenant).page(&main),
-        Err(problem) => frame(&scope.tenant).failure(&problem),
-    }
+    answer(&app, request, Section::Hosts, "Hosts", async |scope| {
+        body(&app, scope).await
+    })
+    .await
 }
 
 async fn body(app: &App, scope: &Scope) -> Result<Markup, Problem> {

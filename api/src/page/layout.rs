@@ -1,11 +1,12 @@
 //! The frame around every page: header, tenants, banner, footer.
 
+use axum::extract::Request;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::app::App;
-use crate::params::DEFAULT_TENANT;
+use crate::params::{DEFAULT_TENANT, Scope};
 use crate::problem::Problem;
 
 use super::asset;
@@ -21,16 +22,16 @@ pub(crate) enum Section {
 }
 
 /// The frame of a page.
-pub(crate) struct Frame<'a> {
-    pub(crate) app: &'a App,
-    pub(crate) tenant: &'a str,
-    pub(crate) section: Section,
-    pub(crate) title: String,
+struct Frame<'a> {
+    app: &'a App,
+    tenant: &'a str,
+    section: Section,
+    title: &'a str,
 }
 
 impl Frame<'_> {
     /// The whole page around `main`.
-    pub(crate) fn page(&self, main: &Markup) -> Response {
+    fn page(&self, main: &Markup) -> Response {
         let tenants = self.app.tenants().names();
         let firing = self.app.board().rules(self.tenant).firing();
         let tab = |section: Section, path: &str, name: &str| {
@@ -42,7 +43,7 @@ impl Frame<'_> {
         let page = html! {
             (DOCTYPE)
             html lang="en" data-tenant=(self.tenant) {
-                head { (head(&self.title)) }
+                head { (head(self.title)) }
                 body {
                     a.skip href="#main" { "Skip to content" }
                     header.top #top data-live="" {
@@ -80,7 +81,7 @@ impl Frame<'_> {
     }
 
     /// The page that stands where another one could not be made.
-    pub(crate) fn failure(&self, problem: &Problem) -> Response {
+    fn failure(&self, problem: &Problem) -> Response {
         let mut response = self.page(&html! {
             div.card { div.empty role="alert" {
                 strong { (problem.detail()) }
@@ -90,6 +91,30 @@ impl Frame<'_> {
         });
         *response.status_mut() = problem.kind().status();
         response
+    }
+}
+
+/// Answers with the page of `section` whose inside `body` makes, or with one that says why there is none.
+pub(crate) async fn answer(
+    app: &App,
+    request: Request,
+    section: Section,
+    title: &str,
+    body: impl AsyncFnOnce(&Scope) -> Result<Markup, Problem>,
+) -> Response {
+    let frame = |tenant| Frame {
+        app,
+        tenant,
+        section,
+        title,
+    };
+    let scope = match Scope::read(app, request).await {
+        Ok(scope) => scope,
+        Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
+    };
+    match body(&scope).await {
+        Ok(main) => frame(&scope.tenant).page(&main),
+        Err(problem) => frame(&scope.tenant).failure(&problem),
     }
 }
 

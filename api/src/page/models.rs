@@ -15,25 +15,15 @@ use crate::params::{DEFAULT_TENANT, Scope};
 use crate::problem::Problem;
 use crate::work::blocking;
 
-use super::layout::{Frame, Section, empty, href};
+use super::layout::{Section, answer, empty, href};
 use super::text::{ago, counted, dated, number, percent};
 
 /// `GET /models`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
-    let frame = |tenant| Frame {
-        app: &app,
-        tenant,
-        section: Section::Models,
-        title: "Models".to_owned(),
-    };
-    let scope = match Scope::read(&app, request).await {
-        Ok(scope) => scope,
-        Err(problem) => return frame(DEFAULT_TENANT).failure(&problem),
-    };
-    match body(&app, &scope).await {
-        Ok(main) => frame(&scope.tenant).page(&main),
-        Err(problem) => frame(&scope.tenant).failure(&problem),
-    }
+    answer(&app, request, Section::Models, "Models", async |scope| {
+        body(&app, scope).await
+    })
+    .await
 }
 
 // More models than this are history that nobody compares at one look; the API has them all.

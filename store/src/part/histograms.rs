@@ -7,12 +7,11 @@ use roaring::RoaringBitmap;
 
 use super::directory::Entry;
 use super::reader::Part;
-use super::writer::{HISTOGRAM_CODECS, checksum};
+use super::writer::HISTOGRAM_CODECS;
 use super::{FORMAT_VERSION_HISTOGRAMS, PartError};
 use crate::TimeRange;
 use crate::chunk::ChunkError;
 use crate::codec::histograms::{decode, is_histogram};
-use crate::codec::timestamps;
 use crate::histogram::Histograms;
 
 /// Which series of a part have histograms: found when it is first asked for.
@@ -128,23 +127,13 @@ impl Part {
         range: TimeRange,
         out: &mut Histograms,
     ) -> Result<(), PartError> {
-        let n = u32::from(entry.n);
-        if checksum(n, entry.codec, ts, values) != entry.crc {
-            return Err(self.damaged(format!("the checksum of chunk row {row} does not hold")));
-        }
-        let wrong = |source| PartError::Chunk {
-            path: self.path.clone(),
-            row,
-            source,
+        let timestamps = self.timestamps(entry, row, ts, values)?;
+        let histograms = decode(entry.codec, values, timestamps.len())
+            .ok_or_else(|| self.unreadable(row, ChunkError::Values { codec: entry.codec }))?;
+        let mut found = Histograms {
+            timestamps,
+            values: histograms.into_iter().map(Arc::new).collect(),
         };
-        let mut found = Histograms::default();
-        timestamps::decode(ts, n as usize, &mut found.timestamps).ok_or_else(|| wrong(ChunkError::Timestamps))?;
-        let histograms =
-            decode(entry.codec, values, n as usize).ok_or_else(|| wrong(ChunkError::Values { codec: entry.codec }))?;
-        found.values.extend(histograms.into_iter().map(Arc::new));
-        if (found.timestamps.first(), found.timestamps.last()) != (Some(&entry.t_min), Some(&entry.t_max)) {
-            return Err(self.damaged(format!("chunk row {row} and its timestamps differ")));
-        }
         found.keep(range.start.0, range.end.0);
         out.overlay(found);
         Ok(())

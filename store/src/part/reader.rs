@@ -17,7 +17,7 @@ use super::writer::{checksum, key};
 use super::{FORMAT_VERSION, FORMAT_VERSION_OLDEST, PartError, PartId, PartMeta, chunks_path};
 use crate::chunk::{ChunkError, decode_within};
 use crate::codec::histograms::is_histogram;
-use crate::codec::values;
+use crate::codec::{timestamps, values};
 use crate::histogram::Histograms;
 use crate::{Labels, Samples, SeriesKey, TimeRange};
 
@@ -240,9 +240,7 @@ impl Part {
         out: &mut Samples,
     ) -> Result<(), PartError> {
         let (ts, n) = (directory.timestamps_of(entry), u32::from(entry.n));
-        if checksum(n, entry.codec, ts, values) != entry.crc {
-            return Err(self.damaged(format!("the checksum of chunk row {row} does not hold")));
-        }
+        self.check(entry, row, ts, values)?;
         let start = out.len();
         let decoded = match directory.times_of(entry, ts) {
             Some(times) => {
@@ -257,11 +255,7 @@ impl Part {
         let bounds = decoded.map_err(|source| {
             out.timestamps.truncate(start);
             out.values.truncate(start);
-            PartError::Chunk {
-                path: self.path.clone(),
-                row,
-                source,
-            }
+            self.unreadable(row, source)
         })?;
         if bounds != (entry.t_min, entry.t_max) {
             out.timestamps.truncate(start);
@@ -269,6 +263,33 @@ impl Part {
             return Err(self.damaged(format!("chunk row {row} and its timestamps differ")));
         }
         Ok(())
+    }
+
+    /// The timestamps of a chunk row whose values are `values`, once its checksum and its bounds are found to hold.
+    pub(super) fn timestamps(&self, entry: &Entry, row: u64, ts: &[u8], values: &[u8]) -> Result<Vec<i64>, PartError> {
+        self.check(entry, row, ts, values)?;
+        let mut out = Vec::new();
+        timestamps::decode(ts, usize::from(entry.n), &mut out)
+            .ok_or_else(|| self.unreadable(row, ChunkError::Timestamps))?;
+        if (out.first(), out.last()) != (Some(&entry.t_min), Some(&entry.t_max)) {
+            return Err(self.damaged(format!("chunk row {row} and its timestamps differ")));
+        }
+        Ok(out)
+    }
+
+    fn check(&self, entry: &Entry, row: u64, ts: &[u8], values: &[u8]) -> Result<(), PartError> {
+        if checksum(u32::from(entry.n), entry.codec, ts, values) != entry.crc {
+            return Err(self.damaged(format!("the checksum of chunk row {row} does not hold")));
+        }
+        Ok(())
+    }
+
+    pub(super) fn unreadable(&self, row: u64, source: ChunkError) -> PartError {
+        PartError::Chunk {
+            path: self.path.clone(),
+            row,
+            source,
+        }
     }
 
     pub(super) fn directory(&self, group: usize) -> Result<Arc<Directory>, PartError> {

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use super::directory::Entry;
 use super::reader::{Part, footer_value, open_chunks};
-use super::writer::{PartWriter, checksum, key};
+use super::writer::{PartWriter, key};
 use super::{Level, PartError, PartId};
 use crate::TimeRange;
 use crate::chunk::{Chunk, ChunkError};
 use crate::codec::rollups::{CHUNK_BUCKETS, ROLLUP, Wanted, decode, encode};
-use crate::codec::timestamps;
 use crate::histogram::Histograms;
 use crate::rollup::{Buckets, RESOLUTIONS, RollupMeta, end_of};
 
@@ -139,24 +138,11 @@ impl Part {
         row: u64,
         wanted: Wanted,
     ) -> Result<Buckets, PartError> {
-        let n = u32::from(entry.n);
-        if checksum(n, entry.codec, ts, values) != entry.crc {
-            return Err(self.damaged(format!("the checksum of chunk row {row} does not hold")));
+        let ends = self.timestamps(entry, row, ts, values)?;
+        if !(1..=CHUNK_BUCKETS).contains(&usize::from(entry.n)) {
+            return Err(self.unreadable(row, ChunkError::Samples { n: u32::from(entry.n) }));
         }
-        let wrong = |source| PartError::Chunk {
-            path: self.path.clone(),
-            row,
-            source,
-        };
-        if !(1..=CHUNK_BUCKETS).contains(&(n as usize)) {
-            return Err(wrong(ChunkError::Samples { n }));
-        }
-        let mut ends = Vec::new();
-        timestamps::decode(ts, n as usize, &mut ends).ok_or_else(|| wrong(ChunkError::Timestamps))?;
-        if (ends.first(), ends.last()) != (Some(&entry.t_min), Some(&entry.t_max)) {
-            return Err(self.damaged(format!("chunk row {row} and its timestamps differ")));
-        }
-        decode(values, ends, wanted).ok_or_else(|| wrong(ChunkError::Values { codec: entry.codec }))
+        decode(values, ends, wanted).ok_or_else(|| self.unreadable(row, ChunkError::Values { codec: entry.codec }))
     }
 
     /// Reads all of a part of rollups; returns what is wrong with it, at most a hundred things.
