@@ -95,11 +95,12 @@ impl Background {
 
 /// Syncs the WAL again and again. Where that fails, what is in doubt is written into parts at once.
 fn sync(shared: &Shared, calls: &Calls, interval: Duration) {
+    let mut pause = interval;
     loop {
         {
             let mut wanted = calls.state.lock();
             if !wanted.stop {
-                calls.changed.wait_for(&mut wanted, interval);
+                calls.changed.wait_for(&mut wanted, pause);
             }
             // Closing syncs as well.
             if wanted.stop {
@@ -107,7 +108,7 @@ fn sync(shared: &Shared, calls: &Calls, interval: Duration) {
             }
         }
         let synced = shared.wal.lock().sync();
-        if let Err(error) = synced.or_else(|error| {
+        let safe = synced.or_else(|error| {
             let error = &error as &dyn std::error::Error;
             tracing::error!(
                 tenant = shared.tenant,
@@ -115,7 +116,9 @@ fn sync(shared: &Shared, calls: &Calls, interval: Duration) {
                 "cannot sync the WAL, will write parts instead"
             );
             shared.flush()
-        }) {
+        });
+        pause = if safe.is_ok() { interval } else { PAUSE.max(interval) };
+        if let Err(error) = safe {
             let error = &error as &dyn std::error::Error;
             tracing::error!(
                 tenant = shared.tenant,
@@ -143,6 +146,7 @@ fn run(shared: &Shared, calls: &Calls) {
         }
         pause = match work(shared) {
             Ok(()) => PERIOD,
+            Err(StoreError::Closed) => return,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(tenant = shared.tenant, error, "cannot write parts, will try again");

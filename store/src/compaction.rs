@@ -10,8 +10,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,29 +45,32 @@ pub(crate) struct Plan {
     pub(crate) level: Level,
 }
 
-/// The next merge that is due at `now` (milliseconds), `None` where all is in order. Ask again after each.
-pub(crate) fn plan(manifest: &Manifest, now: i64) -> Option<Plan> {
+/// The next merge that is due at `now` (milliseconds), `None` where all is in order. Ask again after each. Parts that are
+/// `unmergeable` stay as they are.
+pub(crate) fn plan(manifest: &Manifest, unmergeable: &HashSet<PartId>, now: i64) -> Option<Plan> {
     [Level::Day, Level::Month].into_iter().find_map(|level| {
-        windows(manifest, level).into_iter().find_map(|(number, mut parts)| {
-            let end = (number + 1).saturating_mul(level.window_ms());
-            if now < end.saturating_add(GRACE_MS) {
-                // Parts that have a lower level to go to wait for that one.
-                parts.retain(|part| level == Level::Day || !fits(part, Level::Day));
-                if parts.len() < PARTS_MAX {
-                    return None;
+        windows(manifest, unmergeable, level)
+            .into_iter()
+            .find_map(|(number, mut parts)| {
+                let end = (number + 1).saturating_mul(level.window_ms());
+                if now < end.saturating_add(GRACE_MS) {
+                    // Parts that have a lower level to go to wait for that one.
+                    parts.retain(|part| level == Level::Day || !fits(part, Level::Day));
+                    if parts.len() < PARTS_MAX {
+                        return None;
+                    }
                 }
-            }
-            closed(manifest, parts, level)
-        })
+                closed(manifest, parts, level)
+            })
     })
 }
 
 /// As [`plan`], without waiting for days to be over: for a store that shall settle now.
-pub(crate) fn plan_settled(manifest: &Manifest, now: i64) -> Option<Plan> {
-    let day = windows(manifest, Level::Day)
+pub(crate) fn plan_settled(manifest: &Manifest, unmergeable: &HashSet<PartId>, now: i64) -> Option<Plan> {
+    let day = windows(manifest, unmergeable, Level::Day)
         .into_values()
         .find_map(|parts| closed(manifest, parts, Level::Day));
-    day.or_else(|| plan(manifest, now))
+    day.or_else(|| plan(manifest, unmergeable, now))
 }
 
 /// What a merge made.
@@ -238,12 +241,16 @@ pub(crate) fn next_series<'a>(
 
 /// Parts below or at `level` by the number of the window that their middle lies in, by rank. A part that is longer than two windows
 /// of the level waits for a higher one; beyond the highest, it stays as it is.
-fn windows(manifest: &Manifest, level: Level) -> BTreeMap<i64, Vec<&PartMeta>> {
+fn windows<'m>(
+    manifest: &'m Manifest,
+    unmergeable: &HashSet<PartId>,
+    level: Level,
+) -> BTreeMap<i64, Vec<&'m PartMeta>> {
     let mut windows: BTreeMap<i64, Vec<&PartMeta>> = BTreeMap::new();
     for part in manifest
         .parts
         .iter()
-        .filter(|part| part.level <= level && fits(part, level))
+        .filter(|part| part.level <= level && fits(part, level) && !unmergeable.contains(&part.id))
     {
         let middle = part.t_min.midpoint(part.t_max);
         match windows.entry(middle.div_euclid(level.window_ms())) {

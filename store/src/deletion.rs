@@ -206,7 +206,7 @@ impl Deleted {
 impl Shared {
     /// Deletes the samples within `range` of all series that meet any of `sets`; answers how many series had some there.
     pub(crate) fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<u64, StoreError> {
-        let flushing = self.flushing.lock();
+        let flushing = self.open_for(&self.flushing)?;
         self.flush_held()?;
         let view = self.view();
         let mut found: Vec<(SeriesId, SeriesKey)> = Vec::new();
@@ -230,7 +230,7 @@ impl Shared {
             return Ok(0);
         }
         let made_ms = self.options.clock.now_ms();
-        self.change_manifest(|manifest| {
+        self.change_deletions(|manifest| {
             let named = manifest
                 .deletions
                 .iter()
@@ -251,7 +251,6 @@ impl Shared {
             });
             Ok(())
         })?;
-        self.show_deletions();
         self.exemplars.forget(&meant, range);
         self.forget(found.iter().map(|(id, _)| *id), range);
         drop(flushing);
@@ -290,29 +289,26 @@ impl Shared {
         }
     }
 
-    /// Shows readers what the manifest says is deleted.
-    fn show_deletions(&self) {
-        let deleted = Arc::new(Deleted::new(&self.manifest.lock().deletions));
-        let mut gate = self.gate.lock();
-        let mut view = View::clone(&gate.view);
-        view.deleted = deleted;
-        gate.view = Arc::new(view);
-        gate.changed(i64::MIN);
-    }
-
-    /// Commits a changed manifest; after an error the old one still holds.
-    fn change_manifest(&self, change: impl FnOnce(&mut Manifest) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    /// Commits a manifest with other deletions and shows these to readers; after an error the old ones still hold. The manifest is
+    /// held throughout, so that who deletes and who cleans up show theirs in the order in which they were committed.
+    fn change_deletions(&self, change: impl FnOnce(&mut Manifest) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let mut manifest = self.manifest.lock();
         let mut next = manifest.clone();
         change(&mut next)?;
         next.commit(&self.dir)?;
         *manifest = next;
+        let deleted = Arc::new(Deleted::new(&manifest.deletions));
+        let mut gate = self.gate.lock();
+        let mut view = View::clone(&gate.view);
+        view.deleted = deleted;
+        gate.view = Arc::new(view);
+        gate.changed(i64::MIN);
         Ok(())
     }
 
     /// Rewrites every part that holds deleted samples, now.
     pub(crate) fn clean_deleted(&self) -> Result<(), StoreError> {
-        let _compacting = self.compacting.lock();
+        let _compacting = self.open_for(&self.compacting)?;
         self.rewrite_deleted(i64::MAX)
     }
 
@@ -326,9 +322,13 @@ impl Shared {
         if deletions.iter().all(|deletion| deletion.made_ms > made_until_ms) {
             return Ok(());
         }
-        while !self.commit.queue.lock().closed {
+        while !self.is_closed() {
             let parts = self.view().parts.clone();
+            let unmergeable = self.unmergeable.lock().clone();
             let due = |part: &&Arc<Part>| {
+                if unmergeable.contains(&part.meta().id) {
+                    return false;
+                }
                 let mut due = deletions.iter().filter(|deletion| deletion.made_ms <= made_until_ms);
                 due.any(|deletion| deletion.concerns(part))
             };
@@ -347,13 +347,12 @@ impl Shared {
         let rolled = || view.rolled.parts.iter().map(|(_, part)| part);
         let is_over = |deletion: &Deletion| !view.parts.iter().chain(rolled()).any(|part| deletion.concerns(part));
         if deletions.iter().any(is_over) {
-            self.change_manifest(|manifest| {
+            self.change_deletions(|manifest| {
                 manifest
                     .deletions
                     .retain(|deletion| !deletions.contains(deletion) || !is_over(deletion));
                 Ok(())
             })?;
-            self.show_deletions();
         }
         Ok(())
     }

@@ -1,7 +1,12 @@
 //! From head to parts, and from parts to larger parts: everything that changes the manifest of an open store.
 
-use std::collections::BTreeSet;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::compaction::{self, Plan};
 use crate::disk;
@@ -11,14 +16,17 @@ use crate::histogram::Histograms;
 use crate::identity::host_of;
 use crate::manifest::{Found, Manifest, remove_part_files};
 use crate::metadata;
-use crate::part::{Level, Part, PartId, PartMeta, PartWriter};
+use crate::part::{Level, Part, PartError, PartId, PartMeta, PartWriter};
 use crate::series::{Labels, Samples, SeriesId, TimeRange};
 use crate::store::{Frozen, Shared, View};
 use crate::table::{self, Segments, TableChange};
 use crate::telemetry::Telemetry;
 
 /// Time that a part from the head covers, aligned to UTC.
-const WINDOW_MS: i64 = 2 * 60 * 60 * 1000;
+const WINDOW_MS: i64 = Level::Flushed.window_ms();
+/// A flush of samples from more windows than this writes the older ones by days, and what is older than as many days by months:
+/// history that is brought in makes few parts, each of which costs two open files.
+const WINDOWS_MAX: usize = 24;
 /// A reader number that sees everything: what is flushed is no longer written.
 const EVERYTHING: u64 = u64::MAX;
 
@@ -32,8 +40,21 @@ struct Ordered<'a> {
 impl Shared {
     /// Writes all acknowledged samples into parts.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        let _flushing = self.flushing.lock();
+        let _flushing = self.open_for(&self.flushing)?;
         self.flush_held()
+    }
+
+    /// Takes `compacting` or `flushing`: once a store is closed its directory may be another one's.
+    pub(crate) fn open_for<'a>(&self, lock: &'a Mutex<()>) -> Result<MutexGuard<'a, ()>, StoreError> {
+        let guard = lock.lock();
+        if self.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        Ok(guard)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.commit.queue.lock().closed
     }
 
     /// As [`Shared::flush`], with `flushing` held.
@@ -97,9 +118,10 @@ impl Shared {
                 return Err(error);
             }
         };
-        self.commit_change(&[], &metas, &tables, Some(wal_from))?;
+        let committed = self.commit_change(&[], &metas, &tables, Some(wal_from))?;
         self.tables.publish(&self.dir, &tables, true);
         self.publish(&[], parts, true);
+        drop(committed);
         let released = self.wal.lock().release_before(frozen.wal_from_segment);
         for path in released {
             // What stays is removed at the next start: the manifest says that it is not needed.
@@ -128,13 +150,11 @@ impl Shared {
         }
     }
 
-    /// Writes one part for each window that has samples; those that are whole are in `metas`, also after an error.
+    /// Writes one part for each stretch of time that has samples; those that are whole are in `metas`, also after an error.
     fn write_parts(&self, memtable: &Memtable, metas: &mut Vec<PartMeta>) -> Result<(), StoreError> {
         let series = self.in_part_order(memtable);
         let (mut samples, mut histograms) = (Samples::default(), Histograms::default());
-        for window in self.windows(memtable, &series, &mut samples)? {
-            let start = window.saturating_mul(WINDOW_MS);
-            let range = TimeRange::millis(start, start.saturating_add(WINDOW_MS - 1));
+        for (level, range) in spans(&self.windows(memtable, &series, &mut samples)?) {
             let mut writer = None;
             for Ordered { id, labels, stretches } in &series {
                 if !stretches.iter().any(|(t_min, t_max)| range.overlaps(*t_min, *t_max)) {
@@ -156,7 +176,7 @@ impl Shared {
                     Some(writer) => writer,
                     None => {
                         let part = self.manifest.lock().take_id();
-                        writer.insert(PartWriter::create(&self.dir, part, Level::Flushed, &self.tenant)?)
+                        writer.insert(PartWriter::create(&self.dir, part, level, &self.tenant)?)
                     }
                 };
                 let row = writer.series(labels.key(), labels)?;
@@ -224,53 +244,74 @@ impl Shared {
 
     /// Rolls up and drops what is due, then merges parts until there is nothing left to merge.
     pub(crate) fn compact(&self) -> Result<(), StoreError> {
-        let _compacting = self.compacting.lock();
+        let _compacting = self.open_for(&self.compacting)?;
         let now_ms = self.options.clock.now_ms();
-        self.drop_parts_due(now_ms)?;
-        loop {
-            let plan = compaction::plan_settled(&self.manifest.lock(), self.options.clock.now_ms());
-            match plan {
-                Some(plan) => self.merge(&plan)?,
-                None => break,
-            }
-        }
-        self.merge_due_rollups()?;
-        self.merge_tables(self.options.clock.now_ms())
+        self.each([
+            &|| self.drop_parts_due(now_ms),
+            &|| self.merge_all(|manifest, unmergeable| compaction::plan_settled(manifest, unmergeable, now_ms)),
+            &|| self.merge_due_rollups(),
+            &|| self.merge_tables(now_ms),
+        ])
     }
 
     /// Drops what is older than the retention at `now_ms`, and merges what is due.
     pub(crate) fn maintain(&self, now_ms: i64) -> Result<(), StoreError> {
-        let _compacting = self.compacting.lock();
-        // First, so that nothing is merged that goes, and a part that cannot be merged holds up nothing else.
-        self.drop_parts_due(now_ms)?;
-        // A store that closes waits for one merge at most.
-        while !self.commit.queue.lock().closed {
-            let plan = compaction::plan(&self.manifest.lock(), now_ms);
+        let _compacting = self.open_for(&self.compacting)?;
+        self.each([
+            // First, so that nothing is merged that goes.
+            &|| self.drop_parts_due(now_ms),
+            &|| self.merge_all(|manifest, unmergeable| compaction::plan(manifest, unmergeable, now_ms)),
+            &|| self.clean_deleted_due(now_ms),
+            &|| self.apply_rules(now_ms),
+            &|| self.merge_due_rollups(),
+            &|| self.merge_tables(now_ms),
+        ])
+    }
+
+    /// Takes every step, also after one that failed, and answers the first error; later ones are logged.
+    pub(crate) fn each<const N: usize>(
+        &self,
+        steps: [&dyn Fn() -> Result<(), StoreError>; N],
+    ) -> Result<(), StoreError> {
+        let mut result = Ok(());
+        for error in steps.into_iter().filter_map(|step| step().err()) {
+            if result.is_ok() {
+                result = Err(error);
+            } else {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(tenant = self.tenant, error, "a later step of maintenance failed, too");
+            }
+        }
+        result
+    }
+
+    /// Merges as `plan` says, until it says no more. A store that closes waits for one merge at most.
+    fn merge_all(&self, plan: impl Fn(&Manifest, &HashSet<PartId>) -> Option<Plan>) -> Result<(), StoreError> {
+        while !self.is_closed() {
+            let plan = plan(&self.manifest.lock(), &self.unmergeable.lock());
             match plan {
                 Some(plan) => self.merge(&plan)?,
                 None => break,
             }
         }
-        self.clean_deleted_due(now_ms)?;
-        self.apply_rules(now_ms)?;
-        self.merge_due_rollups()?;
-        self.merge_tables(now_ms)
+        Ok(())
     }
 
     /// Merges the files of tables that are due.
     fn merge_tables(&self, now_ms: i64) -> Result<(), StoreError> {
-        while !self.commit.queue.lock().closed {
+        while !self.is_closed() {
             let take_id = || self.manifest.lock().take_id().0;
             let Some(change) = self.tables.merge(&self.dir, now_ms, take_id)? else {
                 break;
             };
             self.count_table_files(&change);
-            self.commit_change(&[], &[], &change, None)?;
+            let _committed = self.commit_change(&[], &[], &change, None)?;
             self.tables.publish(&self.dir, &change, false);
         }
         Ok(())
     }
 
+    /// Puts one part in place of others. Where one of them is damaged it is left alone from then on, and nothing changes.
     pub(crate) fn merge(&self, plan: &Plan) -> Result<(), StoreError> {
         let inputs: Vec<Arc<Part>> = self
             .view()
@@ -289,7 +330,7 @@ impl Shared {
             Ok(merged) => merged,
             Err(error) => {
                 self.remove_parts(&[id]);
-                return Err(error.into());
+                return self.leave_alone(&plan.inputs, error);
             }
         };
         let metas: Vec<PartMeta> = merged.part.into_iter().collect();
@@ -304,12 +345,33 @@ impl Shared {
                 return Err(error);
             }
         };
-        self.commit_manifest(&plan.inputs, &metas, None)?;
-        self.publish(&plan.inputs, parts, false);
-        self.remove_parts(&plan.inputs);
+        // Those that were read, and no others.
+        let gone: Vec<PartId> = inputs.iter().map(|part| part.meta().id).collect();
+        let committed = self.commit_change(&gone, &metas, &TableChange::default(), None)?;
+        self.publish(&gone, parts, false);
+        drop(committed);
+        self.remove_parts(&gone);
         self.count_dropped(merged.deleted, "deleted");
         self.count_dropped(merged.expired, "rule");
         self.count_dropped(merged.rolled, "rolled");
+        Ok(())
+    }
+
+    /// Takes note of the damaged one among `inputs`, so that the next plan is another one; gives any other error back.
+    pub(crate) fn leave_alone(&self, inputs: &[PartId], error: PartError) -> Result<(), StoreError> {
+        if !error.is_damage() {
+            return Err(error.into());
+        }
+        let damaged = error.part().filter(|id| inputs.contains(id));
+        tracing::error!(
+            tenant = self.tenant,
+            part = damaged.map(|id| id.0),
+            error = &error as &dyn std::error::Error,
+            "a damaged part is not merged any more: `foreshock store verify` tells what is wrong with it"
+        );
+        let named = damaged.as_slice();
+        let left = if named.is_empty() { inputs } else { named };
+        self.unmergeable.lock().extend(left);
         Ok(())
     }
 
@@ -321,24 +383,16 @@ impl Shared {
             .collect()
     }
 
-    /// Takes parts out of the manifest and puts `new` in. After an error nothing of it counts, and `new` is gone where it can be.
-    pub(crate) fn commit_manifest(
-        &self,
-        gone: &[PartId],
-        new: &[PartMeta],
-        wal_from_segment: Option<u64>,
-    ) -> Result<(), StoreError> {
-        self.commit_change(gone, new, &TableChange::default(), wal_from_segment)
-    }
-
-    /// As [`Shared::commit_manifest`], and files of tables with it.
+    /// Takes parts and files of tables out of the manifest and puts `new` ones in. After an error nothing of it counts, and what
+    /// is new is gone where it can be. The manifest stays held until the caller has shown readers the same: who goes by it finds
+    /// in the view what it lists.
     pub(crate) fn commit_change(
         &self,
         gone: &[PartId],
         new: &[PartMeta],
         tables: &TableChange,
         wal_from_segment: Option<u64>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<MutexGuard<'_, Manifest>, StoreError> {
         let mut manifest = self.manifest.lock();
         let mut next: Manifest = manifest.clone();
         next.replace(gone, new.iter().cloned());
@@ -360,10 +414,10 @@ impl Shared {
             return Err(error.into());
         }
         *manifest = next;
-        Ok(())
+        Ok(manifest)
     }
 
-    /// Shows readers what the manifest says.
+    /// Shows readers what the manifest says, which is held since it was committed.
     pub(crate) fn publish(&self, gone: &[PartId], new: Vec<Arc<Part>>, flushed: bool) {
         let mut gate = self.gate.lock();
         let mut view = View::clone(&gate.view);
@@ -401,4 +455,28 @@ impl Shared {
             );
         }
     }
+}
+
+/// The stretches of time that a flush writes a part for each, ascending, of the windows that have samples.
+fn spans(windows: &BTreeSet<i64>) -> Vec<(Level, TimeRange)> {
+    let mut spans = Vec::new();
+    let mut left: Vec<i64> = windows.iter().map(|window| window.saturating_mul(WINDOW_MS)).collect();
+    let mut end = i64::MAX;
+    for level in Level::ALL {
+        let start_of = |at: i64| at.div_euclid(level.window_ms()).saturating_mul(level.window_ms());
+        let mut count = 0;
+        // The newest first; what is left over is for the next level.
+        while let Some(start) = left.last().map(|&at| start_of(at)) {
+            if count == WINDOWS_MAX && level != Level::Month {
+                break;
+            }
+            left.truncate(left.partition_point(|&at| at < start));
+            let last = start.saturating_add(level.window_ms() - 1).min(end);
+            spans.push((level, TimeRange::millis(start, last)));
+            end = start.saturating_sub(1);
+            count += 1;
+        }
+    }
+    spans.reverse();
+    spans
 }

@@ -204,6 +204,17 @@ impl PartError {
             || self.kind() == ErrorKind::Corrupt
     }
 
+    /// Which part it is about, by the name of its file.
+    pub(crate) fn part(&self) -> Option<PartId> {
+        let (Self::Io { path, .. }
+        | Self::Parquet { path, .. }
+        | Self::Damaged { path, .. }
+        | Self::Chunk { path, .. }
+        | Self::Newer { path, .. }
+        | Self::Order { path, .. }) = self;
+        id_of_file(path.file_name()?.to_str()?)
+    }
+
     /// What its reader can do.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {

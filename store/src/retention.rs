@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use crate::compaction::Plan;
 use crate::deletion::Deleted;
-use crate::error::StoreError;
+use crate::error::{ErrorKind, StoreError};
 use crate::manifest::Manifest;
 use crate::part::{Part, PartId};
 use crate::rollup::{DAY_MS, RollupMeta, end_of};
@@ -103,41 +103,66 @@ fn oversized_rollups(manifest: &Manifest, bytes_max: u64) -> Vec<RollupMeta> {
 impl Shared {
     /// Drops whole parts and files of tables that are too old or too much, after rolling up what is to be. Called with `compacting` held.
     pub(crate) fn drop_parts_due(&self, now_ms: i64) -> Result<(), StoreError> {
-        let rolls = self.options.rollups.resolutions().next().is_some();
-        // What needs little room comes first: on a full disk rolling up fails.
-        self.drop_old_rollups(now_ms)?;
-        if let Some(keep_ms) = self.options.retention_ms {
-            let mut gone = expired(&self.manifest.lock(), now_ms, keep_ms);
-            if rolls {
-                // Those that are in rollups go below; the others wait for the end of their day.
-                gone.parts.clear();
-            }
-            self.drop_parts(&gone, "time")?;
-            self.roll_up_before(now_ms.saturating_sub(keep_ms))?;
+        self.each([
+            // What needs little room comes first: on a full disk rolling up fails.
+            &|| self.drop_old_rollups(now_ms),
+            &|| self.drop_by_time(now_ms),
+            &|| self.drop_rolled(),
+            &|| self.drop_by_size(now_ms),
+        ])
+    }
+
+    fn rolls_up(&self) -> bool {
+        self.options.rollups.resolutions().next().is_some()
+    }
+
+    fn drop_by_time(&self, now_ms: i64) -> Result<(), StoreError> {
+        let Some(keep_ms) = self.options.retention_ms else {
+            return Ok(());
+        };
+        let mut gone = expired(&self.manifest.lock(), now_ms, keep_ms);
+        if self.rolls_up() {
+            // Those that are in rollups go later; the others wait for the end of their day.
+            gone.parts.clear();
         }
-        self.drop_rolled()?;
-        if let Some(bytes_max) = self.options.retention_bytes {
-            // Else what is old would fill the disk little by little, and nothing be left for what is new.
-            let of_rollups = bytes_max / ROLLUPS_SHARE;
-            let rolled: u64 = self.manifest.lock().rollups.iter().map(|meta| meta.part.bytes).sum();
-            let left = bytes_max.saturating_sub(rolled.min(of_rollups));
-            let gone = oversized(&self.manifest.lock(), left);
-            let last = {
-                let manifest = self.manifest.lock();
-                let going = manifest.parts.iter().filter(|part| gone.parts.contains(&part.id));
-                going.map(|part| part.t_max).max()
-            };
-            if let Some(last) = last.filter(|_| rolls) {
-                // All of the last day with them, or rollups would lack a part of it; but never the present one.
-                self.roll_up_before(end_of(last, DAY_MS).min(now_ms))?;
-                self.drop_rolled()?;
+        self.drop_parts(&gone, "time")?;
+        self.roll_up_before(now_ms.saturating_sub(keep_ms))
+    }
+
+    fn drop_by_size(&self, now_ms: i64) -> Result<(), StoreError> {
+        let Some(bytes_max) = self.options.retention_bytes else {
+            return Ok(());
+        };
+        // Else what is old would fill the disk little by little, and nothing be left for what is new.
+        let of_rollups = bytes_max / ROLLUPS_SHARE;
+        let rolled: u64 = self.manifest.lock().rollups.iter().map(|meta| meta.part.bytes).sum();
+        let left = bytes_max.saturating_sub(rolled.min(of_rollups));
+        let gone = oversized(&self.manifest.lock(), left);
+        let last = {
+            let manifest = self.manifest.lock();
+            let going = manifest.parts.iter().filter(|part| gone.parts.contains(&part.id));
+            going.map(|part| part.t_max).max()
+        };
+        if let Some(last) = last.filter(|_| self.rolls_up()) {
+            // All of the last day with them, or rollups would lack a part of it; but never the present one.
+            match self.roll_up_before(end_of(last, DAY_MS).min(now_ms)) {
+                // A disk that is full, or samples that cannot be read: then room for what is new comes first.
+                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corrupt) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(
+                        tenant = self.tenant,
+                        error,
+                        "samples are dropped for their size before they are rolled up"
+                    );
+                }
+                rolled_up => rolled_up?,
             }
-            let gone = oversized(&self.manifest.lock(), left);
-            self.drop_parts(&gone, "size")?;
-            let gone = oversized_rollups(&self.manifest.lock(), of_rollups);
-            self.drop_rollups(&gone, "size")?;
+            self.drop_rolled()?;
         }
-        Ok(())
+        let gone = oversized(&self.manifest.lock(), left);
+        self.drop_parts(&gone, "size")?;
+        let gone = oversized_rollups(&self.manifest.lock(), of_rollups);
+        self.drop_rollups(&gone, "size")
     }
 
     /// Drops the parts of which rollups tell all.
@@ -154,10 +179,6 @@ impl Shared {
             }
         };
         self.drop_parts(&gone, "rolled")
-    }
-
-    fn is_closing(&self) -> bool {
-        self.commit.queue.lock().closed
     }
 
     fn drop_parts(&self, gone: &Gone, reason: &'static str) -> Result<(), StoreError> {
@@ -177,9 +198,10 @@ impl Shared {
             gone: gone.tables.clone(),
             new: Vec::new(),
         };
-        self.commit_change(&gone.parts, &[], &tables, None)?;
+        let committed = self.commit_change(&gone.parts, &[], &tables, None)?;
         self.publish(&gone.parts, Vec::new(), false);
         self.tables.publish(&self.dir, &tables, false);
+        drop(committed);
         self.remove_parts(&gone.parts);
         self.count_dropped(samples, reason);
         tracing::info!(
@@ -225,13 +247,15 @@ impl Shared {
         // Each part once at most, also where the clock goes back meanwhile.
         for _ in 0..self.view().parts.len() {
             let parts = self.view().parts.clone();
+            let unmergeable = self.unmergeable.lock().clone();
             let due = |part: &&Arc<Part>| {
                 let t_max = part.meta().t_max;
-                horizons
-                    .iter()
-                    .any(|(key, horizon)| t_max < *horizon && part.row_of(*key).is_some())
+                !unmergeable.contains(&part.meta().id)
+                    && horizons
+                        .iter()
+                        .any(|(key, horizon)| t_max < *horizon && part.row_of(*key).is_some())
             };
-            let Some(part) = parts.iter().find(due).filter(|_| !self.is_closing()) else {
+            let Some(part) = parts.iter().find(due).filter(|_| !self.is_closed()) else {
                 break;
             };
             self.merge(&Plan {

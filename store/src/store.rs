@@ -1,6 +1,6 @@
 //! One tenant's samples and state, opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use crate::lock::DirLock;
 use crate::manifest::{Manifest, sweep};
 use crate::metadata::{self, Metadata, MetadataBook};
 use crate::options::{StoreOptions, WalSync};
-use crate::part::{Part, quarantine, rollups_dir};
+use crate::part::{Part, PartId, quarantine, rollups_dir};
 use crate::promql::ResultCache;
 use crate::reader::Snapshot;
 use crate::rollup::read::RolledParts;
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) tables: Tables,
     pub(crate) pool: Mutex<Vec<Buffers>>,
     pub(crate) counters: Counters,
+    /// Parts that a merge found damaged: left alone until the next start.
+    pub(crate) unmergeable: Mutex<HashSet<PartId>>,
     /// Samples are taken after this instant: up to it there are rollups, or are about to be.
     pub(crate) taken_after_ms: AtomicI64,
     /// When retention's rules were applied last, by the clock.
@@ -184,6 +186,8 @@ pub struct StoreStats {
     pub index_bytes: u64,
     /// Parts.
     pub parts: u64,
+    /// Parts that a merge found damaged; they are read as far as they can be.
+    pub damaged_parts: u64,
     /// Samples in parts.
     pub part_samples: u64,
     /// Bytes of parts.
@@ -311,6 +315,7 @@ impl Store {
             tables,
             pool: Mutex::default(),
             counters: Counters::default(),
+            unmergeable: Mutex::default(),
             rules_applied_ms: AtomicI64::new(i64::MIN),
             state,
             results: ResultCache::new(options.result_cache_bytes),
@@ -535,6 +540,16 @@ impl Store {
         self.shared.wal.lock().sync().and(stopped)
     }
 
+    /// Does something with the directory of a closed store while nothing in it is written, after which nothing ever is: who was
+    /// waiting to append, flush or merge is told that the store is closed.
+    pub(crate) fn while_idle<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _compacting = self.shared.compacting.lock();
+        let _flushing = self.shared.flushing.lock();
+        let mut wal = self.shared.wal.lock();
+        wal.close();
+        act()
+    }
+
     /// What the store's thread would do now.
     #[cfg(test)]
     pub(crate) fn work(&self) -> Result<(), StoreError> {
@@ -597,6 +612,7 @@ impl Shared {
             head_bytes: self.head_bytes(),
             index_bytes: self.table.index_bytes(),
             parts: view.parts.len() as u64,
+            damaged_parts: self.unmergeable.lock().len() as u64,
             part_samples: view.parts.iter().map(|p| p.meta().samples).sum(),
             part_bytes: view.parts.iter().map(|p| p.meta().bytes).sum(),
             rollup_bytes: view.rolled.parts.iter().map(|(_, part)| part.meta().bytes).sum(),

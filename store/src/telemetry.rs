@@ -19,6 +19,7 @@ pub(crate) struct Telemetry {
     head_bytes: Gauge<u64>,
     series: Gauge<u64>,
     parts: Gauge<u64>,
+    damaged_parts: Gauge<u64>,
     table_bytes: Gauge<u64>,
     rollup_bytes: Gauge<u64>,
     result_cache_bytes: Gauge<u64>,
@@ -86,6 +87,10 @@ impl Telemetry {
                 .u64_gauge("foreshock_store_parts")
                 .with_description("Parts that the manifest lists.")
                 .build(),
+            damaged_parts: meter
+                .u64_gauge("foreshock_store_damaged_parts")
+                .with_description("Parts that a merge found damaged; they are left alone, and read as far as they can be.")
+                .build(),
             table_bytes: meter
                 .u64_gauge("foreshock_store_table_bytes")
                 .with_description("Bytes of the files of append-only tables.")
@@ -138,6 +143,7 @@ impl Telemetry {
         self.head_bytes.record(stats.head_bytes, tenant);
         self.series.record(stats.series, tenant);
         self.parts.record(stats.parts, tenant);
+        self.damaged_parts.record(stats.damaged_parts, tenant);
         self.table_bytes.record(stats.table_bytes, tenant);
         self.rollup_bytes.record(stats.rollup_bytes, tenant);
         self.result_cache_bytes.record(stats.result_cache_bytes, tenant);

@@ -1,6 +1,6 @@
 //! The stores of one data directory, a tenant each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,9 +25,16 @@ const DELETED: &str = ".deleted-";
 pub struct Tenants {
     dir: PathBuf,
     options: StoreOptions,
-    stores: Mutex<BTreeMap<String, Arc<Store>>>,
+    open: Mutex<Open>,
     // Held as long as this lives: a second server on the same directory would break both.
     _lock: DirLock,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    stores: BTreeMap<String, Arc<Store>>,
+    /// Tenants that are being deleted: until their directories are gone from their places, no other may have these names.
+    going: BTreeSet<String>,
 }
 
 impl Tenants {
@@ -59,7 +66,10 @@ impl Tenants {
         Ok(Self {
             dir,
             options,
-            stores: Mutex::new(stores),
+            open: Mutex::new(Open {
+                stores,
+                going: BTreeSet::new(),
+            }),
             _lock: lock,
         })
     }
@@ -89,7 +99,10 @@ impl Tenants {
         Ok(Self {
             dir,
             options,
-            stores: Mutex::new([(name.to_owned(), store)].into()),
+            open: Mutex::new(Open {
+                stores: [(name.to_owned(), store)].into(),
+                going: BTreeSet::new(),
+            }),
             _lock: lock,
         })
     }
@@ -102,18 +115,21 @@ impl Tenants {
     /// The store of tenant `name`, if there is one.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Store>> {
-        self.stores.lock().get(name).map(Arc::clone)
+        self.open.lock().stores.get(name).map(Arc::clone)
     }
 
     /// The store of tenant `name`, made where there is none.
     ///
     /// # Errors
-    /// [`StoreError::TenantName`] for a name that is not 1 to 64 of `a-z`, `0-9`, `_`, `-`, and whatever keeps the store
-    /// from opening.
+    /// [`StoreError::TenantName`] for a name that is not 1 to 64 of `a-z`, `0-9`, `_`, `-`; [`StoreError::Closed`] while a tenant of
+    /// this name is being deleted; and whatever keeps the store from opening.
     pub fn get_or_create(&self, name: &str) -> Result<Arc<Store>, StoreError> {
-        let mut stores = self.stores.lock();
-        if let Some(store) = stores.get(name) {
+        let mut open = self.open.lock();
+        if let Some(store) = open.stores.get(name) {
             return Ok(Arc::clone(store));
+        }
+        if open.going.contains(name) {
+            return Err(StoreError::Closed);
         }
         if !is_tenant_name(name) {
             return Err(StoreError::TenantName {
@@ -121,51 +137,69 @@ impl Tenants {
             });
         }
         let store = Store::open(&self.dir.join(name), self.options.clone())?;
-        stores.insert(name.to_owned(), Arc::clone(&store));
+        open.stores.insert(name.to_owned(), Arc::clone(&store));
         Ok(store)
     }
 
     /// Names of all tenants, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.stores.lock().keys().cloned().collect()
+        self.open.lock().stores.keys().cloned().collect()
     }
 
     /// All stores, by name.
     #[must_use]
     pub fn stores(&self) -> Vec<Arc<Store>> {
-        self.stores.lock().values().map(Arc::clone).collect()
+        self.open.lock().stores.values().map(Arc::clone).collect()
     }
 
-    /// Deletes a tenant with all that it holds; answers whether there was one. Snapshots taken before still read.
+    /// Deletes a tenant with all that it holds; answers whether there was one. Snapshots taken before still read. Waits until what
+    /// the tenant's threads are at is done; other tenants do not.
     ///
     /// # Errors
-    /// [`StoreError::Io`] when files cannot be removed; the tenant is gone all the same, and the next start removes the rest.
+    /// [`StoreError::Io`] when files cannot be removed; the tenant is gone all the same, and the next start removes the rest. Where
+    /// even its directory cannot be renamed the tenant is still there, and closed until the next start.
     pub fn delete(&self, name: &str) -> Result<bool, StoreError> {
-        let mut stores = self.stores.lock();
-        let Some(store) = stores.get(name).map(Arc::clone) else {
-            return Ok(false);
+        let store = {
+            let mut open = self.open.lock();
+            let Some(store) = open.stores.remove(name) else {
+                return Ok(false);
+            };
+            open.going.insert(name.to_owned());
+            store
         };
-        let closed = store.close();
+        let aside = self.put_aside(name, &store);
+        {
+            let mut open = self.open.lock();
+            open.going.remove(name);
+            if aside.is_err() {
+                open.stores.insert(name.to_owned(), store);
+            }
+        }
+        remove(&aside?)?;
+        Ok(true)
+    }
+
+    /// Closes the store of a tenant and renames its directory, to one that a start removes; answers its new name.
+    fn put_aside(&self, name: &str, store: &Store) -> Result<PathBuf, StoreError> {
+        if let Err(error) = store.close() {
+            tracing::warn!(
+                tenant = name,
+                error = &error as &dyn std::error::Error,
+                "a tenant that is deleted did not close cleanly"
+            );
+        }
         let path = self.dir.join(name);
         let aside = (0_u32..)
             .map(|n| self.dir.join(format!("{DELETED}{name}-{n}")))
             .find(|p| !p.exists())
             .unwrap_or_else(|| self.dir.join(DELETED));
         // Renamed first, so that a crash halfway leaves no tenant with half of its parts.
-        disk::rename(&path, &aside).map_err(|e| StoreError::io("rename", &path, e))?;
-        disk::sync_dir(&self.dir).map_err(|e| StoreError::io("sync", &self.dir, e))?;
-        stores.remove(name);
-        drop(stores);
-        if let Err(error) = closed {
-            tracing::warn!(
-                tenant = name,
-                error = &error as &dyn std::error::Error,
-                "a deleted tenant did not close cleanly"
-            );
-        }
-        remove(&aside)?;
-        Ok(true)
+        store.while_idle(|| {
+            disk::rename(&path, &aside).map_err(|e| StoreError::io("rename", &path, e))?;
+            disk::sync_dir(&self.dir).map_err(|e| StoreError::io("sync", &self.dir, e))
+        })?;
+        Ok(aside)
     }
 
     /// Closes all stores; appends are refused from then on, snapshots still read.

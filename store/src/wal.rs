@@ -11,6 +11,7 @@
 //! to a new one.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, File};
@@ -39,6 +40,8 @@ pub(crate) struct Wal {
     sync_at_commit: bool,
     // Whether the open segment holds bytes that are not synced.
     unsynced: bool,
+    // The last segment that ended with acknowledged records of which nobody knows whether the disk has them: until it is released.
+    doubtful: Option<u64>,
     encoder: Encoder,
     // Records that are not written yet.
     buffer: Vec<u8>,
@@ -46,6 +49,7 @@ pub(crate) struct Wal {
     segments: Vec<(u64, u64)>,
     next_number: u64,
     open: Option<File>,
+    closed: bool,
     written_bytes: u64,
     // Where the records in `buffer` began; left behind by a writer that never came to `commit`.
     begun: Option<record::Mark>,
@@ -60,11 +64,13 @@ impl Wal {
             segment_bytes,
             sync_at_commit: true,
             unsynced: false,
+            doubtful: None,
             encoder: Encoder::new(),
             buffer: Vec::new(),
             segments: found,
             next_number,
             open: None,
+            closed: false,
             written_bytes: 0,
             begun: None,
         }
@@ -138,7 +144,15 @@ impl Wal {
         result
     }
 
+    /// Takes nothing more: every later commit fails.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
     fn write_and_sync(&mut self) -> Result<(), StoreError> {
+        if self.closed {
+            return Err(StoreError::Closed);
+        }
         if self.open.is_none() {
             self.create_segment()?;
         }
@@ -150,6 +164,9 @@ impl Wal {
             // What was written in part is cut off. Where even that fails the segment ends here, and a start cuts it.
             if file.set_len(*bytes).is_err() {
                 self.open = None;
+                if std::mem::take(&mut self.unsynced) {
+                    self.doubtful = Some(*number);
+                }
             }
             return Err(StoreError::io("write", &path, error));
         }
@@ -191,19 +208,24 @@ impl Wal {
     ///
     /// # Errors
     /// Then nobody knows how much of it the disk has, and later records go to a new segment. What the file holds stays there: it
-    /// was acknowledged.
+    /// was acknowledged. Every call fails from then on until parts hold it ([`Wal::release_before`]).
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
-        if !std::mem::take(&mut self.unsynced) {
-            return Ok(());
-        }
-        let (Some(file), Some((number, _))) = (&self.open, self.segments.last()) else {
-            return Ok(());
-        };
-        file.sync_data().map_err(|error| {
+        if std::mem::take(&mut self.unsynced)
+            && let (Some(file), Some((number, _))) = (&self.open, self.segments.last())
+            && let Err(error) = file.sync_data()
+        {
             let path = segment_path(&self.dir, *number);
+            self.doubtful = Some(*number);
             self.open = None;
-            StoreError::io("sync", &path, error)
-        })
+            return Err(StoreError::io("sync", &path, error));
+        }
+        match self.doubtful {
+            Some(number) => {
+                let earlier = io::Error::other("an earlier write or sync of it failed");
+                Err(StoreError::io("sync", &segment_path(&self.dir, number), earlier))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Ends the present segment, after which nothing syncs it any more.
@@ -226,6 +248,7 @@ impl Wal {
 
     /// Forgets the segments before `number` and answers their paths, to be removed.
     pub(crate) fn release_before(&mut self, number: u64) -> Vec<PathBuf> {
+        self.doubtful = self.doubtful.filter(|doubtful| *doubtful >= number);
         let kept = self.segments.partition_point(|(n, _)| *n < number);
         self.segments
             .drain(..kept)
@@ -280,10 +303,10 @@ pub(crate) fn segment_paths(dir: &Path, from: u64, end: u64) -> Result<Vec<PathB
 ///
 /// # Errors
 /// When the directory exists and cannot be listed.
-pub(crate) fn first_segment(dir: &Path) -> std::io::Result<Option<u64>> {
+pub(crate) fn first_segment(dir: &Path) -> io::Result<Option<u64>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let mut first: Option<u64> = None;

@@ -72,7 +72,7 @@ fn check_plan(parts: &[PartMeta], now: i64, expected: Option<(&[u64], Level)>) {
         inputs: inputs.iter().copied().map(PartId).collect(),
         level,
     });
-    assert_eq!(plan(&manifest, now), expected);
+    assert_eq!(plan(&manifest, &HashSet::new(), now), expected);
 }
 
 #[test]
@@ -107,9 +107,21 @@ fn many_parts_of_today_do_not_wait() {
         parts: flushes,
         ..Manifest::default()
     };
-    assert_eq!(plan(&manifest, 100 * DAY + 2 * HOUR).unwrap().inputs.len(), 16);
+    assert_eq!(
+        plan(&manifest, &HashSet::new(), 100 * DAY + 2 * HOUR)
+            .unwrap()
+            .inputs
+            .len(),
+        16
+    );
     manifest.parts.truncate(2);
-    assert_eq!(plan_settled(&manifest, 100 * DAY).unwrap().inputs.len(), 2);
+    assert_eq!(
+        plan_settled(&manifest, &HashSet::new(), 100 * DAY)
+            .unwrap()
+            .inputs
+            .len(),
+        2
+    );
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Shared {
         // First nothing of that time is taken any more, then all that was taken goes into parts: nothing that was acknowledged is missed.
         self.taken_after_ms.fetch_max(target, Ordering::SeqCst);
         self.flush()?;
-        while !self.commit.queue.lock().closed {
+        while !self.is_closed() {
             let border = self.manifest.lock().rolled_until_ms;
             let Some(first) = self.first_after(border) else { break };
             // By whole days, and never over the end of a month's window, so that parts of rollups fit theirs.
@@ -122,7 +122,7 @@ impl Shared {
                 return Err(error);
             }
         };
-        let (old_border, next) = {
+        let (manifest, old_border, next) = {
             let mut manifest = self.manifest.lock();
             let mut next: Manifest = manifest.clone();
             next.rollups.retain(|meta| !gone.contains(&meta.part.id));
@@ -141,7 +141,9 @@ impl Shared {
                 }
                 return Err(error.into());
             }
-            (std::mem::replace(&mut *manifest, next.clone()).rolled_until_ms, next)
+            let old_border = std::mem::replace(&mut *manifest, next.clone()).rolled_until_ms;
+            // Held until readers see the same, as everything that is committed.
+            (manifest, old_border, next)
         };
         let mut gate = self.gate.lock();
         let mut view = View::clone(&gate.view);
@@ -159,6 +161,7 @@ impl Shared {
         // What merges of rollups leave out was deleted, or is too old.
         gate.changed(if border.is_some() { old_border } else { i64::MIN });
         drop(gate);
+        drop(manifest);
         self.remove_rollups(gone.iter().copied());
         Ok(())
     }
@@ -196,11 +199,22 @@ fn write(
     }
     let mut overlay = Overlay::default();
     let mut buckets = Buckets::default();
+    let mut unreadable = 0_u64;
     while let Some((key, labels)) = next_series(heads.iter().filter_map(|(head, _)| head.as_ref())) {
         overlay.clear();
         for (part, (head, series)) in inputs.iter().zip(&mut heads) {
             if let Some((row, _, _)) = head.take_if(|(_, head, _)| *head == key) {
-                overlay.add(part, row, key, range, deleted)?;
+                match overlay.add(part, row, key, range, deleted) {
+                    // What cannot be read is in no rollup, and holds up none of the others.
+                    Err(error) if error.is_damage() => {
+                        if unreadable == 0 {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::error!(tenant, error, "damaged samples are left out of rollups");
+                        }
+                        unreadable += 1;
+                    }
+                    added => added?,
+                }
                 *head = series.next().transpose()?;
             }
         }
@@ -219,6 +233,13 @@ fn write(
             let row = writer.series(key, &labels)?;
             writer.rolled(row, &buckets, &histograms)?;
         }
+    }
+    if unreadable > 0 {
+        tracing::error!(
+            tenant,
+            stretches = unreadable,
+            "stretches of series that are left out of rollups"
+        );
     }
     let mut metas = Vec::new();
     for ((resolution_ms, _), writer) in ids.iter().zip(writers) {

@@ -1,6 +1,6 @@
 //! Merges parts of rollups into months, rewrites those that hold what was deleted, and drops what is too old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::{Buckets, DAY_MS, RollupMeta};
@@ -17,10 +17,14 @@ use crate::store::Shared;
 /// This many parts of a month that is not over are merged all the same.
 const PARTS_MAX: usize = 16;
 
-/// Parts of rollups that are to become one: of one resolution and one month.
-pub(crate) fn plan(manifest: &Manifest) -> Option<Vec<PartId>> {
+/// Parts of rollups that are to become one: of one resolution and one month. Those that are `unmergeable` stay as they are.
+pub(crate) fn plan(manifest: &Manifest, unmergeable: &HashSet<PartId>) -> Option<Vec<PartId>> {
     let mut windows: BTreeMap<(i64, i64), Vec<&RollupMeta>> = BTreeMap::new();
-    for meta in &manifest.rollups {
+    for meta in manifest
+        .rollups
+        .iter()
+        .filter(|meta| !unmergeable.contains(&meta.part.id))
+    {
         // The first end of a bucket lies within the window, never at its beginning.
         let window = (meta.part.t_min - 1).div_euclid(Level::Month.window_ms());
         windows.entry((meta.resolution_ms, window)).or_default().push(meta);
@@ -36,8 +40,8 @@ pub(crate) fn plan(manifest: &Manifest) -> Option<Vec<PartId>> {
 impl Shared {
     /// Merges the parts of rollups that are due. Called with `compacting` held.
     pub(crate) fn merge_due_rollups(&self) -> Result<(), StoreError> {
-        while !self.commit.queue.lock().closed {
-            let plan = plan(&self.manifest.lock());
+        while !self.is_closed() {
+            let plan = plan(&self.manifest.lock(), &self.unmergeable.lock());
             match plan {
                 Some(inputs) => self.merge_rollups(&inputs)?,
                 None => break,
@@ -75,12 +79,13 @@ impl Shared {
     /// Rewrites each part of rollups that is due, once.
     pub(crate) fn rewrite_rollups(&self, due: impl Fn(&Part) -> bool) -> Result<(), StoreError> {
         let ids: Vec<PartId> = {
-            let view = self.view();
-            let parts = view.rolled.parts.iter().filter(|(_, part)| due(part));
+            let (view, unmergeable) = (self.view(), self.unmergeable.lock());
+            let parts = view.rolled.parts.iter();
+            let parts = parts.filter(|(_, part)| due(part) && !unmergeable.contains(&part.meta().id));
             parts.map(|(_, part)| part.meta().id).collect()
         };
         for id in ids {
-            if self.commit.queue.lock().closed {
+            if self.is_closed() {
                 break;
             }
             self.merge_rollups(&[id])?;
@@ -109,7 +114,7 @@ impl Shared {
             Ok(meta) => meta,
             Err(error) => {
                 self.remove_rollups([id]);
-                return Err(error.into());
+                return self.leave_alone(inputs, error);
             }
         };
         self.replace_rollups(inputs, meta.into_iter().collect(), None)

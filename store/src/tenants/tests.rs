@@ -44,6 +44,39 @@ fn a_deleted_tenant_is_gone_from_memory_and_disk() {
 }
 
 #[test]
+fn a_deletion_waits_for_the_tenants_own_work_and_for_nothing_else_does_anybody() {
+    let root = tempfile::tempdir().unwrap();
+    let tenants = Tenants::open(root.path(), quiet()).unwrap();
+    let store = tenants.get_or_create("a").unwrap();
+    append(&store, &[("m", 1, 1.0)]);
+    append(&tenants.get_or_create("b").unwrap(), &[("m", 1, 2.0)]);
+    // As a merge would.
+    let working = store.shared.compacting.lock();
+    std::thread::scope(|scope| {
+        let deleting = scope.spawn(|| tenants.delete("a"));
+        while tenants.get("a").is_some() {
+            std::thread::yield_now();
+        }
+        assert_eq!(tenants.names(), ["b"]);
+        append(&tenants.get("b").unwrap(), &[("m", 2, 2.0)]);
+        assert!(matches!(tenants.get_or_create("a"), Err(StoreError::Closed)));
+        drop(working);
+        assert!(deleting.join().unwrap().unwrap());
+    });
+    let next = tenants.get_or_create("a").unwrap();
+    append(&next, &[("n", 1, 1.0)]);
+    next.flush().unwrap();
+    // Whoever still holds the old one changes nothing of the new one.
+    for refused in [store.flush(), store.compact(), store.clean_deleted()] {
+        assert!(matches!(refused, Err(StoreError::Closed)), "{refused:?}");
+    }
+    drop(next);
+    drop(tenants);
+    let tenants = Tenants::open(root.path(), quiet()).unwrap();
+    assert_eq!(contents(&tenants.get("a").unwrap().snapshot()).len(), 1);
+}
+
+#[test]
 fn a_deletion_cut_short_is_finished_at_the_next_start() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("tenants/.deleted-a-0/wal")).unwrap();

@@ -177,6 +177,39 @@ fn a_power_cut_takes_what_no_sync_followed_and_nothing_else() {
 }
 
 #[test]
+fn a_sync_that_failed_is_told_until_parts_hold_what_it_was_about() {
+    let labels = series(0);
+    let dir = tempfile::tempdir().unwrap();
+    let disk = faults::watch(dir.path(), 7);
+    let mut wal = Wal::new(dir.path(), 1 << 20, Vec::new(), 0).synced_apart();
+    let commit = |wal: &mut Wal| {
+        wal.begin();
+        let columns = Columns {
+            ids: &[SeriesId(0)],
+            timestamps: &[1],
+            values: &[0.5],
+        };
+        wal.samples(columns, |_| labels.as_bytes());
+        wal.commit()
+    };
+    commit(&mut wal).unwrap();
+    wal.sync().unwrap();
+    commit(&mut wal).unwrap();
+    disk.schedule(faults::Schedule {
+        io: 1000,
+        ..faults::Schedule::default()
+    });
+    // A segment ends in the background of a flush that fails later, or because it is full.
+    let number = wal.cut();
+    disk.schedule(faults::Schedule::default());
+    wal.sync().unwrap_err();
+    commit(&mut wal).unwrap();
+    wal.sync().unwrap_err();
+    wal.release_before(number);
+    wal.sync().unwrap();
+}
+
+#[test]
 fn what_was_begun_and_never_committed_leaves_no_trace() {
     let dir = tempfile::tempdir().unwrap();
     let mut wal = Wal::new(dir.path(), 1 << 20, Vec::new(), 0);
