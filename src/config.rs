@@ -672,6 +672,9 @@ impl Config {
         if self.predict.round_seconds == 0 {
             bail!("predict.round_seconds must be at least 1");
         }
+        if self.notify.rule_interval_seconds == Some(0) {
+            bail!("notify.rule_interval_seconds must be at least 1");
+        }
         Ok(())
     }
 }

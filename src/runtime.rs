@@ -1,10 +1,11 @@
 //! What happens as time passes: scoring rounds, rules, alerts. A tenant at a time, at times that the caller names.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use api::Board;
 use api::notify::{Courier, Notification, Notifier, Outbox};
 use api::rule::{Evaluator, Group, Shelf};
@@ -99,7 +100,7 @@ impl Runtimes {
                     continue;
                 }
                 let first_round_ms = now + self.settings.round_ms.min(FIRST_ROUND_MS);
-                if let Err(error) = self.advance(&tenant, now, first_round_ms) {
+                if let Err(error) = self.advance_alone(&tenant, now, first_round_ms) {
                     tracing::error!(
                         tenant,
                         error = format!("{error:#}"),
@@ -152,6 +153,17 @@ impl Runtimes {
             return Ok(());
         };
         lock(&runtime).tick(self, now_ms)
+    }
+
+    /// As [`Self::advance`]; a panic ends the tenant's runtime, which begins anew at the next tick, and nothing else.
+    fn advance_alone(&self, tenant: &str, now_ms: i64, first_round_ms: i64) -> Result<()> {
+        let advanced = catch_unwind(AssertUnwindSafe(|| self.advance(tenant, now_ms, first_round_ms)));
+        advanced.unwrap_or_else(|panic| {
+            lock(&self.running).remove(tenant);
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+            bail!("panicked: {}", said.unwrap_or("without a word"))
+        })
     }
 
     /// Sends what is due for `tenant` at `now_ms`.
@@ -224,6 +236,7 @@ struct TenantRuntime {
     store: Arc<Store>,
     scorer: Scorer,
     champion: Option<ModelId>,
+    challengers: Vec<ModelId>,
     shadows: Vec<(ModelId, Scorer)>,
     evaluator: Evaluator,
     /// That of the rules which are edited over the API.
@@ -250,6 +263,7 @@ impl TenantRuntime {
             store,
             scorer,
             champion: None,
+            challengers: Vec::new(),
             shadows: Vec::new(),
             evaluator,
             rules_version,
@@ -263,18 +277,31 @@ impl TenantRuntime {
         })
     }
 
+    /// Does what is due. What fails keeps nothing else from being done: where there are no scores, rules must still be looked at.
     fn tick(&mut self, parts: &Runtimes, now_ms: i64) -> Result<()> {
+        let mut failed = Vec::new();
         if now_ms >= self.round_due_ms {
-            self.score(parts, now_ms)?;
             // On a grid rather than from now on, so that lateness does not add up.
             self.round_due_ms = (now_ms.div_euclid(parts.settings.round_ms) + 1) * parts.settings.round_ms;
+            failed.extend(self.score(parts, now_ms).context("scoring").err());
         }
         if now_ms >= self.training_due_ms {
             self.training_due_ms = now_ms + TRAINING_CHECK_MS;
-            self.training
-                .start_if_due(&self.store, parts.settings.budget_per_host_day, now_ms)?;
+            let budget = parts.settings.budget_per_host_day;
+            let started = self.training.start_if_due(&self.store, budget, now_ms);
+            failed.extend(started.context("starting a training").err());
         }
-        self.alert(parts, now_ms)
+        failed.extend(self.alert(parts, now_ms).context("rules").err());
+        let mut failed = failed.into_iter();
+        let first = failed.next();
+        for error in failed {
+            tracing::error!(
+                tenant = self.store.tenant(),
+                error = format!("{error:#}"),
+                "failed as well"
+            );
+        }
+        first.map_or(Ok(()), Err)
     }
 
     fn score(&mut self, parts: &Runtimes, now_ms: i64) -> Result<()> {
@@ -314,23 +341,29 @@ impl TenantRuntime {
     /// Puts the registry's champion and challengers in charge, where they have changed.
     fn take_champion(&mut self) -> Result<()> {
         let registry = Registry::open(self.store.state())?;
-        let id = registry.champion_id(HORIZON)?;
-        if id == self.champion {
-            return Ok(());
+        let (champion, challengers) = (registry.champion_id(HORIZON)?, registry.challenger_ids(HORIZON)?);
+        if champion != self.champion {
+            self.scorer
+                .set_model(registry.usable_champion(HORIZON)?.map(|(_, model)| model));
+            self.champion = champion;
+            tracing::info!(
+                tenant = self.store.tenant(),
+                model = self.scorer.model().map(|m| m.name.as_str()),
+                "champion"
+            );
         }
-        self.scorer
-            .set_model(registry.champion(HORIZON)?.map(|(_, model)| model));
-        self.champion = id;
-        self.shadows = registry
-            .challengers(HORIZON)?
-            .into_iter()
-            .map(|(id, model)| (id, Scorer::new(Some(model), HORIZON)))
-            .collect();
-        tracing::info!(
-            tenant = self.store.tenant(),
-            model = self.scorer.model().map(|m| m.name.as_str()),
-            "champion"
-        );
+        if challengers != self.challengers {
+            let mut known = std::mem::take(&mut self.shadows);
+            // Those that stay keep what they know of the hosts.
+            for (id, model) in registry.challengers(HORIZON)? {
+                let shadow = match known.iter().position(|(other, _)| *other == id) {
+                    Some(at) => known.swap_remove(at),
+                    None => (id, Scorer::new(Some(model), HORIZON)),
+                };
+                self.shadows.push(shadow);
+            }
+            self.challengers = challengers;
+        }
         Ok(())
     }
 
@@ -376,3 +409,6 @@ fn evaluator(store: &Store, parts: &Runtimes) -> Result<Evaluator> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

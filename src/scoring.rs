@@ -12,6 +12,8 @@ pub(crate) struct Writer<'s> {
     batch: store::Batch,
     labels: LabelsBuf,
     at_ms: i64,
+    // Samples without a place, for the limit of series.
+    left_out: u64,
 }
 
 impl<'s> Writer<'s> {
@@ -21,23 +23,34 @@ impl<'s> Writer<'s> {
             batch: store.batch(),
             labels: LabelsBuf::default(),
             at_ms,
+            left_out: 0,
         }
     }
 
-    /// One sample; labels with an empty value are left out.
+    /// One sample; labels with an empty value are left out. Where the store takes no more series it goes without those that are new.
     pub(crate) fn add(&mut self, metric: &str, labels: &[(&str, &str)], value: f64) -> Result<(), StoreError> {
         self.labels.clear();
         self.labels.push(METRIC_NAME, metric);
         for (name, text) in labels.iter().filter(|(_, text)| !text.is_empty()) {
             self.labels.push(name, text);
         }
-        let id = self.batch.series(&mut self.labels)?;
-        self.batch.push(id, self.at_ms, value);
+        match self.batch.series(&mut self.labels) {
+            Ok(id) => self.batch.push(id, self.at_ms, value),
+            Err(StoreError::TooManySeries { .. }) => self.left_out += 1,
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
     /// Returns once everything is durable.
     pub(crate) fn finish(self) -> Result<(), StoreError> {
+        if self.left_out > 0 {
+            tracing::warn!(
+                tenant = self.store.tenant(),
+                samples = self.left_out,
+                "scores and own metrics are not kept: the limit of series (store.max_series) is reached"
+            );
+        }
         self.store.append(self.batch).map(drop)
     }
 }

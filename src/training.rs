@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use predict::incident::IncidentBook;
-use predict::registry::{ModelId, Registry, RegistryError};
+use predict::registry::{ModelId, Registry};
 use predict::train::INCIDENTS_MIN;
 use predict::{Horizon, Progress, TrainInput, Trained, train};
 use store::{Store, TimeRange};
@@ -34,16 +34,9 @@ pub(crate) struct Plan {
 /// Trains on what the store holds up to `plan.until_ms`, without keeping the result.
 pub(crate) fn train_on(store: &Store, plan: Plan, progress: &mut dyn FnMut(Progress)) -> Result<Trained> {
     let incidents = IncidentBook::open(store.state())?.list(i64::MIN, plan.until_ms)?;
-    let champion = Registry::open(store.state())?.champion(plan.horizon);
-    let incumbent = match champion {
-        Ok(champion) => champion.map(|(_, model)| model.family()),
-        // A champion that cannot be read defends nothing; a new one is what it takes.
-        Err(RegistryError::Model { id, source }) => {
-            tracing::warn!(model = id.0, error = %source, "the model in charge cannot be read");
-            None
-        }
-        Err(other) => return Err(other.into()),
-    };
+    // A champion that cannot be read defends nothing; a new one is what it takes.
+    let champion = Registry::open(store.state())?.usable_champion(plan.horizon)?;
+    let incumbent = champion.map(|(_, model)| model.family());
     let snapshot = store.snapshot();
     let oldest = snapshot
         .time_range()
@@ -69,7 +62,7 @@ pub(crate) fn keep(store: &Store, trained: &Trained, now_ms: i64) -> Result<Mode
         registry.save(challenger, now_ms)?;
     }
     let id = registry.save(&trained.model, now_ms)?;
-    let champion = registry.champion(trained.model.horizon)?;
+    let champion = registry.usable_champion(trained.model.horizon)?;
     let loses = champion.is_some_and(|(_, champion)| champion.evaluation.warns() && !trained.evaluation.warns());
     if loses {
         tracing::warn!(
@@ -89,16 +82,18 @@ pub(crate) struct Training {
 }
 
 impl Training {
-    /// Trains when the newest model is a day old, or when there is none and enough incidents are known.
+    /// Trains when the newest model is a day old, or when none can be used and enough incidents are known.
     pub(crate) fn start_if_due(&mut self, store: &Arc<Store>, budget: f64, now_ms: i64) -> Result<()> {
         if self.running.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return Ok(());
         }
-        let newest = Registry::open(store.state())?
-            .list()?
-            .iter()
-            .map(|entry| entry.saved_ms)
-            .max();
+        let registry = Registry::open(store.state())?;
+        let newest = registry.list()?.iter().map(|entry| entry.saved_ms).max();
+        let newest = newest.filter(|_| {
+            registry
+                .usable_champion(HORIZON)
+                .is_ok_and(|champion| champion.is_some())
+        });
         let incidents = IncidentBook::open(store.state())?
             .list(now_ms - HISTORY_MS, now_ms)?
             .len();

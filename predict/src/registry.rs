@@ -195,22 +195,21 @@ impl<'a> Registry<'a> {
     /// Puts the champion before the present one in charge again; answers its number.
     ///
     /// # Errors
-    /// [`RegistryError::NoEarlier`] when there was none.
+    /// [`RegistryError::NoEarlier`] when there was none; [`RegistryError::Model`] when it cannot be read, and the present one stays.
     pub fn rollback(&self, horizon: Horizon) -> Result<ModelId, RegistryError> {
-        let previous = self.state.with(|conn| {
-            let transaction = conn.transaction()?;
-            let newest: Vec<(i64, i64)> = transaction
-                .prepare("select seq, model_id from promotions where horizon_ms = ?1 order by seq desc limit 2")?
+        let newest: Vec<(i64, i64)> = self.state.with(|conn| {
+            conn.prepare("select seq, model_id from promotions where horizon_ms = ?1 order by seq desc limit 2")?
                 .query_map([horizon.millis()], |r| Ok((r.get(0)?, r.get(1)?)))?
-                .collect::<Result<_, _>>()?;
-            let [(seq, _), (_, before)] = newest[..] else {
-                return Ok(None);
-            };
-            transaction.execute("delete from promotions where seq = ?1", [seq])?;
-            transaction.commit()?;
-            Ok(Some(before))
+                .collect()
         })?;
-        previous.map(ModelId).ok_or(RegistryError::NoEarlier { horizon })
+        let [(seq, _), (_, before)] = newest[..] else {
+            return Err(RegistryError::NoEarlier { horizon });
+        };
+        self.load(ModelId(before))?;
+        // Whoever rolled back at the same time has done it.
+        self.state
+            .with(|conn| conn.execute("delete from promotions where seq = ?1", [seq]))?;
+        Ok(ModelId(before))
     }
 
     /// The model in charge of a horizon.
@@ -222,6 +221,20 @@ impl<'a> Registry<'a> {
             return Ok(None);
         };
         Ok(Some((id, self.load(id)?)))
+    }
+
+    /// As [`Registry::champion`]; a model that cannot be read, which is told in the log, is in charge of nothing.
+    ///
+    /// # Errors
+    /// [`RegistryError::State`] when the state cannot be read.
+    pub fn usable_champion(&self, horizon: Horizon) -> Result<Option<(ModelId, Model)>, RegistryError> {
+        match self.champion(horizon) {
+            Err(RegistryError::Model { id, source }) => {
+                tracing::warn!(model = id.0, error = %source, "the model in charge cannot be used");
+                Ok(None)
+            }
+            found => found,
+        }
     }
 
     /// The number of the model in charge of a horizon.
@@ -248,13 +261,9 @@ impl<'a> Registry<'a> {
     /// [`RegistryError::State`] when the state cannot be read.
     pub fn challengers(&self, horizon: Horizon) -> Result<Vec<(ModelId, Model)>, RegistryError> {
         let mut found = Vec::new();
-        for entry in self
-            .list()?
-            .into_iter()
-            .filter(|e| e.horizon == horizon && e.role == Role::Challenger)
-        {
-            match self.load(entry.id) {
-                Ok(model) => found.push((entry.id, model)),
+        for id in self.challenger_ids(horizon)? {
+            match self.load(id) {
+                Ok(model) => found.push((id, model)),
                 Err(RegistryError::Model { id, source }) => {
                     tracing::warn!(model = id.0, error = %source, "a challenger cannot be used");
                 }
@@ -262,6 +271,16 @@ impl<'a> Registry<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// The numbers of [`Registry::challengers`], and of those that cannot be read.
+    ///
+    /// # Errors
+    /// [`RegistryError::State`] when the state cannot be read.
+    pub fn challenger_ids(&self, horizon: Horizon) -> Result<Vec<ModelId>, RegistryError> {
+        let is_challenger = |entry: &Entry| entry.horizon == horizon && entry.role == Role::Challenger;
+        let entries = self.list()?.into_iter();
+        Ok(entries.filter(is_challenger).map(|entry| entry.id).collect())
     }
 
     /// All models, the newest first.

@@ -80,4 +80,30 @@ fn a_damaged_model_never_takes_charge() {
     assert!(error.hint().expect("a hint").contains("train a new model"));
     assert!(registry.champion(Horizon::HOUR).expect("none").is_none());
     assert!(registry.challengers(Horizon::HOUR).expect("skipped").is_empty());
+    assert_eq!(registry.challenger_ids(Horizon::HOUR).expect("list"), [id]);
+}
+
+#[test]
+fn a_champion_that_was_damaged_is_of_no_use_and_nothing_is_rolled_back_to_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = State::open(&dir.path().join("state.sqlite")).expect("state");
+    let registry = Registry::open(&state).expect("registry");
+    let (a, b) = (
+        registry.save(&model(), 1).expect("save"),
+        registry.save(&model(), 2).expect("save"),
+    );
+    registry.promote(a, 3).expect("promote");
+    registry.promote(b, 4).expect("promote");
+    let damage = |id: ModelId| {
+        state
+            .with(|conn| conn.execute("update models set body = substr(body, 1, 500) where id = ?1", [id.0]))
+            .expect("damage");
+    };
+    damage(a);
+    assert_eq!(registry.rollback(Horizon::HOUR).expect_err("damaged").kind(), "corrupt");
+    let usable = registry.usable_champion(Horizon::HOUR).expect("read");
+    assert_eq!(usable.map(|(id, _)| id), Some(b), "the present one stays");
+    damage(b);
+    assert!(registry.usable_champion(Horizon::HOUR).expect("read").is_none());
+    assert_eq!(registry.champion_id(Horizon::HOUR).expect("read"), Some(b));
 }
