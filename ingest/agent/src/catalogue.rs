@@ -30,7 +30,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    CPU_TIME = Counter "system.cpu.time" ["s"] "Seconds that all logical CPUs together spent in each mode." from "/proc/stat, cpu";
+    CPU_TIME = Counter "system.cpu.time" ["s"] "Seconds that the logical CPUs spent in each mode, all together or (--cpu-per-core) each by its number." from "/proc/stat, cpu and cpuN";
     CPU_UTILIZATION = Gauge "system.cpu.utilization" ["1"] "Share of CPU time spent neither idle nor waiting for I/O since the last reading." from "/proc/stat, cpu";
     CPU_LOGICAL_COUNT = UpDownCounter "system.cpu.logical.count" ["{cpu}"] "Logical CPUs that are online." from "/proc/stat, cpuN";
     CPU_BUSIEST = Gauge "system.linux.cpu.busiest_utilization" ["1"] "Utilisation of the busiest logical CPU: one thread at its limit does not show in the mean of many." from "/proc/stat, cpuN";

@@ -136,6 +136,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Targets whose metrics are passed on, as the server would scrape them.
     pub scrape: Vec<ScrapeTarget>,
+    /// Whether CPU time is told of each logical CPU, in the place of all together.
+    pub cpu_per_core: bool,
     /// Cgroups whose memory is measured, besides those nearest to their limit.
     pub cgroups: Vec<String>,
     /// Files of certificates, and folders of such files, whose end is told.
@@ -158,6 +160,7 @@ impl Default for Config {
             host_name: None,
             targets: Vec::new(),
             scrape: Vec::new(),
+            cpu_per_core: false,
             cgroups: Vec::new(),
             certificates: Vec::new(),
             spool: SpoolOptions::default(),
@@ -386,7 +389,7 @@ impl Agent {
             Some(dir) => Keep::ReadOnly(dir.clone()),
         });
         let mut probes: Vec<Box<dyn Probe>> = vec![
-            Box::new(Cpu::new(paths)),
+            Box::new(Cpu::new(paths).per_core(self.config.cpu_per_core)),
             Box::new(Load::new(paths)),
             Box::new(Memory::new(paths)),
             Box::new(VmStat::new(paths)),

@@ -132,6 +132,9 @@ struct Options {
     /// (or --every scrape.node=60s). May be repeated.
     #[arg(long, value_name = "NAME=URL", num_args = 1..)]
     scrape: Vec<ScrapeTarget>,
+    /// CPU time of each logical CPU, in the place of all together: eight series each.
+    #[arg(long)]
+    cpu_per_core: bool,
     /// Cgroup whose memory is measured, besides those nearest to their limit. May be repeated.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     cgroup: Vec<String>,
@@ -358,6 +361,9 @@ fn arguments(options: &Options) -> Vec<String> {
     options.cgroup.iter().for_each(|cgroup| add("--cgroup", cgroup.clone()));
     let certificates = options.certificate.iter();
     certificates.for_each(|path| add("--certificate", path.display().to_string()));
+    if options.cpu_per_core {
+        arguments.push("--cpu-per-core".to_owned());
+    }
     arguments
 }
 
@@ -432,6 +438,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
         host_name: options.host_name,
         targets: options.probe,
         scrape: options.scrape,
+        cpu_per_core: options.cpu_per_core,
         cgroups: options.cgroup,
         certificates: options.certificate,
         spool: SpoolOptions {

@@ -28,13 +28,16 @@ const SOFTIRQS: [&str; 10] = [
 const IDLE: usize = 3;
 const IOWAIT: usize = 4;
 
+/// Logical CPUs that are told each by itself; what the others of a larger host spent is told as one, without a number.
+const CORES_MAX: usize = 1024;
+
 /// Reads `/proc/stat`.
 #[derive(Debug)]
 pub struct Cpu {
     source: Source,
+    per_core: bool,
     before: Option<[u64; 8]>,
-    /// Of each logical CPU, by its place in the file.
-    cores_before: Vec<[u64; 8]>,
+    cores_before: Vec<Core>,
 }
 
 impl Cpu {
@@ -43,9 +46,16 @@ impl Cpu {
     pub fn new(paths: &Paths) -> Self {
         Self {
             source: Source::new(paths.proc.join("stat")),
+            per_core: false,
             before: None,
             cores_before: Vec::new(),
         }
+    }
+
+    /// The same, with the time of each logical CPU by its number in the place of their sum, which would else count twice.
+    #[must_use]
+    pub fn per_core(self, per_core: bool) -> Self {
+        Self { per_core, ..self }
     }
 }
 
@@ -64,8 +74,10 @@ impl Probe for Cpu {
             return Err(self.source.lacks("line that begins with cpu"));
         };
         out.metric(&metric::CPU_TIME);
-        for (mode, ticks) in MODES.iter().zip(stat.ticks) {
-            out.point(&[("cpu.mode", mode)], ticks as f64 / TICKS_PER_SECOND);
+        if self.per_core && !stat.cores.is_empty() {
+            emit_cores(&stat.cores, out);
+        } else {
+            emit_modes(&[], &stat.ticks, out);
         }
         if let Some(utilization) = self
             .before
@@ -74,13 +86,13 @@ impl Probe for Cpu {
         {
             out.single(&metric::CPU_UTILIZATION, utilization);
         }
-        // A core that came or went shifts the others' places, and gives no share for one round.
+        // A core that came or went shifts the others' places, and some give no share for one round.
         let busiest = stat
             .cores
             .iter()
             .zip(&self.cores_before)
-            .filter(|_| stat.cores.len() == self.cores_before.len())
-            .filter_map(|(now, before)| utilization(before, now))
+            .filter(|(now, before)| now.number == before.number)
+            .filter_map(|(now, before)| utilization(&before.ticks, &now.ticks))
             .fold(None, |most: Option<f64>, share| {
                 Some(most.map_or(share, |most| most.max(share)))
             });
@@ -117,11 +129,45 @@ impl Probe for Cpu {
     }
 }
 
+/// The modes' points of the open metric, with these attributes before the mode's.
+fn emit_modes(number: &[(&str, &str)], ticks: &[u64; 8], out: &mut Readings<'_>) {
+    for (mode, ticks) in MODES.iter().zip(ticks) {
+        let mode = ("cpu.mode", *mode);
+        let seconds = *ticks as f64 / TICKS_PER_SECOND;
+        match number {
+            [number] => out.point(&[*number, mode], seconds),
+            _ => out.point(&[mode], seconds),
+        }
+    }
+}
+
+fn emit_cores(cores: &[Core], out: &mut Readings<'_>) {
+    let (told, others) = cores.split_at(cores.len().min(CORES_MAX));
+    for core in told {
+        emit_modes(&[("cpu.logical_number", &core.number.to_string())], &core.ticks, out);
+    }
+    if !others.is_empty() {
+        let sum = |mode: usize| {
+            others
+                .iter()
+                .fold(0u64, |sum, core| sum.saturating_add(core.ticks[mode]))
+        };
+        emit_modes(&[], &std::array::from_fn(sum), out);
+    }
+}
+
+/// A logical CPU and its time by mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Core {
+    number: u32,
+    ticks: [u64; 8],
+}
+
 /// What is used of `/proc/stat`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Stat {
     ticks: [u64; 8],
-    cores: Vec<[u64; 8]>,
+    cores: Vec<Core>,
     interrupts: Option<u64>,
     softirqs: Option<[u64; SOFTIRQS.len()]>,
     booted: Option<u64>,
@@ -151,8 +197,12 @@ fn parse(text: &str) -> Option<Stat> {
             "processes" => stat.created = first(),
             "procs_running" => stat.running = first(),
             "procs_blocked" => stat.blocked = first(),
-            _ if key.starts_with("cpu") => stat.cores.push(fill(rest)),
-            _ => {}
+            _ => {
+                if let Some(number) = key.strip_prefix("cpu").and_then(|number| number.parse().ok()) {
+                    let ticks = fill(rest);
+                    stat.cores.push(Core { number, ticks });
+                }
+            }
         }
     }
     found.then_some(stat)
@@ -207,6 +257,40 @@ mod tests {
         );
         assert_eq!(utilization(&[5; 8], &[5; 8]), None);
         assert_eq!(utilization(&[u64::MAX; 8], &[0; 8]), None);
+    }
+
+    #[test]
+    fn each_core_is_told_by_its_number_in_the_place_of_the_sum() {
+        // The second core is offline, and has no line.
+        let files = testing::files(&[("proc/stat", &STAT.replace("cpu1 ", "cpu2 "))]);
+        let mut probe = Cpu::new(&files.paths).per_core(true);
+        let text = testing::sample(&mut probe);
+        let times: Vec<&str> = text.lines().filter(|line| line.contains("cpu.time{")).collect();
+        assert_eq!(times.len(), 16, "{text}");
+        assert_eq!(times[0], "system.cpu.time{cpu.logical_number=0,cpu.mode=user} 5 s");
+        assert_eq!(times[15], "system.cpu.time{cpu.logical_number=2,cpu.mode=steal} 0.04 s");
+        // A kernel that tells of no core at all is told as a whole.
+        files.write("proc/stat", "cpu 100 2 3 4\n");
+        assert!(testing::sample(&mut probe).starts_with("system.cpu.time{cpu.mode=user} 1 s\n"));
+    }
+
+    /// `/proc/stat` of a host of so many cores, each with 1 s of user time.
+    fn many(cores: usize) -> String {
+        let line = |cpu: usize| format!("cpu{cpu} 100 0 0 0 0 0 0 0 0 0\n");
+        format!("cpu {} 0 0 0\n", cores * 100) + &(0..cores).map(line).collect::<String>()
+    }
+
+    #[test]
+    fn all_of_512_cores_are_told_and_beyond_the_bound_the_rest_as_one() {
+        let files = testing::files(&[("proc/stat", &many(512))]);
+        let mut probe = Cpu::new(&files.paths).per_core(true);
+        let text = testing::sample(&mut probe);
+        assert_eq!(text.matches("system.cpu.time{").count(), 512 * 8);
+        assert!(text.contains("{cpu.logical_number=511,cpu.mode=user} 1 s\n"), "{text}");
+        files.write("proc/stat", &many(CORES_MAX + 7));
+        let text = testing::sample(&mut probe);
+        assert_eq!(text.matches("system.cpu.time{").count(), (CORES_MAX + 1) * 8);
+        assert!(text.contains("system.cpu.time{cpu.mode=user} 7 s\n"), "{text}");
     }
 
     #[test]

@@ -592,6 +592,44 @@ fn a_writer_used_again_gives_the_same_bytes() {
 }
 
 #[test]
+fn what_the_conventions_have_as_a_number_is_one() {
+    let mut writer = RequestWriter::default();
+    writer.metric(&LOAD);
+    for (key, value) in [
+        ("cpu.logical_number", "0"),
+        ("cpu.logical_number", "511"),
+        ("cpu.logical_number", "007"),
+        ("cpu.logical_number", "18446744073709551615"),
+        ("cpu.logical_number", "x"),
+        ("cpu.mode", "12"),
+    ] {
+        writer.point(&[(key, value)], 0, 10, 1.0);
+    }
+    let body = writer.finish();
+    let request = ExportMetricsServiceRequest::decode(body.as_slice()).expect("a request");
+    assert_eq!(request.encode_to_vec(), body);
+    let Some(ProtoData::Gauge(gauge)) = &request.resource_metrics[0].scope_metrics[0].metrics[0].data else {
+        panic!("the load is a gauge")
+    };
+    let kinds = gauge.data_points.iter().map(|point| {
+        let value = point.attributes[0].value.as_ref().and_then(|value| value.value.clone());
+        value.expect("a value")
+    });
+    let text = |text: &str| ProtoKind::StringValue(text.to_owned());
+    let expected = [
+        ProtoKind::IntValue(0),
+        ProtoKind::IntValue(511),
+        text("007"),
+        text("18446744073709551615"),
+        text("x"),
+        text("12"),
+    ];
+    assert_eq!(kinds.collect::<Vec<_>>(), expected);
+    let said = ours(&body).expect("the reader agrees");
+    assert!(said.contains("\"cpu.logical_number\"=\"511\""), "{said}");
+}
+
+#[test]
 fn every_truncation_is_an_error_or_a_shorter_request() {
     let body = sample_request(&mut RequestWriter::new(&[("host.name", "a")], "scope"));
     let first = body.len() - ours_first_len(&body);

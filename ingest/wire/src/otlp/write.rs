@@ -5,7 +5,7 @@ pub mod logs;
 use crate::metric::{Kind, MetricDef};
 use crate::otlp::FLAG_NO_RECORDED_VALUE;
 use crate::protobuf::{
-    bytes_field_len, put_bytes_field, put_fixed64_field, put_message_key, put_varint_field, varint_len,
+    bytes_field_len, put_bytes_field, put_fixed64_field, put_message_key, put_varint, put_varint_field, varint_len,
 };
 
 /// Bits of Prometheus' staleness marker: a point of this value is sent as "no recorded value".
@@ -349,9 +349,26 @@ impl Distribution {
     }
 }
 
-/// Length of a `KeyValue` with a text value.
+/// Attributes that the semantic conventions have as whole numbers; others are text.
+const WHOLE: [&str; 1] = ["cpu.logical_number"];
+
+/// The number, where the conventions want one and its digits are all that there is to the text.
+fn whole(key: &str, value: &str) -> Option<u64> {
+    if !WHOLE.contains(&key) {
+        return None;
+    }
+    let plain = value.bytes().all(|byte| byte.is_ascii_digit()) && (value == "0" || !value.starts_with('0'));
+    value.parse().ok().filter(|number| plain && *number <= i64::MAX as u64)
+}
+
+/// Length of an `AnyValue`.
+fn value_len((key, value): (&str, &str)) -> usize {
+    whole(key, value).map_or_else(|| bytes_field_len(value.len()), |number| 1 + varint_len(number))
+}
+
+/// Length of a `KeyValue`.
 fn attribute_len((key, value): (&str, &str)) -> usize {
-    bytes_field_len(key.len()) + bytes_field_len(bytes_field_len(value.len()))
+    bytes_field_len(key.len()) + bytes_field_len(value_len((key, value)))
 }
 
 fn attributes_len(attributes: &[(&str, &str)]) -> usize {
@@ -362,7 +379,14 @@ fn put_attributes(out: &mut Vec<u8>, number: u32, attributes: &[(&str, &str)]) {
     for &(key, value) in attributes {
         put_message_key(out, number, attribute_len((key, value)));
         put_bytes_field(out, 1, key.as_bytes());
-        put_message_key(out, 2, 1 + varint_len(value.len() as u64) + value.len());
-        put_bytes_field(out, 1, value.as_bytes());
+        put_message_key(out, 2, value_len((key, value)));
+        match whole(key, value) {
+            // One of several kinds: also zero is written.
+            Some(number) => {
+                put_varint(out, 3 << 3);
+                put_varint(out, number);
+            }
+            None => put_bytes_field(out, 1, value.as_bytes()),
+        }
     }
 }
