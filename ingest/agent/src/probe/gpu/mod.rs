@@ -24,6 +24,9 @@ pub(crate) const GPUS_MAX: usize = 32;
 
 const GPU: &str = "gpu";
 
+/// Instances of one GPU beyond this many are left out; the hardware has room for seven.
+pub(crate) const INSTANCES_MAX: u32 = 16;
+
 /// A reading that takes longer is reported as stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 
@@ -38,7 +41,7 @@ pub trait GpuReader: Send + 'static {
 pub struct Round {
     /// How many GPUs the driver lists; `None` when it did not say.
     pub count: Option<u32>,
-    /// Those that could be read.
+    /// Those that could be read, each followed by the instances that it is divided into.
     pub gpus: Vec<Gpu>,
     /// The longest that a call took.
     pub slowest_call: Duration,
@@ -46,11 +49,13 @@ pub struct Round {
     pub errors: Vec<&'static str>,
 }
 
-/// One GPU's reading; what the GPU or its driver does not offer is `None`.
+/// One GPU's reading, or that of an instance of a divided one (MIG); what it or its driver does not offer is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gpu {
     /// Identity that stays with the part: the UUID.
     pub id: String,
+    /// Of an instance: the UUID of the GPU that it is of. What is counted of the part itself, such as ECC errors, stands there.
+    pub parent: Option<String>,
     /// Where it sits: the PCI address.
     pub slot: String,
     /// Share of time in which a kernel ran, 0 to 1.
@@ -111,6 +116,15 @@ pub struct Gpu {
     pub info: Info,
     /// What is read as one field each, in the order of `FIELD_ROWS`.
     pub fields: [Option<f64>; FIELD_ROWS.len()],
+}
+
+impl Gpu {
+    /// What tells its points from those of others.
+    fn attributes(&self) -> Vec<(&'static str, &str)> {
+        let mut attributes = vec![("hw.id", self.id.as_str()), ("hw.type", GPU), ("gpu.slot", &self.slot)];
+        attributes.extend(self.parent.as_deref().map(|parent| ("hw.parent", parent)));
+        attributes
+    }
 }
 
 /// What a GPU is, as far as it says.
@@ -197,7 +211,9 @@ impl Gpus {
             id: gpu.id.clone(),
             slot: gpu.slot.clone(),
         };
-        let there: Vec<Device> = gpus.iter().map(device).collect();
+        // Instances are made and taken away at will.
+        let parts = gpus.iter().filter(|gpu| gpu.parent.is_none());
+        let there: Vec<Device> = parts.map(device).collect();
         self.expected.found(GPU, &there, time / 1_000_000_000);
         out.metric(&metric::HW_STATUS);
         for (device, there) in self.expected.of(GPU) {
@@ -224,7 +240,7 @@ impl Gpus {
                 firmware,
                 driver,
             } = &gpu.info;
-            let mut attributes = vec![("hw.id", gpu.id.as_str()), ("hw.type", GPU), ("gpu.slot", &gpu.slot)];
+            let mut attributes = gpu.attributes();
             attributes.push(("hw.vendor", "NVIDIA"));
             for (key, fact) in [
                 ("hw.model", model),
@@ -500,15 +516,9 @@ fn emit_gpus(time: u64, gpus: &[Gpu], out: &mut Readings<'_>) {
 }
 
 fn emit_gpu(time: u64, gpu: &Gpu, extra: &[(&'static str, &'static str)], value: f64, out: &mut Readings<'_>) {
-    let identity = [
-        ("hw.id", gpu.id.as_str()),
-        ("hw.type", "gpu"),
-        ("gpu.slot", gpu.slot.as_str()),
-    ];
-    match extra {
-        [one] => out.point_at(time, &[identity[0], identity[1], identity[2], *one], value),
-        _ => out.point_at(time, &identity, value),
-    }
+    let mut attributes = gpu.attributes();
+    attributes.extend(extra);
+    out.point_at(time, &attributes, value);
 }
 
 fn flag(set: bool) -> f64 {

@@ -8,11 +8,12 @@ use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor, TemperatureThreshold};
 use nvml_wrapper::enums::device::SampleValue;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::struct_wrappers::device::Utilization;
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, Nvml as Library};
 
-use super::{FIELD_ROWS, GPUS_MAX, Gpu, GpuReader, Info, Round, Throttle};
+use super::{FIELD_ROWS, GPUS_MAX, Gpu, GpuReader, INSTANCES_MAX, Info, Round, Throttle};
 
 /// Names of the library: packages for running programs bring the first only.
 const LIBRARIES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
@@ -24,7 +25,7 @@ pub struct Nvml {
     names: Vec<OsString>,
     library: Option<Library>,
     warned: bool,
-    /// What each GPU is, by UUID: asked once for as long as the library stays.
+    /// What each GPU and instance is, by UUID: asked once for as long as it and the library stay.
     infos: BTreeMap<String, Info>,
 }
 
@@ -65,8 +66,24 @@ impl GpuReader for Nvml {
             };
             let entry = self.infos.entry(gpu.id.clone());
             gpu.info = entry.or_insert_with(|| info(library, &device, &mut calls)).clone();
+            let divided = gpu.mig == Some(1.0);
+            let (place, slots) = (gpus.len(), if divided { slots(&device, &mut calls) } else { 0 });
             gpus.push(gpu);
+            for slot in 0..slots {
+                let Some((instance, mut read)) = instance(&device, slot, &gpus[place], &mut calls) else {
+                    continue;
+                };
+                // The driver and the board are its GPU's.
+                let entry = self.infos.entry(read.id.clone());
+                let info = entry.or_insert_with(|| Info {
+                    model: calls.of(|| instance.name()),
+                    ..Info::default()
+                });
+                read.info = info.clone();
+                gpus.push(read);
+            }
         }
+        self.infos.retain(|id, _| gpus.iter().any(|gpu| gpu.id == *id));
         if calls.library_lost {
             // The driver was unloaded or replaced under the library: load it anew for the next round.
             self.library = None;
@@ -96,7 +113,7 @@ fn gpu(device: &Device<'_>, calls: &mut Calls) -> Option<Gpu> {
     let mut gpu = Gpu {
         id,
         slot,
-        utilization: utilization.map(|rates| f64::from(rates.gpu) / 100.0),
+        utilization: utilization.map(busy),
         memory_used: memory.as_ref().map(|memory| memory.used as f64),
         memory_total: memory.as_ref().map(|memory| memory.total as f64),
         temperature: calls.of(|| device.temperature(TemperatureSensor::Gpu)).map(f64::from),
@@ -126,6 +143,38 @@ fn gpu(device: &Device<'_>, calls: &mut Calls) -> Option<Gpu> {
     };
     fields(device, calls, &mut gpu);
     Some(gpu)
+}
+
+/// How many instances the GPU could be divided into; any of the places may be empty.
+fn slots(device: &Device<'_>, calls: &mut Calls) -> u32 {
+    calls.of(|| device.mig_device_count()).unwrap_or(0).min(INSTANCES_MAX)
+}
+
+/// One instance of a divided GPU; `None` when there is none at the place, or it does not tell its identity.
+///
+/// Memory and processes are its own. Its utilisation is what few drivers tell, and none of what the part counts is asked.
+fn instance<'nvml>(gpu: &Device<'nvml>, place: u32, parent: &Gpu, calls: &mut Calls) -> Option<(Device<'nvml>, Gpu)> {
+    let device = calls.of(|| match gpu.mig_device_by_index(place) {
+        Err(NvmlError::NotFound) => Ok(None),
+        found => found.map(Some),
+    })??;
+    let id = calls.of(|| device.uuid())?;
+    let memory = calls.of(|| device.memory_info());
+    let instance = Gpu {
+        id,
+        parent: Some(parent.id.clone()),
+        slot: parent.slot.clone(),
+        utilization: calls.of(|| device.utilization_rates()).map(busy),
+        memory_used: memory.as_ref().map(|memory| memory.used as f64),
+        memory_total: memory.as_ref().map(|memory| memory.total as f64),
+        processes: calls.of(|| device.running_compute_processes_count()).map(f64::from),
+        ..Gpu::default()
+    };
+    Some((device, instance))
+}
+
+fn busy(rates: Utilization) -> f64 {
+    f64::from(rates.gpu) / 100.0
 }
 
 fn info(library: &Library, device: &Device<'_>, calls: &mut Calls) -> Info {

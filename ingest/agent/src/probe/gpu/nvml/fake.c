@@ -1,9 +1,12 @@
-/* What the agent calls of NVML, for its tests: one GPU whose readings are known. Signatures and return codes are those of
-   NVIDIA's documented interface (nvml.h); nothing else of it is here. */
+/* What the agent calls of NVML, for its tests: one GPU whose readings are known, divided into two instances at the first and third
+   of its places. Signatures and return codes are those of NVIDIA's documented interface (nvml.h); nothing else of it is here. */
 #include <string.h>
 #include <unistd.h>
 
-enum { SUCCESS = 0, NOT_SUPPORTED = 3, GPU_IS_LOST = 15, LIB_RM_VERSION_MISMATCH = 18 };
+enum { SUCCESS = 0, NOT_SUPPORTED = 3, NOT_FOUND = 6, GPU_IS_LOST = 15, LIB_RM_VERSION_MISMATCH = 18 };
+
+/* Handles: 1 is the GPU, 101 and 103 its instances. */
+static int is_instance(void *device) { return (unsigned long)device > 100; }
 
 typedef struct { char legacy[16]; unsigned domain, bus, device, device_id, subsystem_id; char id[32]; } pci;
 typedef struct { unsigned gpu, memory; } utilization;
@@ -27,25 +30,59 @@ int nvmlDeviceGetUUID(void *device, char *text, unsigned length) {
 #ifdef LOST
     return GPU_IS_LOST;
 #else
-    strncpy(text, "GPU-fake", length);
+#ifdef INSTANCE_LOST
+    if ((unsigned long)device == 103) return GPU_IS_LOST;
+#endif
+    strncpy(text, !is_instance(device) ? "GPU-fake" : (unsigned long)device == 101 ? "MIG-fake-1" : "MIG-fake-3", length);
     return SUCCESS;
 #endif
+}
+int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *count) {
+#ifdef MANY_PLACES
+    *count = 4000000000u;
+#else
+    *count = 7;
+#endif
+    return SUCCESS;
+}
+int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void **instance) {
+#ifdef PLACES_FAIL
+    return GPU_IS_LOST;
+#endif
+#ifndef MANY_PLACES
+    if (index != 0 && index != 2) return NOT_FOUND;
+#endif
+    *instance = (void *)(101ul + index);
+    return SUCCESS;
 }
 int nvmlDeviceGetPciInfo_v3(void *device, pci *info) {
     memset(info, 0, sizeof *info);
     strcpy(info->id, "00000000:3B:00.0");
     return SUCCESS;
 }
-int nvmlDeviceGetName(void *device, char *text, unsigned length) { strncpy(text, "Fake H100", length); return SUCCESS; }
+int nvmlDeviceGetName(void *device, char *text, unsigned length) {
+    strncpy(text, is_instance(device) ? "Fake H100 MIG 1g.10gb" : "Fake H100", length);
+    return SUCCESS;
+}
 int nvmlDeviceGetVbiosVersion(void *device, char *text, unsigned length) { strncpy(text, "96.00.74", length); return SUCCESS; }
 int nvmlDeviceGetUtilizationRates(void *device, utilization *rates) {
 #ifdef HANG
     while (access(HANG, F_OK) == 0) usleep(1000);
 #endif
-    rates->gpu = 97; rates->memory = 40;
+#ifndef INSTANCES_TELL
+    if (is_instance(device)) return NOT_SUPPORTED;
+#endif
+    rates->gpu = is_instance(device) ? 12 : 97; rates->memory = 40;
     return SUCCESS;
 }
 int nvmlDeviceGetMemoryInfo_v2(void *device, memory *info) {
+    if (is_instance(device)) {
+#ifdef INSTANCE_HANG
+        while (access(INSTANCE_HANG, F_OK) == 0) usleep(1000);
+#endif
+        info->total = 10000000000ull; info->used = 2500000000ull; info->free = 7500000000ull; info->reserved = 0;
+        return SUCCESS;
+    }
     info->total = 80000000000ull; info->used = 60000000000ull; info->free = 20000000000ull; info->reserved = 0;
     return SUCCESS;
 }
@@ -61,7 +98,7 @@ int nvmlDeviceGetCurrPcieLinkGeneration(void *device, unsigned *generation) { *g
 int nvmlDeviceGetMaxPcieLinkWidth(void *device, unsigned *lanes) { *lanes = 16; return SUCCESS; }
 int nvmlDeviceGetMaxPcieLinkGeneration(void *device, unsigned *generation) { *generation = 5; return SUCCESS; }
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, void *processes) {
-    *count = 3;
+    *count = is_instance(device) ? 1 : 3;
     return 7; /* insufficient size: how the number is asked for */
 }
 int nvmlDeviceGetEncoderUtilization(void *device, unsigned *used, unsigned *period) { *used = 5; *period = 1; return SUCCESS; }

@@ -91,6 +91,56 @@ fn what_the_gpu_does_not_offer_is_absent_and_no_error() {
 }
 
 #[test]
+fn an_instance_of_a_divided_gpu_is_told_by_its_own_identity_beside_its_gpus() {
+    let dir = folder();
+    let text = testing::sample(&mut Gpus::with(Box::new(fake(dir.path(), &[]))));
+    for id in ["MIG-fake-1", "MIG-fake-3"] {
+        let instance = format!("hw.id={id},hw.type=gpu,gpu.slot=00000000:3B:00.0,hw.parent=GPU-fake");
+        for (name, more, value) in [
+            ("hw.gpu.memory.usage", "", "2500000000 By"),
+            ("hw.gpu.memory.limit", "", "10000000000 By"),
+            ("hw.gpu.memory.utilization", "", "0.25 1"),
+            ("hw.gpu.processes", "", "1 {process}"),
+            ("hw.info", ",hw.vendor=NVIDIA,hw.model=Fake H100 MIG 1g.10gb", "1 1"),
+        ] {
+            let line = format!("{name}{{{instance}{more}}} {value}\n");
+            assert!(text.contains(&line), "{line} not in {text}");
+        }
+        // What is counted of the part stands with the part, which alone is expected to be there.
+        assert_eq!(text.matches(id).count(), 5, "{text}");
+    }
+    assert!(
+        !text.contains("hw.id=MIG-fake-2") && text.contains("gpu.count 1 "),
+        "{text}"
+    );
+    // A driver that tells how busy an instance is, is believed.
+    let dir = folder();
+    let text = testing::sample(&mut Gpus::with(Box::new(fake(dir.path(), &["INSTANCES_TELL"]))));
+    let told = "hw.gpu.utilization{hw.id=MIG-fake-3,hw.type=gpu,gpu.slot=00000000:3B:00.0,hw.parent=GPU-fake} 0.12 1\n";
+    assert!(text.contains(told), "{text}");
+}
+
+#[test]
+fn instances_that_fail_leave_the_gpu_and_the_others_readable() {
+    for (sick, instances, errors) in [("INSTANCE_LOST", 1, 1), ("PLACES_FAIL", 0, 7), ("NO_MIG", 0, 0)] {
+        let dir = folder();
+        let text = testing::sample(&mut Gpus::with(Box::new(fake(dir.path(), &[sick]))));
+        assert_eq!(text.matches("hw.info{hw.id=MIG-").count(), instances, "{sick}: {text}");
+        let told = text.contains(&format!("call.errors{{error.type=gpu_lost}} {errors} {{error}}\n"));
+        assert_eq!(told, errors > 0, "{sick}: {text}");
+        assert!(text.contains("hw.gpu.utilization{hw.id=GPU-fake"), "{sick}: {text}");
+    }
+    // However many places a driver claims to have.
+    let dir = folder();
+    let text = testing::sample(&mut Gpus::with(Box::new(fake(dir.path(), &["MANY_PLACES"]))));
+    assert_eq!(
+        text.matches("hw.gpu.processes{hw.id=MIG-").count(),
+        INSTANCES_MAX as usize,
+        "{text}"
+    );
+}
+
+#[test]
 fn a_gpu_that_fell_off_the_bus_is_counted_and_told_by_name() {
     let dir = folder();
     let text = testing::sample(&mut Gpus::with(Box::new(fake(dir.path(), &["LOST"]))));
@@ -115,23 +165,29 @@ fn a_driver_of_another_version_is_loaded_anew_each_round() {
 
 #[test]
 fn a_call_that_hangs_holds_up_nobody_and_its_reading_comes_later() {
-    let dir = folder();
-    let gate = dir.path().join("hang");
-    std::fs::write(&gate, "").expect("gate");
-    let path = format!("HANG=\"{}\"", gate.display());
-    let mut probe = Gpus::with(Box::new(fake(dir.path(), &[&path])));
-    let mut read = |deadline: Duration| {
-        probe.begin();
-        let mut sink = TextSink::default();
-        let answer = probe.sample(Instant::now() + deadline, &mut Readings::new(&mut sink, 2, 1));
-        assert!(answer.is_ok(), "{answer:?}");
-        sink.text().to_owned()
-    };
-    for _ in 0..3 {
-        assert!(!read(Duration::ZERO).contains("hw.gpu."));
+    for call in ["HANG", "INSTANCE_HANG"] {
+        let dir = folder();
+        let gate = dir.path().join("hang");
+        std::fs::write(&gate, "").expect("gate");
+        let path = format!("{call}=\"{}\"", gate.display());
+        let mut probe = Gpus::with(Box::new(fake(dir.path(), &[&path])));
+        let mut read = |deadline: Duration| {
+            probe.begin();
+            let mut sink = TextSink::default();
+            let answer = probe.sample(Instant::now() + deadline, &mut Readings::new(&mut sink, 2, 1));
+            assert!(answer.is_ok(), "{call}: {answer:?}");
+            sink.text().to_owned()
+        };
+        for _ in 0..3 {
+            assert!(!read(Duration::ZERO).contains("hw.gpu."), "{call}");
+        }
+        std::fs::remove_file(&gate).expect("the driver comes back");
+        let text = read(Duration::from_secs(60));
+        assert!(
+            text.contains("hw.gpu.utilization{") && text.contains("hw.id=MIG-"),
+            "{call}: {text}"
+        );
     }
-    std::fs::remove_file(&gate).expect("the driver comes back");
-    assert!(read(Duration::from_secs(60)).contains("hw.gpu.utilization{"));
 }
 
 #[test]
