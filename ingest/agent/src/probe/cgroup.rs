@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Column, Paths, Probe, ProbeError, Support, Watch, pressure};
+use super::pressure::{self, RESOURCES, Totals};
+use super::{Column, Paths, Probe, ProbeError, Support, Watch};
 use crate::catalogue as metric;
 use crate::reading::Readings;
 use crate::source::Source;
@@ -160,8 +161,13 @@ impl Probe for CgroupMemory {
         }
         out.metric(&metric::CGROUP_PRESSURE);
         for (name, state) in &states {
-            if let Some(seconds) = state.memory_stalled {
-                out.point(&[("cgroup", name), ("resource", "memory"), ("kind", "full")], seconds);
+            for (resource, totals) in RESOURCES.into_iter().zip(state.stalled) {
+                for (kind, micros) in [("some", totals.some), ("full", totals.full)] {
+                    if let Some(micros) = micros {
+                        let attributes = [("cgroup", *name), ("resource", resource), ("kind", kind)];
+                        out.point(&attributes, micros as f64 / 1e6);
+                    }
+                }
             }
         }
         Ok(())
@@ -267,7 +273,7 @@ struct Cgroup {
     stat: Source,
     cpu: Source,
     pids: Source,
-    pressure: Source,
+    pressure: [Source; RESOURCES.len()],
 }
 
 impl Cgroup {
@@ -294,7 +300,7 @@ impl Cgroup {
             stat: Source::new(folder.join("memory.stat")),
             cpu: Source::new(cpu),
             pids: Source::new(pids),
-            pressure: Source::new(folder.join("memory.pressure")),
+            pressure: RESOURCES.map(|resource| Source::new(folder.join(format!("{resource}.pressure")))),
         }
     }
 
@@ -313,12 +319,16 @@ impl Cgroup {
                 parse_key(cpu, "throttled_usec").map(|micros| micros as f64 / 1e6),
             ),
         };
-        let stalled = self.pressure.read().ok().and_then(|text| pressure::parse(text).full);
+        // Without PSI the files are missing, or cannot be read.
+        let mut stalled = [Totals::default(); RESOURCES.len()];
+        for (totals, source) in stalled.iter_mut().zip(&mut self.pressure) {
+            *totals = source.read().map(pressure::parse).unwrap_or_default();
+        }
         Some(State {
             cpu_seconds,
             throttled_seconds,
             tasks: self.pids.read().ok().and_then(|text| text.trim().parse().ok()),
-            memory_stalled: stalled.map(|micros| micros as f64 / 1e6),
+            stalled,
             usage,
             limit: self.limit.read().ok().and_then(parse_limit),
             oom_kills: self.events.read().ok().and_then(|text| parse_key(text, "oom_kill")),
@@ -333,7 +343,8 @@ struct State {
     cpu_seconds: Option<f64>,
     throttled_seconds: Option<f64>,
     tasks: Option<u64>,
-    memory_stalled: Option<f64>,
+    /// By resource, in the order of [`RESOURCES`].
+    stalled: [Totals; RESOURCES.len()],
     usage: u64,
     limit: Option<u64>,
     oom_kills: Option<u64>,
@@ -443,17 +454,12 @@ mod tests {
             "usage_usec 1500000\nuser_usec 1\nthrottled_usec 250000\n",
         );
         files.write(&format!("{top}/pids.current"), "17\n");
-        files.write(
-            &format!("{top}/memory.pressure"),
-            "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2000000\n",
-        );
         let text = testing::sample(&mut CgroupMemory::new(&files.paths, &[]));
         assert_eq!(text.matches("cgroup.memory.usage{").count(), LARGEST_MAX, "{text}");
         for line in [
             "cgroup.tasks{cgroup=/system.slice/u29.service} 17 {task}\n",
             "cgroup.cpu.time{cgroup=/system.slice/u29.service} 1.5 s\n",
             "cgroup.cpu.throttled_time{cgroup=/system.slice/u29.service} 0.25 s\n",
-            "cgroup.pressure.stall_time{cgroup=/system.slice/u29.service,resource=memory,kind=full} 2 s\n",
         ] {
             assert!(text.contains(line), "{line} not in {text}");
         }
@@ -461,6 +467,51 @@ mod tests {
             !text.contains("system.slice}") && !text.contains("u19.service"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn pressure_is_told_of_each_cgroup_as_far_as_its_kernel_tells() {
+        let some = |total: u64| format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n");
+        let full = |total: u64| format!("full avg10=1.50 avg60=0.00 avg300=0.00 total={total}\n");
+        let files = testing::files(&[("sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n")]);
+        for cgroup in ["db", "web", "old", "off"] {
+            files.write(&format!("sys/fs/cgroup/{cgroup}/memory.current"), "7\n");
+        }
+        for (file, text) in [
+            // What the operator names, and what the agent finds itself, alike.
+            ("db/cpu.pressure", some(1_500_000) + &full(250_000)),
+            ("db/memory.pressure", some(5_000_000) + &full(2_000_000)),
+            ("db/io.pressure", some(0) + &full(0)),
+            ("web/io.pressure", some(750_000) + &full(500_000)),
+            // Kernels before 5.13 have no full line for CPUs.
+            ("old/cpu.pressure", some(3_000_000)),
+            // Told off for this cgroup (cgroup.pressure), or a kernel without PSI that has the files all the same.
+            ("off/cpu.pressure", String::new()),
+            ("off/memory.pressure", "some\nfull avg10=0.00 total=x\n".to_owned()),
+        ] {
+            files.write(&format!("sys/fs/cgroup/{file}"), &text);
+        }
+        let text = testing::sample(&mut CgroupMemory::new(&files.paths, &["/db".to_owned()]));
+        let told: Vec<&str> = text.lines().filter(|line| line.contains("pressure")).collect();
+        let mut expected = Vec::new();
+        for (cgroup, resource, kind, seconds) in [
+            ("db", "cpu", "some", "1.5"),
+            ("db", "cpu", "full", "0.25"),
+            ("db", "memory", "some", "5"),
+            ("db", "memory", "full", "2"),
+            ("db", "io", "some", "0"),
+            ("db", "io", "full", "0"),
+            ("web", "io", "some", "0.75"),
+            ("web", "io", "full", "0.5"),
+            ("old", "cpu", "some", "3"),
+        ] {
+            let series = format!("cgroup.pressure.stall_time{{cgroup=/{cgroup},resource={resource},kind={kind}}}");
+            expected.push(format!("{series} {seconds} s"));
+        }
+        assert_eq!(told.len(), expected.len(), "{text}");
+        for line in expected {
+            assert!(told.contains(&line.as_str()), "{line} not in {text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::catalogue as metric;
 use crate::reading::Readings;
 use crate::source::Source;
 
-const RESOURCES: [&str; 3] = ["cpu", "memory", "io"];
+/// What tasks can stand still for, as the files are named.
+pub(crate) const RESOURCES: [&str; 3] = ["cpu", "memory", "io"];
 
 /// Reads `/proc/pressure/*`. Totals are sent, not the kernel's averages: a rate over them loses nothing between readings.
 #[derive(Debug)]
