@@ -144,7 +144,8 @@ metrics! {
     LINK_MTU = Gauge "system.linux.network.mtu" ["By"] "Largest packet that the interface sends." from "/sys/class/net/*/mtu";
     BOND_SLAVES = Gauge "system.linux.bond.slaves" ["{interface}"] "Interfaces of the bond." from "/sys/class/net/*/bonding/slaves";
     BOND_SLAVE_UP = Gauge "system.linux.bond.slave_up" ["1"] "1 while the bond counts on the interface." from "/sys/class/net/*/bonding_slave/mii_status";
-    NETWORK_UP = UpDownCounter "hw.network.up" ["1"] "1 while the port is up." from "/sys/class/infiniband/*/ports/*/state, /sys/class/fc_host/*/port_state";
+    NETWORK_UP = UpDownCounter "hw.network.up" ["1"] "1 while the card or port is up." from "/sys/class/net/*/carrier, /sys/class/infiniband/*/ports/*/state, /sys/class/fc_host/*/port_state";
+    NETWORK_LIMIT = UpDownCounter "hw.network.bandwidth.limit" ["By/s"] "Speed of the card's or port's link; less than usual means a bad cable or port." from "/sys/class/net/*/speed, /sys/class/infiniband/*/ports/*/rate, /sys/class/fc_host/*/speed";
     HW_NETWORK_IO = Counter "hw.network.io" ["By"] "Bytes received and sent by an InfiniBand port." from "/sys/class/infiniband/*/ports/*/counters/port_*_data";
     HW_NETWORK_WAIT = Counter "system.linux.infiniband.transmit_wait" ["{tick}"] "Ticks in which a port had data and no credit to send it." from "/sys/class/infiniband/*/ports/*/counters/port_xmit_wait";
 
@@ -157,7 +158,7 @@ metrics! {
     CGROUP_CPU_TIME = Counter "cgroup.cpu.time" ["s"] "CPU time of the cgroup." from "cpu.stat, usage_usec (v2), cpuacct.usage (v1)";
     CGROUP_CPU_THROTTLED = Counter "cgroup.cpu.throttled_time" ["s"] "Time in which the cgroup was held back by its CPU limit." from "cpu.stat, throttled_usec (v2)";
     CGROUP_TASKS = UpDownCounter "cgroup.tasks" ["{task}"] "Tasks in the cgroup." from "pids.current";
-    CGROUP_PRESSURE = Counter "cgroup.pressure.stall_time" ["s"] "Time in which all tasks of the cgroup stood still for want of memory." from "memory.pressure, full (v2)";
+    CGROUP_PRESSURE = Counter "cgroup.pressure.stall_time" ["s"] "Time in which some or all tasks of the cgroup stood still for want of a resource; all for want of CPU means held back by its limit." from "cpu.pressure, memory.pressure and io.pressure, total (v2)";
     CGROUP_OOM_KILLS = Counter "cgroup.memory.oom_kills" ["{kill}"] "Processes killed in the cgroup for want of memory." from "memory.events (v2), memory.oom_control (v1), oom_kill";
 
     PROCESS_MEMORY = UpDownCounter "process.memory.usage" ["By"] "Memory of a watched process that is resident." from "/proc/<pid>/status, VmRSS";
@@ -205,8 +206,8 @@ metrics! {
     GPU_PCIE_LIMIT = Gauge "hw.gpu.pcie.limit" ["1"] "PCIe lanes and generation that GPU and slot could use." from "nvmlDeviceGetMaxPcieLinkWidth and nvmlDeviceGetMaxPcieLinkGeneration; /sys/class/drm/card*/device/max_link_width and max_link_speed";
     GPU_PCIE_WIDTH = Gauge "hw.gpu.pcie.width" ["{lane}"] "PCIe lanes in use; fewer than usual means a bad contact." from "nvmlDeviceGetCurrPcieLinkWidth; /sys/class/drm/card*/device/current_link_width";
     GPU_PCIE_GENERATION = Gauge "hw.gpu.pcie.generation" ["1"] "PCIe generation in use." from "nvmlDeviceGetCurrPcieLinkGeneration; /sys/class/drm/card*/device/current_link_speed";
-    HW_STATUS = UpDownCounter "hw.status" ["1"] "1 while the device is in the named state; ok turns 0 when a device seen before is gone." from "presence in the driver's list; /sys/block, device/state, nvme state, power_supply online, ZFS pool state";
-    HW_INFO = UpDownCounter "hw.info" ["1"] "1, with what the device is as far as it says: maker, model, firmware and driver." from "nvmlDeviceGetName, nvmlDeviceGetVbiosVersion and nvmlSystemGetDriverVersion; /sys/block/*/device, model and firmware_rev or rev; /sys/class/infiniband/*/fw_ver; /sys/class/drm/card*/device, vbios_version";
+    HW_STATUS = UpDownCounter "hw.status" ["1"] "1 while the device is in the named state; ok turns 0 when a device seen before is gone." from "presence in the driver's list, /sys/block, /sys/class/net and /sys/class/infiniband; device/state, nvme state, power_supply online, ZFS pool state";
+    HW_INFO = UpDownCounter "hw.info" ["1"] "1, with what the device is as far as it says: maker, model, firmware and driver." from "nvmlDeviceGetName, nvmlDeviceGetVbiosVersion and nvmlSystemGetDriverVersion; /sys/block/*/device, model and firmware_rev or rev; /sys/class/net/*/device and /sys/class/infiniband/*, driver, module and fw_ver; /sys/class/drm/card*/device, vbios_version";
     GPU_COUNT = Gauge "foreshock.agent.gpu.count" ["{gpu}"] "GPUs that the driver lists: a smaller number means that one fell off the bus." from "nvmlDeviceGetCount";
     GPU_CALL_DURATION = Gauge "foreshock.agent.gpu.call.duration" ["s"] "Slowest NVML call of the last reading; while one hangs, the time since the reading began." from "the agent's clock";
     GPU_CALL_ERRORS = Counter "foreshock.agent.gpu.call.errors" ["{error}"] "NVML calls that failed, by error, other than for want of support." from "NVML return codes";

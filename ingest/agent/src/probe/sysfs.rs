@@ -373,5 +373,11 @@ fn word(file: &Path) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// The last part of what a symbolic link points to: the name of a driver, a bus, a slot.
+fn link(file: &Path) -> Option<String> {
+    let target = fs::read_link(file).ok()?;
+    target.file_name()?.to_str().map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ impl Sink for Strict {
 }
 
 /// Files that the probes of `/proc` and `/sys` read.
-const FILES: [&str; 35] = [
+const FILES: [&str; 38] = [
     "proc/stat",
     "proc/meminfo",
     "proc/vmstat",
@@ -76,6 +76,9 @@ const FILES: [&str; 35] = [
     "sys/block/md0/md/array_state",
     "sys/fs/btrfs/a/devinfo/1/error_stats",
     "sys/class/net/eth0/speed",
+    "sys/class/net/eth0/addr_assign_type",
+    "sys/class/net/eth0/device/vendor",
+    "sys/class/infiniband/mlx5_0/ports/1/rate",
     "sys/class/infiniband/mlx5_0/ports/1/counters/symbol_error",
     "sys/class/watchdog/watchdog0/bootstatus",
 ];
@@ -154,7 +157,9 @@ proptest! {
             "memory.max",
             "memory.events",
             "memory.stat",
+            "cpu.pressure",
             "memory.pressure",
+            "io.pressure",
             "cpu.stat",
             "pids.current",
         ] {

@@ -262,6 +262,7 @@ const CONVENTIONS: &[(&str, Kind, &str)] = &[
     ("hw.physical_disk.endurance_utilization", Kind::Gauge, "1"),
     ("hw.network.up", Kind::UpDownCounter, "1"),
     ("hw.network.io", Kind::Counter, "By"),
+    ("hw.network.bandwidth.limit", Kind::UpDownCounter, "By/s"),
     ("hw.gpu.utilization", Kind::Gauge, "1"),
     ("hw.gpu.memory.usage", Kind::UpDownCounter, "By"),
     ("hw.gpu.memory.limit", Kind::UpDownCounter, "By"),

@@ -228,6 +228,13 @@ fn fibre_channel(sys: &Path, found: &mut Found) {
             device.join("port_state"),
             Value::Is("Online"),
         );
+        // `16 Gbit`
+        found.item(
+            &metric::NETWORK_LIMIT,
+            &attributes,
+            device.join("speed"),
+            Value::Positive(125e6),
+        );
         for kind in [
             "error_frames",
             "invalid_crc_count",

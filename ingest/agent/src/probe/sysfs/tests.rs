@@ -280,6 +280,103 @@ fn links_bonds_and_infiniband_ports() {
     assert!(!text.contains("=lo}") && !text.contains("=eth1}"), "{text}");
 }
 
+/// An interface with a card below it on the named bus, by this driver.
+fn card(files: &testing::Files, name: &str, bus: &str, driver: &str, facts: &[(&str, &str)]) {
+    use std::os::unix::fs::symlink;
+    let folder = format!("sys/class/net/{name}");
+    for (file, text) in [("type", "1\n"), ("mtu", "1500\n"), ("addr_assign_type", "0\n")] {
+        files.write(&format!("{folder}/{file}"), text);
+    }
+    for (file, text) in facts {
+        files.write(&format!("{folder}/{file}"), text);
+    }
+    let place = files.path(&format!("{folder}/device"));
+    std::fs::create_dir_all(&place).expect("device");
+    symlink(format!("../../bus/{bus}"), format!("{place}/subsystem")).expect("bus");
+    symlink(format!("../../bus/{bus}/drivers/{driver}"), format!("{place}/driver")).expect("driver");
+}
+
+#[test]
+fn a_card_that_vanishes_is_told_by_its_address_and_what_it_was() {
+    let files = testing::files(&[
+        ("sys/class/infiniband/mlx5_0/node_guid", "0c42:a103:0065:1a2b\n"),
+        ("sys/class/infiniband/mlx5_0/fw_ver", "28.39.1002\n"),
+        ("sys/class/infiniband/mlx5_0/ports/1/state", "4: ACTIVE\n"),
+        ("sys/class/infiniband/mlx5_0/ports/1/rate", "100 Gb/sec (4X EDR)\n"),
+    ]);
+    let address = ("address", "0c:42:a1:65:1a:2b\n");
+    let mellanox = [
+        address,
+        ("carrier", "1\n"),
+        ("speed", "25000\n"),
+        ("device/vendor", "0x15b3\n"),
+        ("device/device", "0x1017\n"),
+        ("device/infiniband/mlx5_1/fw_ver", "16.35.2000\n"),
+    ];
+    card(&files, "ens1", "pci", "mlx5_core", &mellanox);
+    // In a bond it has the bond's address, and its own beside it.
+    let slave = [
+        address,
+        ("addr_assign_type", "3\n"),
+        ("bonding_slave/perm_hwaddr", "0c:42:a1:65:1a:2c\n"),
+    ];
+    card(&files, "ens2", "pci", "ice", &slave);
+    // None of these is missed: lent out, loose, InfiniBand's own interface, and no card at all.
+    card(&files, "ens3v0", "pci", "iavf", &[address, ("device/physfn/x", "")]);
+    card(&files, "usb0", "usb", "cdc_ether", &[address]);
+    card(&files, "ib0", "pci", "mlx5_core", &[("type", "32\n")]);
+    files.write("sys/class/net/br0/address", "0c:42:a1:65:1a:2b\n");
+    let mut probe = links::probe(&files.paths);
+    let text = testing::sample(&mut probe);
+    let ens1 = "hw.id=0c:42:a1:65:1a:2b,hw.type=network,hw.slot=ens1";
+    let port = "hw.id=0c42:a103:0065:1a2b/1,hw.type=network,hw.slot=mlx5_0/1";
+    for line in [
+        format!("hw.status{{{ens1},hw.state=ok}} 1 1\n"),
+        format!("hw.network.up{{{ens1}}} 1 1\n"),
+        format!("hw.network.bandwidth.limit{{{ens1}}} 3125000000 By/s\n"),
+        format!("hw.info{{{ens1},hw.model=15b3:1017,hw.firmware_version=16.35.2000,hw.driver=mlx5_core}} 1 1\n"),
+        "hw.status{hw.id=0c:42:a1:65:1a:2c,hw.type=network,hw.slot=ens2,hw.state=ok} 1 1\n".to_owned(),
+        format!("hw.status{{{port},hw.state=ok}} 1 1\n"),
+        format!("hw.network.bandwidth.limit{{{port}}} 12500000000 By/s\n"),
+    ] {
+        assert!(text.contains(&line), "{line} not in {text}");
+    }
+    let told = |text: &str| text.matches("hw.state=ok}").count();
+    assert_eq!(told(&text), 4, "{text}");
+    files.remove("sys/class/net/ens1");
+    files.remove("sys/class/infiniband/mlx5_0");
+    // What cannot be read has the list made anew for the next round.
+    testing::sample(&mut probe);
+    let text = testing::sample(&mut probe);
+    for gone in [ens1, port, "hw.id=0c42:a103:0065:1a2b,hw.type=network,hw.slot=mlx5_0"] {
+        let line = format!("hw.status{{{gone},hw.state=ok}} 0 1\n");
+        assert!(text.contains(&line), "{line} not in {text}");
+    }
+    assert!(
+        text.contains("hw.slot=ens2,hw.state=ok} 1 1\n") && told(&text) == 4,
+        "{text}"
+    );
+}
+
+#[test]
+fn a_card_without_an_address_of_its_own_is_known_by_its_place() {
+    use std::os::unix::fs::symlink;
+    let files = testing::files(&[
+        ("sys/class/net/eth0/type", "1\n"),
+        ("sys/class/net/eth0/mtu", "1500\n"),
+        ("sys/class/net/eth0/addr_assign_type", "1\n"),
+        ("sys/class/net/eth0/address", "fe:00:00:00:00:01\n"),
+        ("sys/devices/vmbus/f8615163/vendor", "x\n"),
+    ]);
+    let device = files.path("sys/class/net/eth0/device");
+    symlink(files.path("sys/devices/vmbus/f8615163"), device).expect("device");
+    let text = testing::sample(&mut links::probe(&files.paths));
+    assert!(
+        text.contains("hw.status{hw.id=f8615163,hw.type=network,hw.slot=eth0,hw.state=ok} 1 1\n"),
+        "{text}"
+    );
+}
+
 #[test]
 fn a_container_without_any_of_it_says_so() {
     let files = testing::files(&[]);
