@@ -5,9 +5,9 @@ mod availability;
 mod clock;
 mod commands;
 mod config;
-mod memory;
 mod objectives;
 mod own_metrics;
+mod process;
 mod runtime;
 mod scoring;
 mod security;
@@ -76,7 +76,8 @@ fn main() -> ExitCode {
     if let Err(error) = log_to_stderr(&arguments.log) {
         return report(&error);
     }
-    memory::keep_few_arenas();
+    process::keep_few_arenas();
+    process::allow_many_files();
     let done = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

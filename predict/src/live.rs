@@ -102,6 +102,8 @@ pub struct Scorer {
     known: Vec<SeriesId>,
     inventory: Inventory,
     cache: BTreeMap<String, Cached>,
+    /// The state of the telemetry that was read last.
+    version: u64,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,7 @@ impl Scorer {
             known: Vec::new(),
             inventory: Inventory::default(),
             cache: BTreeMap::new(),
+            version: 0,
         };
         scorer.set_model(model);
         scorer
@@ -176,6 +179,9 @@ impl Scorer {
         let end = grid.end_of(at);
         let history = FeatureSet::new(grid, Vec::new()).history_ms();
         let series = telemetry.series(TimeRange::millis(end - history, end))?;
+        if telemetry.deleted_since(std::mem::replace(&mut self.version, telemetry.version())) {
+            self.cache.clear();
+        }
         self.learn_series(&series, grid);
         drop(series);
         let Some(set) = self.set.take() else {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use store::promql::Versioned;
 use store::{Labels, METRIC_NAME, MatchOp, Matcher, Samples, SeriesId, Snapshot, TimeRange, host_of, is_stale};
 
 /// One series that can be read.
@@ -28,6 +29,17 @@ pub trait Telemetry: Sync {
     /// # Errors
     /// [`TelemetryError`] when samples cannot be read.
     fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), TelemetryError>;
+
+    /// A number of this unchanging state, for [`Telemetry::deleted_since`]; later states have no smaller ones.
+    fn version(&self) -> u64 {
+        0
+    }
+
+    /// Whether samples of any age may have been deleted since the state `version`: what was read of it counts no more.
+    fn deleted_since(&self, version: u64) -> bool {
+        let _ = version;
+        false
+    }
 }
 
 /// Samples could not be read.
@@ -108,6 +120,15 @@ impl Telemetry for Snapshot {
             series: self.labels(id).to_string(),
             source: e.into(),
         })
+    }
+
+    fn version(&self) -> u64 {
+        Versioned::version(self)
+    }
+
+    fn deleted_since(&self, version: u64) -> bool {
+        // Samples that are only added are nowhere near the beginning of time.
+        self.oldest_change_since(version) == i64::MIN
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use store::TimeRange;
+use store::{Samples, TimeRange};
 
 use super::*;
 use crate::telemetry::Memory;
@@ -62,6 +62,53 @@ fn live_scores_have_the_bits_of_the_backtest_and_the_cache_changes_none() {
             }
         }
     }
+}
+
+/// Telemetry without its samples within `range`.
+struct Without<'a> {
+    telemetry: &'a Memory,
+    range: TimeRange,
+    told: bool,
+}
+
+impl Telemetry for Without<'_> {
+    fn series(&self, range: TimeRange) -> Result<Vec<SeriesRef>, TelemetryError> {
+        self.telemetry.series(range)
+    }
+
+    fn read(&self, id: SeriesId, range: TimeRange, out: &mut Samples) -> Result<(), TelemetryError> {
+        let mut all = Samples::default();
+        self.telemetry.read(id, range, &mut all)?;
+        for (at, value) in all.iter().filter(|(at, _)| !self.range.contains(*at)) {
+            out.push(at, value);
+        }
+        Ok(())
+    }
+
+    fn deleted_since(&self, _: u64) -> bool {
+        self.told
+    }
+}
+
+#[test]
+fn what_is_deleted_counts_no_more() {
+    let fleet = fleet(5, 4, 21);
+    let model = trained(&fleet);
+    let now = fleet.from + 75 * 3_600_000;
+    let without = |told| Without {
+        telemetry: &fleet.telemetry,
+        range: TimeRange::millis(now - 3 * 3_600_000, now - 2 * 3_600_000),
+        told,
+    };
+    let after = |told| {
+        let mut warm = scorer(&fleet, model.clone());
+        warm.round(&fleet.telemetry, now).expect("round");
+        format!("{:?}", warm.round(&without(told), now + STEP_MS).expect("round"))
+    };
+    let fresh = scorer(&fleet, model.clone()).round(&without(true), now + STEP_MS);
+    let fresh = format!("{:?}", fresh.expect("round"));
+    assert_eq!(after(true), fresh);
+    assert_ne!(after(false), fresh, "else this would show nothing");
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! How the allocator keeps what was freed.
+//! What the process asks of its allocator and of the kernel.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Has glibc keep one arena a core. By itself it makes up to eight a core, one for each thread that allocates while others do, and
 /// what a thread of the pool frees stays with its arena: a server that took in half a million series kept a tenth more memory.
@@ -16,3 +18,20 @@ pub(crate) fn keep_few_arenas() {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn keep_few_arenas() {}
+
+/// Allows as many open files as the process may have: parts and connections hold one or two each, and the usual limit of 1,024
+/// is there for programs that know no better than `select`.
+pub(crate) fn allow_many_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        )
+    {
+        tracing::debug!(%error, ?current, ?maximum, "the limit of open files stays as it is");
+    }
+}
