@@ -81,7 +81,12 @@ pub fn check(config: Config) -> Result<Report, AgentError> {
     let mut support = agent.probes(false).support();
     // Of a target it is not asked whether there is one, but what it shows.
     support.retain(|(name, _)| !name.starts_with(scrape::PROBE_PREFIX));
-    let scraped = scrape::attempts(&agent.config.scrape, &agent.host, agent.answer_timeout());
+    let scraped = scrape::attempts(
+        &agent.config.scrape,
+        &agent.config.scrape_access,
+        &agent.host,
+        agent.answer_timeout(),
+    );
     let answer = match server {
         Some(server) => {
             let client = Client::new(&server, agent.host(), Duration::from_secs(10))?.looking();

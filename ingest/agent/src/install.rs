@@ -11,6 +11,7 @@ use std::process::Command;
 
 use thiserror::Error;
 
+use crate::ScrapeAccess;
 use crate::enrol::{Join, JoinError};
 use crate::file;
 
@@ -35,6 +36,8 @@ pub struct Install {
     pub ca_file: Option<PathBuf>,
     /// File with the address of a proxy and its password, copied as the token's.
     pub proxy_file: Option<PathBuf>,
+    /// Files for targets to scrape: tokens and passwords copied as the server's token, certificates as those of the server.
+    pub scrape_access: ScrapeAccess,
     /// Whether a timer asks the disks how they are, as root.
     pub disk_health: bool,
 }
@@ -186,12 +189,13 @@ impl Places {
     }
 }
 
-/// The credentials that the service is given, by name, with the option that each becomes; that of packages reads a join token as well.
-const TOKEN: (&str, &str) = ("token", "--token-file");
-const IDENTITY: (&str, &str) = ("identity.pem", "--identity-from");
-const PROXY: (&str, &str) = ("proxy", "--proxy-file");
+/// The credentials that the service is given, by name, with what stands before the file's path where the service is told of it; that
+/// of packages reads a join token as well.
+const TOKEN: (&str, &str) = ("token", "--token-file ");
+const IDENTITY: (&str, &str) = ("identity.pem", "--identity-from ");
+const PROXY: (&str, &str) = ("proxy", "--proxy-file ");
 #[cfg(test)]
-const JOIN: (&str, &str) = ("join", "--join-file");
+const JOIN: (&str, &str) = ("join", "--join-file ");
 
 impl Install {
     /// Where the certificate is kept that a host gets when it is installed.
@@ -225,6 +229,34 @@ impl Install {
                 });
             }
         }
+        let mut secrets = Vec::new();
+        let ScrapeAccess {
+            tokens,
+            passwords,
+            authorities,
+        } = &self.scrape_access;
+        for (kind, files) in [("token", tokens), ("password", passwords)] {
+            for file in files {
+                let name = format!("scrape-{}.{kind}", file.job);
+                steps.push(Step::Copy {
+                    from: file.path.clone(),
+                    to: places.config.join(&name),
+                    mode: 0o600,
+                });
+                secrets.push((name, format!("--scrape-{kind} {}=", file.job)));
+            }
+        }
+        let mut arguments = self.arguments.clone();
+        for file in authorities {
+            let name = format!("scrape-{}.pem", file.job);
+            let given = format!("{}=/etc/foreshock-agent/{name}", file.job);
+            arguments.extend(["--scrape-ca".to_owned(), given]);
+            steps.push(Step::Copy {
+                from: file.path.clone(),
+                to: places.config.join(name),
+                mode: 0o644,
+            });
+        }
         steps.extend(self.join.clone().map(|join| Step::Join(Box::new(join))));
         let mut credentials = Vec::new();
         if self.token_file.is_some() {
@@ -237,7 +269,7 @@ impl Install {
         if self.join.is_some() || places.config.join(IDENTITY.0).exists() {
             credentials.push(IDENTITY);
         }
-        let mut arguments = self.arguments.clone();
+        credentials.extend(secrets.iter().map(|(name, option)| (name.as_str(), option.as_str())));
         if self.ca_file.is_some() {
             arguments.extend(["--ca-file".to_owned(), "/etc/foreshock-agent/ca.pem".to_owned()]);
         }
@@ -374,7 +406,7 @@ fn unit(binary: &str, arguments: &[String], credentials: &[(&str, &str)]) -> Str
 fn given(credentials: &[(&str, &str)]) -> (String, String) {
     let read = credentials
         .iter()
-        .map(|(name, option)| format!(" {option} ${{CREDENTIALS_DIRECTORY}}/{name}"))
+        .map(|(name, option)| format!(" {option}${{CREDENTIALS_DIRECTORY}}/{name}"))
         .collect();
     let load = credentials
         .iter()

@@ -59,7 +59,7 @@ pub use enrol::{Join, JoinError};
 pub use host::Host;
 pub use identity::{Identity, is_join_token};
 pub use probe::latency::{Target, TargetError};
-pub use probe::scrape::{ScrapeTarget, ScrapeTargetError};
+pub use probe::scrape::{ScrapeAccess, ScrapeAccessError, ScrapeFile, ScrapeTarget, ScrapeTargetError};
 pub use probe::{Paths, Watch};
 pub use recording::RecordingError;
 pub use spool::{SpoolError, SpoolOptions};
@@ -136,6 +136,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Targets whose metrics are passed on, as the server would scrape them.
     pub scrape: Vec<ScrapeTarget>,
+    /// What they want of who asks them, and who vouches for them.
+    pub scrape_access: ScrapeAccess,
     /// Whether CPU time is told of each logical CPU, in the place of all together.
     pub cpu_per_core: bool,
     /// Cgroups whose memory is measured, besides those nearest to their limit.
@@ -160,6 +162,7 @@ impl Default for Config {
             host_name: None,
             targets: Vec::new(),
             scrape: Vec::new(),
+            scrape_access: ScrapeAccess::default(),
             cpu_per_core: false,
             cgroups: Vec::new(),
             certificates: Vec::new(),
@@ -223,6 +226,9 @@ pub enum AgentError {
         /// Host and port.
         instance: String,
     },
+    /// Files for targets to scrape that fit none.
+    #[error("cannot scrape as told")]
+    ScrapeAccess(#[from] ScrapeAccessError),
     /// The server's address or a header for it.
     #[error("cannot send to the server")]
     Server(#[from] ServerError),
@@ -248,6 +254,9 @@ impl AgentError {
             ),
             Self::ScrapeTargets { .. } => Some(
                 "let the server scrape the others (scrape_configs), or run a second agent with a --spool of its own",
+            ),
+            Self::ScrapeAccess(_) => Some(
+                "give each --scrape NAME=URL at most one of --scrape-token, --scrape-password and one --scrape-ca, as NAME=FILE",
             ),
             Self::SameTarget { .. } => Some("give each page of a port a name of its own"),
             Self::Server(ServerError::Address { .. }) => Some("give --server as http://host:9750"),
@@ -318,6 +327,7 @@ impl Agent {
                 });
             }
         }
+        self.config.scrape_access.check(targets)?;
         Ok(())
     }
 
@@ -418,7 +428,10 @@ impl Agent {
             Box::new(amd::probe(paths).expecting(&expected)),
             Box::new(Gpus::nvidia(paths).expecting(&expected)),
         ];
-        probes.extend(scrape::probes(&self.config.scrape, &self.host, timeout));
+        let Config {
+            scrape, scrape_access, ..
+        } = &self.config;
+        probes.extend(scrape::probes(scrape, scrape_access, &self.host, timeout));
         probes
     }
 

@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use foreshock_agent::install::{self, Install, InstallError};
 use foreshock_agent::proxy::has_user;
 use foreshock_agent::{
-    Agent, AgentError, Config, Every, Identity, Join, Paths, Pin, ScrapeTarget, Server, SpoolOptions, Target, Trust,
-    check, expected, smart,
+    Agent, AgentError, Config, Every, Identity, Join, Paths, Pin, ScrapeAccess, ScrapeFile, ScrapeTarget, Server,
+    SpoolOptions, Target, Trust, check, expected, smart,
 };
 use tracing::Level;
 
@@ -132,6 +132,15 @@ struct Options {
     /// (or --every scrape.node=60s). May be repeated.
     #[arg(long, value_name = "NAME=URL", num_args = 1..)]
     scrape: Vec<ScrapeTarget>,
+    /// File that holds the bearer token which the targets of a name want. May be repeated.
+    #[arg(long, value_name = "NAME=FILE", num_args = 1..)]
+    scrape_token: Vec<ScrapeFile>,
+    /// File that holds user:password, which the targets of a name want. May be repeated.
+    #[arg(long, value_name = "NAME=FILE", num_args = 1..)]
+    scrape_password: Vec<ScrapeFile>,
+    /// File of certificates (PEM) that alone may vouch for the targets of a name, instead of the web's authorities. May be repeated.
+    #[arg(long, value_name = "NAME=FILE", num_args = 1..)]
+    scrape_ca: Vec<ScrapeFile>,
     /// CPU time of each logical CPU, in the place of all together: eight series each.
     #[arg(long)]
     cpu_per_core: bool,
@@ -293,6 +302,7 @@ fn install(installation: Installation) -> anyhow::Result<()> {
             ..options
         };
         let config = config(options)?;
+        let scrape_access = config.scrape_access.clone();
         let server = config.server.clone().filter(|server| server.identity.join.is_some());
         // What the service would refuse at its start is refused here.
         let host = Agent::new(config)?.host().clone();
@@ -305,6 +315,7 @@ fn install(installation: Installation) -> anyhow::Result<()> {
             token_file,
             ca_file,
             proxy_file,
+            scrape_access,
             disk_health: disk_health == Switch::On,
         }
         .steps()
@@ -438,6 +449,11 @@ fn config(options: Options) -> anyhow::Result<Config> {
         host_name: options.host_name,
         targets: options.probe,
         scrape: options.scrape,
+        scrape_access: ScrapeAccess {
+            tokens: options.scrape_token,
+            passwords: options.scrape_password,
+            authorities: options.scrape_ca,
+        },
         cpu_per_core: options.cpu_per_core,
         cgroups: options.cgroup,
         certificates: options.certificate,

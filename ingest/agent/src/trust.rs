@@ -146,4 +146,4 @@ fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

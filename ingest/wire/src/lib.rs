@@ -33,6 +33,7 @@
 //! # Ok::<(), foreshock_wire::DecodeError>(())
 //! ```
 
+pub mod base64;
 pub mod exposition;
 pub mod metric;
 pub mod otlp;

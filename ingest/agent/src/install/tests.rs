@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::ScrapeFile;
 
 fn install(root: &Path) -> Install {
     fs::create_dir_all(root.join("given")).expect("folder");
@@ -19,8 +20,18 @@ fn install(root: &Path) -> Install {
         join: None,
         ca_file: Some(give("ca", "pem")),
         proxy_file: Some(give("proxy", "http://u:fs_1_2@p:1")),
+        scrape_access: ScrapeAccess {
+            tokens: vec![scraped("node", give("node", "fs_1_2"))],
+            passwords: vec![scraped("app", give("app", "u:fs_1_2"))],
+            authorities: vec![scraped("app", give("app-ca", "pem"))],
+        },
         disk_health: true,
     }
+}
+
+fn scraped(job: &str, path: PathBuf) -> ScrapeFile {
+    let job = job.to_owned();
+    ScrapeFile { job, path }
 }
 
 /// Every file below a folder, with its permissions.
@@ -58,6 +69,9 @@ fn what_was_installed_is_where_it_belongs_and_is_taken_away_without_a_trace() {
     expected.extend([
         ("etc/foreshock-agent/ca.pem".to_owned(), 0o644),
         ("etc/foreshock-agent/proxy".to_owned(), 0o600),
+        ("etc/foreshock-agent/scrape-app.password".to_owned(), 0o600),
+        ("etc/foreshock-agent/scrape-app.pem".to_owned(), 0o644),
+        ("etc/foreshock-agent/scrape-node.token".to_owned(), 0o600),
         ("etc/foreshock-agent/token".to_owned(), 0o600),
         ("etc/systemd/system/foreshock-agent-smart.service".to_owned(), 0o644),
         ("etc/systemd/system/foreshock-agent-smart.timer".to_owned(), 0o644),
@@ -88,9 +102,13 @@ fn a_dry_run_says_everything_and_an_image_is_not_started() {
     for part in [
         "(mode 0600)",
         "    ExecStart=/usr/local/bin/foreshock-agent run --spool /var/lib/foreshock-agent --server https://h:9750 \
-         --host-name \"a b\" --ca-file /etc/foreshock-agent/ca.pem --token-file ${CREDENTIALS_DIRECTORY}/token \
-         --proxy-file ${CREDENTIALS_DIRECTORY}/proxy\n",
-        "    LoadCredential=token:/etc/foreshock-agent/token\n    LoadCredential=proxy:/etc/foreshock-agent/proxy\n",
+         --host-name \"a b\" --scrape-ca app=/etc/foreshock-agent/scrape-app.pem --ca-file /etc/foreshock-agent/ca.pem \
+         --token-file ${CREDENTIALS_DIRECTORY}/token --proxy-file ${CREDENTIALS_DIRECTORY}/proxy \
+         --scrape-token node=${CREDENTIALS_DIRECTORY}/scrape-node.token \
+         --scrape-password app=${CREDENTIALS_DIRECTORY}/scrape-app.password\n",
+        "    LoadCredential=token:/etc/foreshock-agent/token\n    LoadCredential=proxy:/etc/foreshock-agent/proxy\n    \
+         LoadCredential=scrape-node.token:/etc/foreshock-agent/scrape-node.token\n    \
+         LoadCredential=scrape-app.password:/etc/foreshock-agent/scrape-app.password\n",
     ] {
         assert!(text.contains(part), "{part} not in {text}");
     }
@@ -138,7 +156,7 @@ fn a_host_joins_when_it_is_installed_and_an_update_keeps_what_it_got() {
     let text: String = steps.iter().map(ToString::to_string).collect();
     for part in [
         "join https://127.0.0.1:1 as db-1, and keep the certificate in ",
-        " --identity-from ${CREDENTIALS_DIRECTORY}/identity.pem\n",
+        " --identity-from ${CREDENTIALS_DIRECTORY}/identity.pem ",
         "LoadCredential=identity.pem:/etc/foreshock-agent/identity.pem\n",
     ] {
         assert!(text.contains(part), "{part} not in {text}");

@@ -7,11 +7,13 @@
 //! Series look as if the server had scraped the target itself: `job` is the name, `instance` the host's name and the port, and
 //! what the target says of itself under these names is kept as `exported_job` and so on.
 
+mod access;
 mod fetch;
 mod series;
 mod translate;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
@@ -26,6 +28,8 @@ use super::{Probe, ProbeError, Support};
 use crate::host::Host;
 use crate::reading::Readings;
 use crate::transport::is_loopback;
+pub(crate) use access::Access;
+pub use access::{ScrapeAccess, ScrapeAccessError, ScrapeFile};
 use fetch::{Budget, Fetcher};
 use series::{Scraped, Series};
 
@@ -153,6 +157,14 @@ pub enum ScrapeError {
         /// Its status.
         status: u16,
     },
+    /// A file by which the target lets in whom it knows, or by which it is known.
+    #[error("cannot use {}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A compression that was not asked for.
     #[error("its content encoding {encoding:?} was not asked for")]
     Encoding {
@@ -192,7 +204,12 @@ pub enum ScrapeError {
 }
 
 /// One probe for each name, in the order of their first targets. Threads start with the first reading.
-pub(crate) fn probes(targets: &[ScrapeTarget], host: &Host, timeout: Duration) -> Vec<Box<dyn Probe>> {
+pub(crate) fn probes(
+    targets: &[ScrapeTarget],
+    access: &ScrapeAccess,
+    host: &Host,
+    timeout: Duration,
+) -> Vec<Box<dyn Probe>> {
     let budget = Arc::new(Budget::default());
     let mut jobs: Vec<Job> = Vec::new();
     for target in targets.iter().take(TARGETS_MAX) {
@@ -207,6 +224,7 @@ pub(crate) fn probes(targets: &[ScrapeTarget], host: &Host, timeout: Duration) -
             None => jobs.push(Job {
                 name,
                 host: host.clone(),
+                access: access.of(target.job()),
                 timeout,
                 budget: Arc::clone(&budget),
                 targets: vec![asked],
@@ -219,11 +237,15 @@ pub(crate) fn probes(targets: &[ScrapeTarget], host: &Host, timeout: Duration) -
 /// One attempt at each target, all at once, for somebody who looks: the number of samples.
 pub(crate) fn attempts(
     targets: &[ScrapeTarget],
+    access: &ScrapeAccess,
     host: &Host,
     timeout: Duration,
 ) -> Vec<(ScrapeTarget, Result<usize, ScrapeError>)> {
     thread::scope(|scope| {
-        let ask = |target| move || attempt(target, host, timeout);
+        let ask = |target: &ScrapeTarget| {
+            let (target, access) = (target.clone(), access.of(target.job()));
+            move || attempt(&target, access, host, timeout)
+        };
         let asked: Vec<_> = targets
             .iter()
             .map(|target| (target, scope.spawn(ask(target))))
@@ -241,8 +263,8 @@ pub(crate) fn attempts(
     })
 }
 
-fn attempt(target: &ScrapeTarget, host: &Host, timeout: Duration) -> Result<usize, ScrapeError> {
-    let fetcher = Fetcher::new(&target.url, timeout, Arc::default());
+fn attempt(target: &ScrapeTarget, access: Access, host: &Host, timeout: Duration) -> Result<usize, ScrapeError> {
+    let mut fetcher = Fetcher::new(&target.url, access, timeout, Arc::default());
     let scraped = Series::new(target, host).take(fetcher.fetch(), 1, 0.0);
     scraped.failure.map_or(Ok(scraped.samples), Err)
 }
@@ -251,6 +273,7 @@ fn attempt(target: &ScrapeTarget, host: &Host, timeout: Duration) -> Result<usiz
 struct Job {
     name: String,
     host: Host,
+    access: Access,
     timeout: Duration,
     budget: Arc<Budget>,
     targets: Vec<Asked>,
@@ -264,8 +287,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn spawn(&self, host: &Host, timeout: Duration, budget: &Arc<Budget>) -> Option<Worker<Scraped>> {
-        let fetcher = Fetcher::new(&self.target.url, timeout, Arc::clone(budget));
+    fn spawn(&self, host: &Host, access: &Access, timeout: Duration, budget: &Arc<Budget>) -> Option<Worker<Scraped>> {
+        let mut fetcher = Fetcher::new(&self.target.url, access.clone(), timeout, Arc::clone(budget));
         let mut series = Series::new(&self.target, host);
         let scrape = move || {
             let at = crate::clock::unix_nanos();
@@ -300,7 +323,7 @@ impl Probe for Job {
     fn begin(&mut self) {
         for asked in &mut self.targets {
             if asked.worker.is_none() {
-                asked.worker = asked.spawn(&self.host, self.timeout, &self.budget);
+                asked.worker = asked.spawn(&self.host, &self.access, self.timeout, &self.budget);
             }
             asked.worker.iter().for_each(Worker::begin);
         }

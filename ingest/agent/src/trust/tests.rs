@@ -15,15 +15,15 @@ use crate::retry::Verdict;
 use crate::transport::{Client, Outcome, Server};
 
 /// A server whose certificate an authority of its own vouches for, and the heads of the requests that it got.
-struct Tls {
-    url: String,
-    pem: String,
+pub(crate) struct Tls {
+    pub(crate) url: String,
+    pub(crate) pem: String,
     /// The fingerprint of that authority.
     pin: Pin,
-    heads: mpsc::Receiver<String>,
+    pub(crate) heads: mpsc::Receiver<String>,
 }
 
-fn tls() -> Tls {
+pub(crate) fn tls() -> Tls {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("key");

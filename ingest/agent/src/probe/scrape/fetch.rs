@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use ureq::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use ureq::config::RedirectAuthHeaders;
+use ureq::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use wire::exposition::Format;
 
-use super::ScrapeError;
+use super::{Access, ScrapeError};
 
 /// Bytes of one text, as they come and decompressed. A node_exporter shows some 100 KB.
 pub(super) const BODY_BYTES_MAX: usize = 4 << 20;
@@ -77,44 +78,59 @@ impl Fetched {
 /// exporter had failed.
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    agent: ureq::Agent,
+    /// Made with the first question: the file of those who vouch for the target may come later than the agent.
+    agent: Option<ureq::Agent>,
     url: String,
+    access: Access,
     timeout: Duration,
     budget: Arc<Budget>,
 }
 
 impl Fetcher {
-    pub(super) fn new(url: &str, timeout: Duration, budget: Arc<Budget>) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .http_status_as_error(false)
-            .max_idle_connections(0)
-            .max_redirects(REDIRECTS_MAX)
-            .proxy(None)
-            .user_agent(concat!("foreshock-agent/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
+    pub(super) fn new(url: &str, access: Access, timeout: Duration, budget: Arc<Budget>) -> Self {
         Self {
-            agent,
+            agent: None,
             url: url.to_owned(),
+            access,
             timeout,
             budget,
         }
     }
 
-    pub(super) fn fetch(&self) -> Result<Fetched, ScrapeError> {
+    fn agent(&mut self) -> Result<&ureq::Agent, ScrapeError> {
+        let agent = match self.agent.take() {
+            Some(agent) => agent,
+            None => ureq::Agent::config_builder()
+                .timeout_global(Some(self.timeout))
+                .http_status_as_error(false)
+                .max_idle_connections(0)
+                .max_redirects(REDIRECTS_MAX)
+                // What lets the agent in at one host is not shown to another.
+                .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+                .tls_config(self.access.tls()?)
+                .proxy(None)
+                .user_agent(concat!("foreshock-agent/", env!("CARGO_PKG_VERSION")))
+                .build()
+                .new_agent(),
+        };
+        Ok(self.agent.insert(agent))
+    }
+
+    pub(super) fn fetch(&mut self) -> Result<Fetched, ScrapeError> {
         let unreachable = |why: String| ScrapeError::Unreachable { why };
-        let mut answer = self
-            .agent
-            .get(&self.url)
+        let authorization = self.access.authorization()?;
+        let timeout = self.timeout.as_secs_f64().to_string();
+        let url = self.url.clone();
+        let mut question = self
+            .agent()?
+            .get(url)
             .header("accept", FORMATS)
             .header("accept-encoding", "gzip")
-            .header(
-                "x-prometheus-scrape-timeout-seconds",
-                self.timeout.as_secs_f64().to_string(),
-            )
-            .call()
-            .map_err(|error| unreachable(error.to_string()))?;
+            .header("x-prometheus-scrape-timeout-seconds", timeout);
+        if let Some(authorization) = authorization {
+            question = question.header(AUTHORIZATION, authorization);
+        }
+        let mut answer = question.call().map_err(|error| unreachable(error.to_string()))?;
         if !answer.status().is_success() {
             return Err(ScrapeError::Status {
                 status: answer.status().as_u16(),

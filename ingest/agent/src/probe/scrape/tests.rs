@@ -303,7 +303,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn fetch(address: &str, timeout: Duration) -> Result<Fetched, ScrapeError> {
-    Fetcher::new(&format!("http://{address}/metrics"), timeout, Arc::default()).fetch()
+    fetch_with(&format!("http://{address}/metrics"), Access::default(), timeout)
+}
+
+fn fetch_with(url: &str, access: Access, timeout: Duration) -> Result<Fetched, ScrapeError> {
+    Fetcher::new(url, access, timeout, Arc::default()).fetch()
 }
 
 #[test]
@@ -337,6 +341,132 @@ fn texts_come_plain_compressed_and_as_openmetrics() {
         assert!(asked[0].contains(line), "{line} in {}", asked[0]);
     }
     assert!(asked[4].starts_with("get /other "), "{}", asked[4]);
+}
+
+fn file(job: &str, path: &str) -> ScrapeFile {
+    format!("{job}={path}").parse().expect("a name and a file")
+}
+
+#[test]
+fn a_target_is_shown_what_lets_the_agent_in_and_nobody_else_is() {
+    let minute = Duration::from_secs(60);
+    let files = testing::files(&[
+        ("pass", "ops:s3cret \n"),
+        ("token", "t-1\n"),
+        ("two", "t-1\nx: y\n"),
+        ("none", "\n"),
+    ]);
+    let (other, asked_of_other) = serve(vec![answer("200 OK", b"a 1\n")]);
+    let elsewhere = format!(
+        "302 Found\r\nlocation: http://{}/x",
+        other.replace("127.0.0.1", "localhost")
+    );
+    let (address, asked) = serve(vec![
+        answer("200 OK", b"a 1\n"),
+        answer("302 Found\r\nlocation: /here", b""),
+        answer("200 OK", b"a 1\n"),
+        answer("200 OK", b"a 1\n"),
+        answer(&elsewhere, b""),
+    ]);
+    let url = format!("http://{address}/metrics");
+    let given = ScrapeAccess {
+        tokens: vec![file("node", &files.path("token")), file("broken", &files.path("two"))],
+        passwords: vec![file("app", &files.path("pass")), file("odd", &files.path("token"))],
+        ..ScrapeAccess::default()
+    };
+    // user:password in Base64.
+    assert!(fetch_with(&url, given.of("app"), minute).is_ok());
+    let mut node = Fetcher::new(&url, given.of("node"), minute, Arc::default());
+    assert!(node.fetch().is_ok());
+    // Who issues tokens that end writes them anew.
+    files.write("token", "t-2");
+    assert!(node.fetch().is_ok());
+    // A redirect to another host goes without.
+    assert!(node.fetch().is_ok());
+    let asked = asked.lock().expect("lock");
+    for (question, line) in [
+        (0, "authorization: basic b3bzonmzy3jlda==\r\n"),
+        (1, "authorization: bearer t-1\r\n"),
+        (2, "authorization: bearer t-1\r\n"),
+        (3, "authorization: bearer t-2\r\n"),
+        (4, "authorization: bearer t-2\r\n"),
+    ] {
+        assert!(asked[question].contains(line), "{line} in {}", asked[question]);
+    }
+    let elsewhere = asked_of_other.lock().expect("lock");
+    assert!(
+        elsewhere[0].starts_with("get /x ") && !elsewhere[0].contains("authorization"),
+        "{}",
+        elsewhere[0]
+    );
+    // What is in a file that cannot be used is not told.
+    let token = |path: &str| ScrapeAccess {
+        tokens: vec![file("x", &files.path(path))],
+        ..ScrapeAccess::default()
+    };
+    for (access, part) in [
+        (given.of("broken"), "two: it holds more than one line"),
+        (given.of("odd"), "token: it does not hold user:password"),
+        (token("none").of("x"), "none: it is empty"),
+        (token("absent").of("x"), "absent: No such file"),
+    ] {
+        let error = fetch_with(&url, access, minute).expect_err(part).to_string();
+        assert!(error.contains(part) && !error.contains("t-"), "{error}");
+    }
+}
+
+#[test]
+fn a_target_may_be_vouched_for_by_an_authority_of_its_own() {
+    let minute = Duration::from_secs(60);
+    let server = crate::trust::tests::tls();
+    let files = testing::files(&[("ca.pem", &server.pem), ("empty", "no certificate\n")]);
+    let by = |path: &str| ScrapeAccess {
+        authorities: vec![file("app", &files.path(path))],
+        ..ScrapeAccess::default()
+    };
+    let read = fetch_with(&server.url, by("ca.pem").of("app"), minute);
+    assert_eq!(read.expect("believed").text, "");
+    assert!(server.heads.recv().expect("a question").starts_with("get / "));
+    let stranger = fetch_with(&server.url, Access::default(), minute).expect_err("nobody vouches");
+    assert!(matches!(stranger, ScrapeError::Unreachable { .. }), "{stranger}");
+    let error = fetch_with(&server.url, by("empty").of("app"), minute).expect_err("no certificate");
+    assert!(error.to_string().contains("holds no certificate"), "{error}");
+    // It may come later than the agent.
+    let mut early = Fetcher::new(&server.url, by("late.pem").of("app"), minute, Arc::default());
+    assert!(matches!(early.fetch(), Err(ScrapeError::File { .. })));
+    files.write("late.pem", &server.pem);
+    assert!(early.fetch().is_ok());
+}
+
+#[test]
+fn files_are_for_targets_that_there_are() {
+    let targets = [
+        target("app=https://h"),
+        target("app=http://h:2"),
+        target("node=http://h"),
+    ];
+    let check = |tokens: &[&str], passwords: &[&str], authorities: &[&str]| {
+        let files = |given: &[&str]| given.iter().map(|job| file(job, "/f")).collect();
+        let access = ScrapeAccess {
+            tokens: files(tokens),
+            passwords: files(passwords),
+            authorities: files(authorities),
+        };
+        access.check(&targets).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(&["app"], &["node"], &["app"]), Ok(()));
+    for (tokens, passwords, authorities, part) in [
+        (&["db"][..], &[][..], &[][..], "\"/f\" is for targets named \"db\""),
+        (&["app"], &["app"], &[], "\"app\" have more than one token or password"),
+        (&[], &[], &["app", "app"], "more than one file of certificates"),
+        (&[], &[], &["node"], "no target named \"node\" is asked by https://"),
+    ] {
+        let error = check(tokens, passwords, authorities).expect_err(part);
+        assert!(error.contains(part), "{error}");
+    }
+    for given in ["node", "=/f", "node="] {
+        assert!(given.parse::<ScrapeFile>().is_err(), "{given}");
+    }
 }
 
 #[test]
@@ -387,7 +517,12 @@ fn all_texts_together_are_bounded() {
     let (address, _) = serve(vec![body]);
     let budget = Arc::default();
     let minute = Duration::from_secs(60);
-    let fetcher = Fetcher::new(&format!("http://{address}/"), minute, Arc::clone(&budget));
+    let mut fetcher = Fetcher::new(
+        &format!("http://{address}/"),
+        Access::default(),
+        minute,
+        Arc::clone(&budget),
+    );
     let held = [
         fetcher.fetch().expect("the first"),
         fetcher.fetch().expect("the second"),
@@ -410,7 +545,7 @@ fn a_probe_asks_the_targets_of_its_name_and_counts_a_dead_one() {
         target(&format!("node=http://{address}")),
         target(&format!("app=http://{dead}")),
     ];
-    let mut probes = probes(&targets, &host(), Duration::from_secs(20));
+    let mut probes = probes(&targets, &ScrapeAccess::default(), &host(), Duration::from_secs(20));
     assert_eq!(
         probes.iter().map(|probe| probe.name()).collect::<Vec<_>>(),
         ["scrape.app", "scrape.node"]
@@ -426,7 +561,10 @@ fn a_probe_asks_the_targets_of_its_name_and_counts_a_dead_one() {
         told.ends_with(&format!("error: cannot scrape http://{dead}/metrics\n")),
         "{told}"
     );
-    assert_eq!(attempt(&targets[1], &host(), Duration::from_secs(20)), Ok(1));
+    assert_eq!(
+        attempt(&targets[1], Access::default(), &host(), Duration::from_secs(20)),
+        Ok(1)
+    );
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Messages;
+use crate::base64;
 use crate::protobuf::{DecodeError, Fields};
 
 /// How deep arrays and maps may nest inside an attribute's value.
@@ -126,7 +127,7 @@ impl<'a> AnyValue<'a> {
         match *self {
             Self::Empty => {}
             Self::Text(text) => return Ok(text),
-            Self::Bytes(bytes) => put_base64(scratch, bytes),
+            Self::Bytes(bytes) => base64::put(scratch, bytes),
             _ => self.put_json(scratch, 0)?,
         }
         Ok(scratch)
@@ -148,7 +149,7 @@ impl<'a> AnyValue<'a> {
             Self::Double(value) => put_double(out, value),
             Self::Bytes(bytes) => {
                 out.push('"');
-                put_base64(out, bytes);
+                base64::put(out, bytes);
                 out.push('"');
             }
             Self::Array(Encoded(bytes)) => {
@@ -219,21 +220,4 @@ fn put_json_text(out: &mut String, text: &str) {
         }
     }
     out.push('"');
-}
-
-fn put_base64(out: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for three in bytes.chunks(3) {
-        let bits = three
-            .iter()
-            .enumerate()
-            .fold(0_u32, |bits, (i, b)| bits | u32::from(*b) << (16 - 8 * i));
-        for i in 0..4 {
-            out.push(if i <= three.len() {
-                char::from(DIGITS[(bits >> (18 - 6 * i)) as usize & 63])
-            } else {
-                '='
-            });
-        }
-    }
 }
