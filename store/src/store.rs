@@ -176,6 +176,8 @@ pub struct OpenReport {
 pub struct StoreStats {
     /// Series known, also those that have no recent samples.
     pub series: u64,
+    /// Series that may be known: `StoreOptions::max_series`.
+    pub series_max: u64,
     /// Series with samples in the head.
     pub head_series: u64,
     /// Samples in the head.
@@ -607,6 +609,7 @@ impl Shared {
         let (rows, table_bytes) = self.tables.sizes();
         StoreStats {
             series: u64::from(self.table.len()),
+            series_max: self.options.max_series as u64,
             head_series: memtables().map(|m| m.series()).max().unwrap_or(0),
             head_samples: memtables().map(|m| m.samples()).sum(),
             head_bytes: self.head_bytes(),

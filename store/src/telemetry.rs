@@ -18,6 +18,7 @@ pub(crate) struct Telemetry {
     head_samples: Gauge<u64>,
     head_bytes: Gauge<u64>,
     series: Gauge<u64>,
+    series_max: Gauge<u64>,
     parts: Gauge<u64>,
     damaged_parts: Gauge<u64>,
     table_bytes: Gauge<u64>,
@@ -83,6 +84,10 @@ impl Telemetry {
                 .u64_gauge("foreshock_store_series")
                 .with_description("Series known, also those without recent samples.")
                 .build(),
+            series_max: meter
+                .u64_gauge("foreshock_store_series_max")
+                .with_description("Series that may be known: samples of further ones are refused.")
+                .build(),
             parts: meter
                 .u64_gauge("foreshock_store_parts")
                 .with_description("Parts that the manifest lists.")
@@ -142,6 +147,7 @@ impl Telemetry {
         self.head_samples.record(stats.head_samples, tenant);
         self.head_bytes.record(stats.head_bytes, tenant);
         self.series.record(stats.series, tenant);
+        self.series_max.record(stats.series_max, tenant);
         self.parts.record(stats.parts, tenant);
         self.damaged_parts.record(stats.damaged_parts, tenant);
         self.table_bytes.record(stats.table_bytes, tenant);
