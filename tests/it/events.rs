@@ -70,6 +70,7 @@ fn run_agent(server: &Server, dir: &Path) {
             ..SpoolOptions::default()
         },
         paths: Paths {
+            root: None,
             proc: dir.join("proc"),
             sys: dir.join("sys"),
         },

@@ -27,7 +27,8 @@ impl Host {
     pub fn read(paths: &Paths, name: Option<&str>) -> Self {
         let kernel = rustix::system::uname();
         let text = |bytes: &std::ffi::CStr| bytes.to_string_lossy().into_owned();
-        let machine_id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        let root = paths.root.as_deref().unwrap_or(Path::new("/"));
+        let machine_id = fs::read_to_string(root.join("etc/machine-id")).unwrap_or_default();
         Self {
             name: name.map_or_else(|| text(kernel.nodename()), str::to_owned),
             id: hashed(machine_id.trim()),

@@ -189,6 +189,9 @@ struct Options {
     /// File that holds it, for one that wants a password: http://user:password@host:port. An empty one is none.
     #[arg(long, value_name = "FILE", conflicts_with = "proxy")]
     proxy_file: Option<PathBuf>,
+    /// Where the host's / is mounted, for an agent in a container that watches its host.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    host_root: PathBuf,
     /// File to which everything that is read is written as well.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -464,7 +467,7 @@ fn config(options: Options) -> anyhow::Result<Config> {
             ..SpoolOptions::default()
         },
         record: options.record,
-        ..Config::default()
+        paths: Paths::below(&options.host_root),
     })
 }
 

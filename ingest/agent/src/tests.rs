@@ -1,4 +1,5 @@
 mod coverage;
+mod kubernetes;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use wire::otlp::read::{self as otlp, Data};
 fn bare_host(kernel_log: Option<&str>) -> (tempfile::TempDir, Paths) {
     let root = tempfile::tempdir().expect("temporary directory");
     let paths = Paths {
+        root: None,
         proc: root.path().join("proc"),
         sys: root.path().join("sys"),
     };

@@ -22,12 +22,7 @@ impl Health {
     #[must_use]
     pub fn new(paths: &Paths) -> Self {
         Self {
-            // Recorded files of another host say nothing about this one's disks.
-            report: if paths.proc == Paths::default().proc {
-                PathBuf::from(REPORT_PATH)
-            } else {
-                paths.proc.join("disk-health")
-            },
+            report: paths.file(REPORT_PATH.trim_start_matches('/'), "disk-health"),
         }
     }
 }

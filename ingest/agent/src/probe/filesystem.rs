@@ -1,5 +1,6 @@
 //! File systems: space, inodes, and whether they turned read-only.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
@@ -34,6 +35,8 @@ const PASSED_OVER: [&str; 8] = [
 #[derive(Debug)]
 pub struct Filesystem {
     source: Source,
+    /// Where the host's `/` is, if that is not this process'.
+    root: Option<PathBuf>,
     /// The list as last seen, and what was made of it: it seldom changes.
     seen: String,
     mounts: Vec<String>,
@@ -44,7 +47,8 @@ impl Filesystem {
     #[must_use]
     pub fn new(paths: &Paths) -> Self {
         Self {
-            source: Source::new(paths.proc.join("self/mountinfo")),
+            source: Source::new(paths.process().join("mountinfo")),
+            root: paths.root.clone().filter(|root| root != Path::new("/")),
             seen: String::new(),
             mounts: Vec::new(),
         }
@@ -70,12 +74,17 @@ impl Probe for Filesystem {
         let states: Vec<(&str, State)> = self
             .mounts
             .iter()
-            .filter_map(|mount| Some((mount.as_str(), State::of(mount)?)))
+            .filter_map(|mount| Some((mount.as_str(), State::of(&below(self.root.as_deref(), mount))?)))
             .filter(|(_, state)| state.size > 0)
             .collect();
         emit(&states, out);
         Ok(())
     }
+}
+
+/// A path of the host's as this process has it.
+fn below(root: Option<&Path>, mount: &str) -> PathBuf {
+    root.map_or_else(|| PathBuf::from(mount), |root| root.join(mount.trim_start_matches('/')))
 }
 
 /// A file system's state; sizes in bytes.
@@ -90,7 +99,7 @@ struct State {
 }
 
 impl State {
-    fn of(mount: &str) -> Option<Self> {
+    fn of(mount: &Path) -> Option<Self> {
         let stat = statvfs(mount).ok()?;
         Some(Self {
             size: stat.f_blocks.saturating_mul(stat.f_frsize),
@@ -257,12 +266,28 @@ mod tests {
 
     #[test]
     fn this_hosts_root_can_be_asked() {
-        let files = testing::files(&[("proc/self/mountinfo", "21 1 254:0 / / rw - ext4 /dev/vda rw\n")]);
+        let files = testing::files(&[("proc/1/mountinfo", "21 1 254:0 / / rw - ext4 /dev/vda rw\n")]);
         let text = testing::sample(&mut Filesystem::new(&files.paths));
         assert!(
             text.contains("system.filesystem.limit{system.filesystem.mountpoint=/} "),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_container_asks_for_its_hosts_mounts_where_it_has_them() {
+        let mounts = "21 1 254:0 / / rw - ext4 /dev/vda rw\n30 21 0:44 / /data rw - xfs /dev/sdb rw\n31 21 0:45 / /away rw - xfs /dev/sdc rw\n";
+        let files = testing::files(&[
+            ("proc/1/mountinfo", mounts),
+            ("proc/self/mountinfo", ""),
+            ("data/x", ""),
+        ]);
+        let root = files.paths.proc.parent().expect("a folder");
+        let text = testing::sample(&mut Filesystem::new(&Paths::below(root)));
+        for (mount, told) in [("/", true), ("/data", true), ("/away", false)] {
+            let line = format!("system.filesystem.limit{{system.filesystem.mountpoint={mount}}} ");
+            assert_eq!(text.contains(&line), told, "{line} {text}");
+        }
     }
 
     #[test]

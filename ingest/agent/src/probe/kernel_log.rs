@@ -131,12 +131,7 @@ impl KernelLog {
         .and_then(|text| parse(&text, &host.boot_id))
         .unwrap_or_default();
         Self {
-            // Recorded files of another host say nothing about this one's log.
-            device: if paths.proc == Paths::default().proc {
-                PathBuf::from("/dev/kmsg")
-            } else {
-                paths.proc.join("kmsg-records")
-            },
+            device: paths.file("dev/kmsg", "kmsg-records"),
             drivers: paths.proc.join("driver/nvidia/gpus"),
             log: None,
             counts,

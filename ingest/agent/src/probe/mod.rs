@@ -28,7 +28,7 @@ pub mod vmstat;
 mod worker;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use thiserror::Error;
@@ -139,9 +139,11 @@ pub enum ProbeError {
     },
 }
 
-/// Where `/proc` and `/sys` are mounted; elsewhere in tests and in containers that watch their host.
+/// Where the host's files are; elsewhere than usual in containers that watch their host, and where files were recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
+    /// `/` of the host; none where there is no host but recorded files of one.
+    pub root: Option<PathBuf>,
     /// `/proc`
     pub proc: PathBuf,
     /// `/sys`
@@ -150,10 +152,34 @@ pub struct Paths {
 
 impl Default for Paths {
     fn default() -> Self {
+        Self::below(Path::new("/"))
+    }
+}
+
+impl Paths {
+    /// Those of a host whose `/` is mounted at `root`.
+    #[must_use]
+    pub fn below(root: &Path) -> Self {
         Self {
-            proc: PathBuf::from("/proc"),
-            sys: PathBuf::from("/sys"),
+            root: Some(root.to_owned()),
+            proc: root.join("proc"),
+            sys: root.join("sys"),
         }
+    }
+
+    /// A file below the host's `/`. Recorded files of another host say nothing about this one's: then it is one beside them.
+    fn file(&self, below_root: &str, recorded: &str) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(below_root),
+            None => self.proc.join(recorded),
+        }
+    }
+
+    /// The folder of process `self`, or of the host's first one where the host is watched from a container: that one sees the host's
+    /// network and mounts, and not the container's.
+    fn process(&self) -> PathBuf {
+        let is_own = self.root.as_deref() == Some(Path::new("/"));
+        self.proc.join(if is_own { "self" } else { "1" })
     }
 }
 

@@ -106,14 +106,9 @@ fn parse(line: &str) -> Option<Interface> {
     })
 }
 
-/// The folder of the host's network: through process 1, so that an agent in a container with the host's `/proc` sees the
-/// host's and not its own.
+/// The folder of the host's network.
 pub(crate) fn net(paths: &Paths) -> PathBuf {
-    if paths.proc == Paths::default().proc {
-        paths.proc.join("net")
-    } else {
-        paths.proc.join("1/net")
-    }
+    paths.process().join("net")
 }
 
 #[cfg(test)]

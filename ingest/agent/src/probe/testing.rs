@@ -16,6 +16,7 @@ pub(crate) struct Files {
 pub(crate) fn files(files: &[(&str, &str)]) -> Files {
     let root = tempfile::tempdir().expect("temporary directory");
     let paths = Paths {
+        root: None,
         proc: root.path().join("proc"),
         sys: root.path().join("sys"),
     };

@@ -63,7 +63,7 @@ const FILES: [&str; 38] = [
     "proc/sys/net/netfilter/nf_conntrack_count",
     "proc/schedstat",
     "proc/sys/kernel/random/entropy_avail",
-    "proc/self/mountinfo",
+    "proc/1/mountinfo",
     "proc/1/stat",
     "proc/kmsg-records",
     "proc/spl/kstat/zfs/arcstats",

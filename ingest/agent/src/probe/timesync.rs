@@ -25,7 +25,7 @@ impl TimeSync {
     #[must_use]
     pub fn new(paths: &Paths) -> Self {
         Self {
-            recorded: *paths != Paths::default(),
+            recorded: paths.root.is_none(),
         }
     }
 }

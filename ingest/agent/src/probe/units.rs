@@ -84,12 +84,7 @@ impl Units {
     #[must_use]
     pub fn new(paths: &Paths) -> Self {
         Self {
-            // Recorded files of another host say nothing about this one's units.
-            socket: if paths.proc == Paths::default().proc {
-                PathBuf::from("/run/dbus/system_bus_socket")
-            } else {
-                paths.proc.join("system_bus_socket")
-            },
+            socket: paths.file("run/dbus/system_bus_socket", "system_bus_socket"),
             worker: None,
         }
     }
