@@ -12,6 +12,8 @@
 //! | [`Format::Prometheus`] | text, timestamps in milliseconds, as `promtool tsdb dump` prints it | no staleness markers |
 //! | [`Format::Csv`] | rows with a header line | reading only |
 //! | [`Format::Parquet`] | long rows, the columns of the SQL table `samples` | every bit |
+//!
+//! Native histograms are in none of them: an export counts the series that have some.
 
 use std::fmt;
 use std::io::{self, BufRead};
@@ -165,7 +167,7 @@ pub enum ExchangeError {
     #[error("the output cannot be written")]
     Write(#[source] io::Error),
     /// The first line of a CSV file does not say what is needed.
-    #[error("the header line lacks {missing}")]
+    #[error("the header line must name {missing}")]
     Header {
         /// What is missing.
         missing: &'static str,

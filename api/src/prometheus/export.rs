@@ -47,6 +47,11 @@ pub(crate) async fn samples(State(app): State<App>, request: Request) -> Result<
 fn write(store: &Store, format: Format, selection: &Selection, out: &mut Out) -> Result<(), ExchangeError> {
     let snapshot = store.snapshot();
     let mut writer = Writer::new(format, out, store.metadata())?;
-    export(&snapshot, selection, &mut writer, &mut |_, _| true)?;
-    writer.finish().map(drop)
+    let exported = export(&snapshot, selection, &mut writer, &mut |_, _| true)?;
+    let (_, markers) = writer.finish()?;
+    if exported.histogram_series > 0 || markers > 0 {
+        let series = exported.histogram_series;
+        tracing::warn!(%format, markers, series, "an export left out staleness markers, or series' native histograms");
+    }
+    Ok(())
 }

@@ -92,6 +92,12 @@ fn from_directory(place: &Place, format: Format, selection: Selection, out: impl
     })?;
     let (_, left_out) = writer.finish()?;
     bar.finish_and_clear();
+    if exported.histogram_series > 0 {
+        tracing::warn!(
+            series = exported.histogram_series,
+            "native histograms were left out: no format of exports holds any; `foreshock store backup` does"
+        );
+    }
     if left_out > 0 {
         tracing::warn!(
             markers = left_out,

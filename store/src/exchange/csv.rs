@@ -29,15 +29,20 @@ struct Columns {
 
 impl Columns {
     fn of(header: &StringRecord) -> Result<Self, ExchangeError> {
-        let find = |wanted: &[&str]| header.iter().position(|name| wanted.contains(&name.trim()));
-        let need = |wanted: &[&str], missing| find(wanted).ok_or(ExchangeError::Header { missing });
-        let metric = need(&["metric", METRIC_NAME], "the column `metric`")?;
-        let value = need(&["value"], "the column `value`")?;
-        let millis = find(&["timestamp_ms"]);
-        let at = match millis {
-            Some(at) => at,
-            None => need(&["timestamp"], "the column `timestamp` or `timestamp_ms`")?,
+        // Two of a kind are refused: the other one would be a label, and with a time as a label each row its own series.
+        let one = |wanted: &[&str], missing| {
+            let mut found = (0..header.len()).filter(|i| wanted.contains(&header[*i].trim()));
+            match (found.next(), found.next()) {
+                (Some(at), None) => Ok(at),
+                _ => Err(ExchangeError::Header { missing }),
+            }
         };
+        let metric = one(&["metric", METRIC_NAME], "exactly one column `metric` or `__name__`")?;
+        let value = one(&["value"], "exactly one column `value`")?;
+        let at = one(
+            &["timestamp", "timestamp_ms"],
+            "exactly one column `timestamp` or `timestamp_ms`",
+        )?;
         let labels = header
             .iter()
             .enumerate()
@@ -48,7 +53,7 @@ impl Columns {
             metric,
             value,
             at,
-            millis: millis.is_some(),
+            millis: header[at].trim() == "timestamp_ms",
             labels,
         })
     }

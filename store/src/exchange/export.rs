@@ -25,6 +25,8 @@ pub struct Exported {
     pub series: u64,
     /// Their samples.
     pub samples: u64,
+    /// Series whose native histograms were left out: no format here holds any.
+    pub histogram_series: u64,
 }
 
 /// Hands the samples of a snapshot to `sink`, series by series in the order of their labels, each ascending in time.
@@ -67,6 +69,7 @@ pub fn export(
             start = end + 1;
         }
         exported.series += u64::from(exported.samples > before);
+        exported.histogram_series += u64::from(snapshot.has_histograms(id));
         if !progress(done, ids.len() as u64) {
             break;
         }

@@ -182,17 +182,16 @@ fn csv_is_read_by_its_header() {
         "__name__,timestamp_ms,value\nup,7,1\nup,7.5,1\n",
         &["up: 7=1", "bad line 3: \"7.5\" is no timestamp"],
     );
-    let error = read(
-        Format::Csv,
-        &mut "metric,value\nup,1\n".as_bytes(),
-        &mut Shown::default(),
-    )
-    .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the header line lacks the column `timestamp` or `timestamp_ms`"
-    );
-    assert!(error.hint().unwrap().contains("timestamp_ms"));
+    // With both times one of them would be a label, and each row a series.
+    for header in ["metric,value", "metric,timestamp,timestamp_ms,value"] {
+        let text = format!("{header}\nup,1,1,1\n");
+        let error = read(Format::Csv, &mut text.as_bytes(), &mut Shown::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the header line must name exactly one column `timestamp` or `timestamp_ms`"
+        );
+        assert!(error.hint().unwrap().contains("timestamp_ms"));
+    }
 }
 
 #[test]
@@ -341,8 +340,56 @@ fn export_takes_the_series_and_the_time_that_are_asked_for() {
         done < 2
     });
     assert_eq!(sink.0, "a{host=\"x\"}: 2=2\nb{host=\"x\"}: 2=3\n");
-    assert_eq!(exported.unwrap(), Exported { series: 2, samples: 2 });
+    let expected = Exported {
+        series: 2,
+        samples: 2,
+        histogram_series: 0,
+    };
+    assert_eq!(exported.unwrap(), expected);
     assert_eq!(heard, [(1, 3), (2, 3)]);
+}
+
+#[test]
+fn histograms_that_no_format_holds_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &[("a", NOW, 1.0)]);
+    let mut batch = store.batch();
+    let id = batch.series(&mut crate::testing::labels("h host=x")).unwrap();
+    batch.push_histogram(id, NOW, crate::Histogram::default()).unwrap();
+    store.append(batch).unwrap();
+    let all = Selection {
+        sets: Vec::new(),
+        range: TimeRange::ALL,
+    };
+    let exported = export(&store.snapshot(), &all, &mut Shown::default(), &mut |_, _| true).unwrap();
+    let expected = Exported {
+        series: 1,
+        samples: 1,
+        histogram_series: 1,
+    };
+    assert_eq!(exported, expected);
+}
+
+#[test]
+fn what_a_metric_is_comes_back_under_its_own_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = open(&dir.path().join("from"));
+    append(&from, &[("switches", NOW, 1.0), ("busy_seconds_total", NOW, 1.0)]);
+    let about = |unit: &str| Metadata {
+        kind: MetricKind::Counter,
+        unit: unit.to_owned(),
+        help: "What it counts.".to_owned(),
+    };
+    from.set_metadata("switches", about(""));
+    from.set_metadata("busy_seconds_total", about("seconds"));
+    let to = there_and_back(Format::OpenMetrics, &from, &dir.path().join("to"));
+    let known = to.metadata();
+    assert_eq!(known.keys().collect::<Vec<_>>(), ["busy_seconds_total", "switches"]);
+    assert_eq!(known["busy_seconds_total"], about("seconds"));
+    // OpenMetrics has no counters of such a name.
+    assert_eq!(known["switches"].kind, MetricKind::Unknown);
+    assert_eq!(known["switches"].help, "What it counts.");
 }
 
 #[test]

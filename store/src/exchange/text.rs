@@ -367,11 +367,13 @@ impl TextWriter {
             return Ok(());
         };
         let open = self.dialect == Dialect::OpenMetrics;
-        let family = match about.kind {
-            MetricKind::Counter if open => family.strip_suffix("_total").unwrap_or(&family),
-            _ => &family,
+        let (family, kind) = match (about.kind, family.strip_suffix("_total")) {
+            (MetricKind::Counter, Some(family)) if open => (family, MetricKind::Counter),
+            // A reader would look for a metric that ends in `_total`.
+            (MetricKind::Counter, None) if open => (&*family, MetricKind::Unknown),
+            (kind, _) => (&*family, kind),
         };
-        let kind = match about.kind {
+        let kind = match kind {
             MetricKind::Unknown if !open => "untyped",
             MetricKind::Info if !open => "gauge",
             kind => kind.as_str(),
@@ -379,6 +381,10 @@ impl TextWriter {
         if !about.help.is_empty() {
             let help = about.help.replace('\\', "\\\\").replace('\n', "\\n");
             writeln!(out, "# HELP {family} {help}")?;
+        }
+        // A unit is the end of the name, or no unit to a strict reader.
+        if open && !about.unit.is_empty() && family.strip_suffix(&about.unit).is_some_and(|name| name.ends_with('_')) {
+            writeln!(out, "# UNIT {family} {}", about.unit)?;
         }
         writeln!(out, "# TYPE {family} {kind}")
     }
