@@ -32,6 +32,9 @@ const LATEST_MS: i64 = 253_402_300_799_999;
 /// Characters that the labels of an exemplar may have together, as OpenMetrics bounds them.
 const EXEMPLAR_CHARS_MAX: usize = 128;
 
+/// Metrics that a request may describe before the store, which has a bound for all, is told: more than that is no usual sender's.
+const METADATA_GATHERED_MAX: usize = 10_000;
+
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -342,6 +345,15 @@ impl<'a> Intake<'a> {
     /// Records what a metric is, when the request is stored.
     pub(crate) fn describe(&mut self, key: Key, metric: String, metadata: Metadata) {
         self.metadata.push((key, metric, metadata));
+        if self.metadata.len() >= METADATA_GATHERED_MAX {
+            self.hand_on_metadata();
+        }
+    }
+
+    fn hand_on_metadata(&mut self) {
+        for (_, metric, metadata) in self.metadata.drain(..) {
+            self.store.set_metadata(&metric, metadata);
+        }
     }
 
     /// Appends everything; returns when it is durable.

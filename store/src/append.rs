@@ -14,9 +14,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::error::StoreError;
 use crate::head::{Epochs, HistogramSample, Memtable};
-use crate::histogram::Histograms;
 use crate::part::Part;
-use crate::series::{LabelsBuf, Samples, SeriesId, TimeRange};
+use crate::series::{LabelsBuf, SeriesId};
 use crate::series_table::Entry;
 use crate::store::Shared;
 use crate::table::Pending;
@@ -387,25 +386,18 @@ impl Shared {
         let mut parts: Vec<&Arc<Part>> = view.parts.iter().filter(|part| part.row_of(key).is_some()).collect();
         parts.sort_by_key(|part| std::cmp::Reverse(part.meta().t_max));
         let mut newest = None;
-        let mut samples = Samples::default();
         for part in parts {
             if newest >= Some(part.meta().t_max) {
                 break;
             }
-            let Some(row) = part.row_of(key) else { continue };
-            samples.clear();
-            if let Err(error) = part.read(row, TimeRange::ALL, &mut samples) {
-                // Then its samples cannot be told from late ones, and taking them is better than losing them.
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(series = id.0, error, "cannot tell how old a series is");
+            match part.row_of(key).map_or(Ok(None), |row| part.newest_of(row)) {
+                Ok(found) => newest = newest.max(found),
+                Err(error) => {
+                    // Then its samples cannot be told from late ones, and taking them is better than losing them.
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(series = id.0, error, "cannot tell how old a series is");
+                }
             }
-            newest = newest.max(samples.timestamps.last().copied());
-            let mut histograms = Histograms::default();
-            if let Err(error) = part.read_histograms(row, TimeRange::ALL, &mut histograms) {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(series = id.0, error, "cannot tell how old a series is");
-            }
-            newest = newest.max(histograms.timestamps.last().copied());
         }
         newest
     }

@@ -67,6 +67,9 @@ impl MetricKind {
     }
 }
 
+/// Metrics of which so much is kept in memory: names that no series has cost a sender nothing.
+const METRICS_MAX: usize = 100_000;
+
 /// What is known of all metrics. News go to the WAL with the next batch, and to the state with the next flush.
 #[derive(Debug, Default)]
 pub(crate) struct MetadataBook {
@@ -83,13 +86,17 @@ impl MetadataBook {
         }
     }
 
-    /// Remembers; nothing happens when it is known already, as it nearly always is.
-    pub(crate) fn set(&mut self, metric: &str, metadata: Metadata) {
-        if self.known.get(metric) != Some(&metadata) {
-            self.known.insert(metric.to_owned(), metadata);
-            self.unlogged.insert(metric.to_owned());
-            self.unsaved.insert(metric.to_owned());
+    /// Remembers; nothing happens when it is known already, as it nearly always is. `false` where there is no room for one more.
+    pub(crate) fn set(&mut self, metric: &str, metadata: Metadata) -> bool {
+        match self.known.get(metric) {
+            Some(known) if *known == metadata => return true,
+            None if self.known.len() >= METRICS_MAX => return false,
+            _ => {}
         }
+        self.known.insert(metric.to_owned(), metadata);
+        self.unlogged.insert(metric.to_owned());
+        self.unsaved.insert(metric.to_owned());
+        true
     }
 
     /// As [`MetadataBook::set`], of what is in the WAL already.
@@ -172,4 +179,26 @@ pub(crate) fn save(state: &State, changed: &BTreeMap<String, Metadata>) -> Resul
         }
         transaction.commit()
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_no_more_metrics_than_there_is_room_for() {
+        let mut book = MetadataBook::default();
+        let about = |help: &str| Metadata {
+            help: help.to_owned(),
+            ..Metadata::default()
+        };
+        for n in 0..METRICS_MAX {
+            assert!(book.set(&format!("m{n}"), about("first")));
+        }
+        assert!(!book.set("one_more", about("first")));
+        // What is known may be told anew.
+        assert!(book.set("m7", about("second")));
+        assert_eq!(book.known().len(), METRICS_MAX);
+        assert_eq!(book.known()["m7"], about("second"));
+    }
 }

@@ -306,27 +306,34 @@ fn kept(values: &[f64], before: Option<usize>, live: &[usize], behaviour: Behavi
     kept
 }
 
-/// The histograms that are kept of `all`: the last one of each bucket, and those on either side of a reset.
+/// The histograms that are kept of `all`: the last one of each bucket, the very first one, as what was before it is not known here,
+/// those on either side of a reset, and the marker that a bucket ends with.
 pub(crate) fn thin_out(all: &Histograms, resolution_ms: i64) -> Histograms {
     let mut thin = Histograms::default();
-    let end = |i: usize| end_of(all.timestamps[i], resolution_ms);
-    let is_reset = |i: usize| {
-        i > 0
-            && !all.values[i].is_stale()
-            && !all.values[i - 1].is_stale()
-            && all.values[i].count < all.values[i - 1].count
-    };
-    let mut resets = 0;
-    for i in 0..all.len() {
-        if i > 0 && end(i) != end(i - 1) {
-            resets = 0;
+    // The last one before the bucket that is no marker.
+    let mut before: Option<usize> = None;
+    let mut from = 0;
+    while from < all.len() {
+        let end = end_of(all.timestamps[from], resolution_ms);
+        let to = from + all.timestamps[from..].partition_point(|t| *t <= end);
+        let live: Vec<usize> = (from..to).filter(|i| !all.values[*i].is_stale()).collect();
+        let known: Vec<usize> = before.into_iter().chain(live.iter().copied()).collect();
+        let falls = known
+            .windows(2)
+            .filter(|pair| all.values[pair[1]].count < all.values[pair[0]].count);
+        let mut kept: Vec<usize> = falls.take(RESETS_MAX).flatten().copied().collect();
+        kept.extend(live.first().filter(|_| before.is_none()));
+        kept.extend(live.last());
+        kept.extend((to > from && all.values[to - 1].is_stale()).then_some(to - 1));
+        // The one before the bucket is kept with its own.
+        kept.retain(|place| *place >= from);
+        kept.sort_unstable();
+        kept.dedup();
+        for place in kept {
+            thin.push(all.timestamps[place], std::sync::Arc::clone(&all.values[place]));
         }
-        let is_last = i + 1 == all.len() || end(i + 1) != end(i);
-        let beside_reset = is_reset(i) || (i + 1 < all.len() && is_reset(i + 1));
-        if is_last || (beside_reset && resets < 2 * RESETS_MAX) {
-            resets += usize::from(!is_last);
-            thin.push(all.timestamps[i], std::sync::Arc::clone(&all.values[i]));
-        }
+        before = live.last().copied().or(before);
+        from = to;
     }
     thin
 }

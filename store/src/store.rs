@@ -455,9 +455,11 @@ impl Store {
         (newest > i64::MIN).then_some(newest)
     }
 
-    /// Remembers what a metric is: durably with the next batch.
+    /// Remembers what a metric is: durably with the next batch. Of more than 100,000 metrics that is left out, and counted.
     pub fn set_metadata(&self, metric: &str, metadata: Metadata) {
-        self.shared.metadata.lock().set(metric, metadata);
+        if !self.shared.metadata.lock().set(metric, metadata) {
+            Telemetry::get().metadata_left_out(&self.shared.tenant_label);
+        }
     }
 
     /// What is known of every metric.

@@ -11,6 +11,7 @@ pub(crate) struct Telemetry {
     appended: Counter<u64>,
     refused: Counter<u64>,
     rows: Counter<u64>,
+    metadata_left_out: Counter<u64>,
     wal_bytes: Counter<u64>,
     wal_sync: Histogram<f64>,
     part_bytes: Counter<u64>,
@@ -47,6 +48,10 @@ impl Telemetry {
             rows: meter
                 .u64_counter("foreshock_store_appended_rows")
                 .with_description("Rows of append-only tables that were made durable and acknowledged.")
+                .build(),
+            metadata_left_out: meter
+                .u64_counter("foreshock_store_refused_metadata")
+                .with_description("Metrics whose type, unit and help are not kept: there are too many.")
                 .build(),
             wal_bytes: meter
                 .u64_counter("foreshock_store_wal_written_bytes")
@@ -126,6 +131,10 @@ impl Telemetry {
 
     pub(crate) fn appended_rows(&self, tenant: &KeyValue, table: &'static str, rows: u64) {
         self.rows.add(rows, &[tenant.clone(), KeyValue::new("table", table)]);
+    }
+
+    pub(crate) fn metadata_left_out(&self, tenant: &KeyValue) {
+        self.metadata_left_out.add(1, std::slice::from_ref(tenant));
     }
 
     pub(crate) fn synced(&self, tenant: &KeyValue, seconds: f64, bytes: u64) {

@@ -150,6 +150,21 @@ impl Part {
         self.read_chunks(self.chunks_of(row)?, range, out)
     }
 
+    /// The newest timestamp of series `row`; nothing is decoded for it.
+    ///
+    /// # Errors
+    /// [`PartError`] where the directory of its chunks cannot be read.
+    pub(crate) fn newest_of(&self, row: u32) -> Result<Option<i64>, PartError> {
+        let Some(last) = self.chunks_of(row)?.last() else {
+            return Ok(None);
+        };
+        let number = self.groups.partition_point(|group| group.first_row <= last) - 1;
+        let directory = self.directory(number)?;
+        // Chunks of a series follow each other in time.
+        let place = (last - self.groups[number].first_row) as usize;
+        Ok(directory.entries.get(place).map(|entry| entry.t_max))
+    }
+
     /// The first instant that it may tell of.
     pub(crate) fn begins_ms(&self) -> i64 {
         // A part of rollups is named by ends of buckets.

@@ -32,7 +32,16 @@ impl Shared {
         }
         // First nothing of that time is taken any more, then all that was taken goes into parts: nothing that was acknowledged is missed.
         self.taken_after_ms.fetch_max(target, Ordering::SeqCst);
-        self.flush()?;
+        let rolled_up = self.flush().and_then(|()| self.roll_up_to(target));
+        if rolled_up.is_err() {
+            // What is not rolled up is taken as before.
+            let border = self.manifest.lock().rolled_until_ms;
+            self.taken_after_ms.store(border, Ordering::SeqCst);
+        }
+        rolled_up
+    }
+
+    fn roll_up_to(&self, target: i64) -> Result<(), StoreError> {
         while !self.is_closed() {
             let border = self.manifest.lock().rolled_until_ms;
             let Some(first) = self.first_after(border) else { break };

@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
+use crate::histogram::Histograms;
 use crate::promql::{Engine, QueryOptions, Value};
 use crate::testing::{NOW, append};
-use crate::{Clock, Matcher, Rolled, STALE_NAN_BITS, Store, StoreOptions};
+use crate::{Clock, Histogram, Matcher, Rolled, STALE_NAN_BITS, Store, StoreOptions};
 
 const MINUTE: i64 = 60_000;
 
@@ -50,6 +51,40 @@ fn a_bucket_ends_with_the_instant_that_names_it() {
         "0 1 1 1 1; 5 2 5 2 3; 10 1 4 4 4; 0=1 5=3 6=4",
     );
     check("-6=1 -5=2 -4=3", Behaviour::Varies, "-5 2 3 1 2; 0 1 3 3 3; -5=2 -4=3");
+}
+
+/// Which histograms are kept of those given as `minute=count`, in buckets of five minutes.
+fn check_thin(histograms: &str, expected: &str) {
+    let mut all = Histograms::default();
+    for sample in histograms.split_whitespace() {
+        let (at, count) = sample.split_once('=').unwrap();
+        let histogram = match count {
+            "stale" => Histogram {
+                sum: f64::from_bits(STALE_NAN_BITS),
+                ..Histogram::default()
+            },
+            count => Histogram {
+                count: count.parse().unwrap(),
+                ..Histogram::default()
+            },
+        };
+        all.push(at.parse::<i64>().unwrap() * MINUTE, Arc::new(histogram));
+    }
+    let thin = thin_out(&all, FIVE_MINUTES_MS);
+    let kept: Vec<String> = thin.timestamps.iter().map(|at| (at / MINUTE).to_string()).collect();
+    assert_eq!(kept.join(" "), expected, "{histograms}");
+}
+
+#[test]
+fn of_histograms_the_last_live_one_of_a_bucket_is_kept_with_resets_and_the_marker_at_its_end() {
+    check_thin("1=1 2=2 3=3 6=4 7=5", "1 3 7");
+    check_thin("1=1 2=2 3=stale", "1 2 3");
+    check_thin("1=1 2=2 3=stale 4=3 5=4", "1 5");
+    // The counter began again while it was not seen.
+    check_thin("1=9 2=10 3=stale 4=1 5=2", "1 2 4 5");
+    check_thin("1=9 2=10 3=stale 7=1 8=2", "1 2 3 7 8");
+    check_thin("3=stale 4=stale", "4");
+    check_thin("1=1 2=5 3=1 4=5 5=1 6=5", "1 2 3 4 5 6");
 }
 
 #[test]
