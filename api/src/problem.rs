@@ -289,7 +289,7 @@ impl From<ErrorKind> for Kind {
 }
 
 /// An error and its causes on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

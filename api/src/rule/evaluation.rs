@@ -8,6 +8,7 @@ use store::{Labels, METRIC_NAME};
 
 use super::alert::{ActiveAlert, TransitionKind, alert_series, fingerprint};
 use super::file::{Group, Rule, RuleKind};
+use super::results::Lost;
 use super::state::AlertState;
 use super::template::{Facts, Template};
 
@@ -23,7 +24,7 @@ pub(super) struct RuleRun {
     pub(super) ended: Vec<ActiveAlert>,
     /// True for a recording rule whose metric no other rule records, so that all its series are this rule's.
     pub(super) records_alone: bool,
-    /// Series of the last evaluation, which are marked as ended when they are not in the next one.
+    /// Series that were written and not marked as ended: they are when an evaluation does not yield them.
     pub(super) written: HashSet<Labels>,
 }
 
@@ -53,7 +54,7 @@ const RESOLVED_KEPT_MS: i64 = 15 * 60_000;
 pub(super) enum RuleHealth {
     Unknown,
     Ok,
-    /// Its alerts stay as they were.
+    /// It could not be evaluated, so that its alerts stay as they were, or series of it could not be written.
     Failed(String),
 }
 
@@ -79,13 +80,21 @@ impl RuleRun {
         }
     }
 
-    /// Takes over what an evaluation at `now_ms` yielded.
-    pub(super) fn accept(&mut self, outcome: Outcome, now_ms: i64) {
+    /// Takes over what an evaluation at `now_ms` yielded, `lost` of which was not written.
+    pub(super) fn accept(&mut self, outcome: Outcome, lost: &Lost, now_ms: i64) {
         self.alerts = outcome.alerts;
         self.note_ended(&outcome.transitions, now_ms);
-        let living = outcome.series.into_iter().filter(|(_, value)| !store::is_stale(*value));
-        self.written = living.map(|(labels, _)| labels).collect();
-        self.health = RuleHealth::Ok;
+        let before = std::mem::take(&mut self.written);
+        let open = outcome.series.into_iter().filter(|(labels, value)| {
+            if lost.series.contains(labels) {
+                // As open as it was: what is there of it still has to be ended, sooner or later.
+                before.contains(labels)
+            } else {
+                !store::is_stale(*value)
+            }
+        });
+        self.written = open.map(|(labels, _)| labels).collect();
+        self.health = lost.problem().map_or(RuleHealth::Ok, RuleHealth::Failed);
     }
 
     /// Keeps what ended now and forgets what ended long ago or came back.

@@ -1,42 +1,20 @@
 //! Evaluates groups when they are due, keeps what is pending and firing, and writes the results back as series.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use store::promql::Engine;
-use store::{Labels, LabelsBuf, METRIC_NAME, Matcher, State, StateError, Store, StoreError, TimeRange};
+use store::{METRIC_NAME, Matcher, State, StateError, Store, StoreError, TimeRange};
 
 use super::alert::{ActiveAlert, Transition, TransitionKind, alert_series};
 use super::evaluation::{External, Outcome, RuleHealth, RuleRun, evaluate, rule_ids};
 use super::file::{Group, Rule, RuleKind};
 use super::ledger::{self, Changes};
 use super::made::reads_before;
+use super::results::Results;
 use super::state::AlertState;
 use super::telemetry::{count_evaluation, count_transitions, measure_group};
 use crate::board::RuleBook;
-
-/// A tick that could not keep or write what it found. A rule that cannot be evaluated is no such failure: see `RuleHealth`.
-#[derive(Debug, thiserror::Error)]
-pub enum RuleError {
-    /// The state of alerts.
-    #[error("the state of alerts cannot be kept")]
-    State(#[from] StateError),
-    /// The series.
-    #[error("the results of rules cannot be written")]
-    Store(#[from] StoreError),
-}
-
-impl RuleError {
-    /// What its reader can do.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::State(error) => error.hint(),
-            Self::Store(_) => None,
-        }
-    }
-}
 
 /// Evaluates rules over one tenant's store.
 #[derive(Debug)]
@@ -131,11 +109,12 @@ impl Evaluator {
     /// from before a restart.
     ///
     /// Blocks on the store and on the state file. A group is due when its interval has passed; intervals that nobody asked
-    /// about are skipped.
+    /// about are skipped. A rule that cannot be evaluated, or whose series cannot be written, says so in its health and holds up
+    /// nothing else.
     ///
     /// # Errors
-    /// [`RuleError`] when the outcome cannot be kept. The evaluator is then as if that group had not been evaluated.
-    pub fn tick(&mut self, engine: &Engine, store: &Store, now_ms: i64) -> Result<Vec<Transition>, RuleError> {
+    /// [`StateError`] when the outcome cannot be kept. The evaluator is then as if that group had not been evaluated.
+    pub fn tick(&mut self, engine: &Engine, store: &Store, now_ms: i64) -> Result<Vec<Transition>, StateError> {
         self.end_orphans(store, now_ms)?;
         let Self {
             groups,
@@ -152,7 +131,7 @@ impl Evaluator {
                 run.evaluate(engine, store, now_ms, &external)?;
             }
         }
-        Ok(ledger::transitions(store.state())?)
+        ledger::transitions(store.state())
     }
 
     /// Forgets transitions that are in other hands now.
@@ -190,15 +169,17 @@ impl Evaluator {
         })
     }
 
-    fn end_orphans(&mut self, store: &Store, now_ms: i64) -> Result<(), RuleError> {
+    fn end_orphans(&mut self, store: &Store, now_ms: i64) -> Result<(), StateError> {
         if self.orphans.is_empty() {
             return Ok(());
         }
         let mut changes = Changes::default();
-        let mut ended = Vec::new();
+        let mut ended = Outcome::default();
         for alert in &self.orphans {
             changes.dropped.push((alert.rule.clone(), alert.fingerprint.clone()));
-            ended.extend(alert_series(alert).map(|(labels, _)| (labels, store::stale_nan())));
+            ended
+                .series
+                .extend(alert_series(alert).map(|(labels, _)| (labels, store::stale_nan())));
             if let AlertState::Firing { since_ms, fired_ms, .. } = alert.state {
                 let state = AlertState::Resolved {
                     since_ms,
@@ -212,7 +193,13 @@ impl Evaluator {
         }
         ledger::write(store.state(), "", now_ms, &changes)?;
         self.orphans.clear();
-        write_series(store, now_ms, ended, &HashMap::new())
+        let mut results = Results::default();
+        results.add(0, &ended);
+        results.write(store, now_ms);
+        if let Some(problem) = results.lost(0).problem() {
+            tracing::warn!(problem, "alerts of rules that are no more end without a mark");
+        }
+        Ok(())
     }
 }
 
@@ -251,33 +238,32 @@ impl GroupRun {
         store: &Store,
         now_ms: i64,
         external: &External<'_>,
-    ) -> Result<(), RuleError> {
+    ) -> Result<(), StateError> {
         let started = Instant::now();
-        self.resume(store, now_ms)?;
+        self.resume(store, now_ms);
         let mut changes = Changes::default();
-        let mut series = Vec::new();
         let mut outcomes = Vec::new();
         let at_ms = now_ms - self.group.query_offset_ms;
-        let mut recorded = Recorded::default();
+        let mut results = Results::default();
         let mut snapshot = store.snapshot();
         for ((rule, run), reads_before) in self.group.rules.iter().zip(&self.rules).zip(&self.reads_before) {
-            if *reads_before || recorded.series.len() >= RECORDED_MAX {
+            if *reads_before || results.len() >= RECORDED_MAX {
                 // An append waits for the disk: one for many rules rather than one for each.
-                recorded.write(store, at_ms)?;
+                results.write(store, at_ms);
                 snapshot = store.snapshot();
             }
             let outcome = evaluate((&self.group, rule, run), engine, &snapshot, now_ms, external);
             if let (RuleKind::Record, Ok(outcome)) = (&rule.kind, &outcome) {
-                recorded.add(outcome);
+                results.add(outcomes.len(), outcome);
             }
             outcomes.push(outcome);
         }
-        recorded.write(store, at_ms)?;
-        for ((rule, run), outcome) in self.group.rules.iter().zip(&self.rules).zip(&outcomes) {
+        results.write(store, at_ms);
+        for (place, ((rule, run), outcome)) in self.group.rules.iter().zip(&self.rules).zip(&outcomes).enumerate() {
             let (RuleKind::Alert { .. }, Ok(outcome)) = (&rule.kind, outcome) else {
                 continue;
             };
-            series.extend(outcome.series.iter().cloned());
+            results.add(place, outcome);
             changes.kept.extend(
                 outcome
                     .alerts
@@ -302,13 +288,14 @@ impl GroupRun {
         }
         count_transitions(&changes);
         // The state is durable: from here on the evaluation has happened.
-        for (run, outcome) in self.rules.iter_mut().zip(outcomes) {
+        results.write(store, at_ms);
+        for (place, (run, outcome)) in self.rules.iter_mut().zip(outcomes).enumerate() {
             match outcome {
-                Ok(outcome) => run.accept(outcome, now_ms),
-                Err(problem) => {
-                    tracing::warn!(rule = run.id, problem, "rule cannot be evaluated");
-                    run.health = RuleHealth::Failed(problem);
-                }
+                Ok(outcome) => run.accept(outcome, &results.lost(place), now_ms),
+                Err(problem) => run.health = RuleHealth::Failed(problem),
+            }
+            if let RuleHealth::Failed(problem) = &run.health {
+                tracing::warn!(rule = run.id, problem, "rule failed");
             }
             count_evaluation(&run.health);
         }
@@ -316,21 +303,33 @@ impl GroupRun {
         self.resumes = false;
         self.seconds = started.elapsed().as_secs_f64();
         measure_group(self.seconds);
-        write_series(store, now_ms - self.group.query_offset_ms, series, &HashMap::new())
+        Ok(())
     }
 
     /// The first evaluation of a process: time in which there was none counts neither for `for` nor for `keep_firing_for`.
-    fn resume(&mut self, store: &Store, now_ms: i64) -> Result<(), RuleError> {
+    fn resume(&mut self, store: &Store, now_ms: i64) {
         let Some(last) = self.evaluated_ms.filter(|_| self.resumes) else {
-            return Ok(());
+            return;
         };
+        self.resumes = false;
         let pause = now_ms - last - self.group.interval_ms;
         if pause > self.group.interval_ms {
             for alert in self.rules.iter_mut().flat_map(|rule| rule.alerts.values_mut()) {
                 alert.state = alert.state.after_pause(pause);
             }
         }
-        // What was recorded before and is not recorded again has ended, though nobody was there to see it.
+        if let Err(error) = self.take_up(store, now_ms) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(
+                group = self.key,
+                error,
+                "what was recorded before is not known, and ends without a mark"
+            );
+        }
+    }
+
+    /// What was recorded before and is not recorded again has ended, though nobody was there to see it.
+    fn take_up(&mut self, store: &Store, now_ms: i64) -> Result<(), StoreError> {
         let snapshot = store.snapshot();
         let before = TimeRange::millis(now_ms - RECORDED_KEPT_MS, now_ms);
         for (rule, run) in self.group.rules.iter().zip(&mut self.rules) {
@@ -339,63 +338,6 @@ impl GroupRun {
                 run.written = recorded.into_iter().map(|id| snapshot.labels(id)).collect();
             }
         }
-        self.resumes = false;
         Ok(())
     }
-}
-
-/// What recording rules of a group yielded and is not written yet.
-#[derive(Default)]
-struct Recorded {
-    series: Vec<(Labels, f64)>,
-    histograms: HashMap<Labels, Arc<store::Histogram>>,
-}
-
-impl Recorded {
-    fn add(&mut self, outcome: &Outcome) {
-        self.series.extend(outcome.series.iter().cloned());
-        let histograms = outcome.histograms.iter();
-        self.histograms
-            .extend(histograms.map(|(labels, histogram)| (labels.clone(), Arc::clone(histogram))));
-    }
-
-    fn write(&mut self, store: &Store, at_ms: i64) -> Result<(), RuleError> {
-        write_series(store, at_ms, std::mem::take(&mut self.series), &self.histograms)?;
-        self.histograms.clear();
-        Ok(())
-    }
-}
-
-fn write_series(
-    store: &Store,
-    at_ms: i64,
-    series: Vec<(Labels, f64)>,
-    histograms: &HashMap<Labels, Arc<store::Histogram>>,
-) -> Result<(), RuleError> {
-    if series.is_empty() {
-        return Ok(());
-    }
-    let mut batch = store.batch();
-    let mut buffer = LabelsBuf::default();
-    for (labels, value) in series {
-        buffer.clear();
-        for (name, text) in &labels {
-            buffer.push(name, text);
-        }
-        let id = batch.series(&mut buffer)?;
-        match histograms.get(&labels) {
-            Some(histogram) => {
-                if let Err(error) = batch.push_histogram(id, at_ms, store::Histogram::clone(histogram)) {
-                    // Less than nothing in a bucket, as a difference of two histograms may have.
-                    tracing::warn!(%labels, %error, "result of a rule cannot be stored");
-                }
-            }
-            None => batch.push(id, at_ms, value),
-        }
-    }
-    let appended = store.append(batch)?;
-    for refused in &appended.refused {
-        tracing::warn!(reason = ?refused.reason, count = refused.count, example = refused.example, "results of rules refused");
-    }
-    Ok(())
 }

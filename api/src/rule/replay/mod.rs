@@ -22,6 +22,7 @@ use super::alert::{ActiveAlert, TransitionKind};
 use super::evaluation::{External, Outcome, RuleRun, Vectors, follow, rule_ids, value_at};
 use super::file::{Group, Rule, RuleKind};
 use super::made::Made;
+use super::results::Lost;
 use super::state::AlertState;
 use history::History;
 use plan::plan;
@@ -374,7 +375,7 @@ impl Running<'_> {
                 }
             }
             track.note(&outcome, at_ms, self.from_ms);
-            track.run.accept(outcome, at_ms);
+            track.run.accept(outcome, &Lost::default(), at_ms);
             Ok(())
         });
         if let Err(problem) = taken {

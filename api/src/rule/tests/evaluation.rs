@@ -18,8 +18,16 @@ const START: i64 = 1_700_000_000_000;
 
 impl Bench {
     fn new(rules: &str) -> Self {
+        Self::of(rules, StoreOptions::default().max_series)
+    }
+
+    fn of(rules: &str, max_series: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), StoreOptions::default()).unwrap();
+        let options = StoreOptions {
+            max_series,
+            ..StoreOptions::default()
+        };
+        let store = Store::open(directory.path(), options).unwrap();
         let evaluator = Evaluator::new(load(rules, "test.yml").unwrap(), store.state()).unwrap();
         Self {
             directory,
@@ -32,13 +40,18 @@ impl Bench {
 
     /// As after kill -9: all that is not on disk is lost.
     fn restart(mut self, rules: Option<&str>) -> Self {
-        let rules = rules.map_or(self.rules, str::to_owned);
-        drop(self.evaluator);
+        if let Some(rules) = rules {
+            rules.clone_into(&mut self.rules);
+        }
+        let mut bench = self.reopen();
+        bench.evaluator = Evaluator::new(load(&bench.rules, "test.yml").unwrap(), bench.store.state()).unwrap();
+        bench
+    }
+
+    fn reopen(mut self) -> Self {
         self.store.close().unwrap();
         drop(self.store);
         self.store = Store::open(self.directory.path(), StoreOptions::default()).unwrap();
-        self.evaluator = Evaluator::new(load(&rules, "test.yml").unwrap(), self.store.state()).unwrap();
-        self.rules = rules;
         self
     }
 
@@ -51,6 +64,13 @@ impl Bench {
         let id = batch.series(&mut labels).unwrap();
         batch.push(id, START + at_s * 1000, value);
         self.store.append(batch).unwrap();
+    }
+
+    /// What a rule says of its last evaluation, and when that was, seconds.
+    fn health(&self, group: usize, rule: usize) -> (String, i64) {
+        let group = &self.evaluator.book().groups[group];
+        let at_s = (group.last_evaluation_ms.unwrap() - START) / 1000;
+        (group.rules[rule].error.clone().unwrap_or_default(), at_s)
     }
 
     /// Transitions of a tick, acknowledged, as `firing Name host`.
@@ -266,6 +286,64 @@ groups:
         Some("2 series, but the group's limit is 1")
     );
     assert_eq!(book.groups[0].rules[0].alerts.len(), 1);
+}
+
+const COPIED: &str = r"
+groups:
+  - {name: copies, interval: 10s, rules: [{record: copy, expr: temperature}, {record: half, expr: temperature / 2}]}
+  - {name: alerts, interval: 10s, rules: [{alert: Hot, expr: temperature > 80}]}
+";
+
+#[test]
+fn a_recording_rule_that_cannot_write_holds_up_nothing_else() {
+    let mut bench = Bench::of(COPIED, 4);
+    for host in ["a", "b"] {
+        bench.put(&[("__name__", "temperature"), ("host", host)], 0, 75.0);
+    }
+    bench.tick(0);
+    assert_eq!(bench.query("copy", 0).lines().count(), 2, "there was room for that");
+    let full = "2 of its series cannot be written: the limit of 4 series is reached; \
+                drop labels with many values at the sender, or raise the tenant's limit of series";
+    assert_eq!(bench.health(0, 0), (String::new(), 0));
+    assert_eq!(bench.health(0, 1), (full.to_owned(), 0));
+    bench.put(&[("__name__", "temperature"), ("host", "a")], 11, 85.0);
+    assert_eq!(bench.tick(11), "firing Hot a");
+    assert_eq!(bench.health(0, 1), (full.to_owned(), 11), "once in its interval");
+    assert_eq!(
+        bench.health(1, 0),
+        (full.to_owned(), 11),
+        "of ALERTS and ALERTS_FOR_STATE"
+    );
+    assert_eq!(bench.query("copy{host='a'}", 11), "copy{host=\"a\"} 85");
+    let mut bench = bench.restart(None);
+    bench.put(&[("__name__", "temperature"), ("host", "a")], 20, 85.0);
+    assert_eq!(bench.tick(20), "", "it fired already");
+    assert_eq!((bench.health(0, 1).0, bench.health(1, 0).0), Default::default());
+    assert_eq!(bench.query("half{host='a'}", 20), "half{host=\"a\"} 42.5");
+}
+
+#[test]
+fn alerts_are_handed_out_when_nothing_can_be_written() {
+    let mut bench = Bench::new(COPIED);
+    bench.put(&[("__name__", "temperature"), ("host", "a")], 0, 85.0);
+    bench.store.close().unwrap();
+    assert_eq!(bench.tick(0), "firing Hot a");
+    let closed = "1 of its series cannot be written: the store is closed";
+    assert_eq!(bench.health(0, 0), (closed.to_owned(), 0));
+}
+
+#[test]
+fn a_mark_of_an_end_that_was_not_written_is_written_later() {
+    let mut bench = Bench::new(&COPIED.replace("expr: temperature}", "expr: temperature > 80}"));
+    bench.put(&[("__name__", "temperature"), ("host", "a")], 0, 85.0);
+    bench.tick(0);
+    bench.put(&[("__name__", "temperature"), ("host", "a")], 10, 20.0);
+    bench.store.close().unwrap();
+    bench.tick(10);
+    let mut bench = bench.reopen();
+    assert_eq!(bench.query("copy", 10), "copy{host=\"a\"} 85");
+    bench.tick(20);
+    assert_eq!(bench.query("copy", 20), "");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::file::{TestFile, TestGroup};
 use super::notation;
 use crate::rule::evaluation::{External, RuleRun, evaluate, rule_ids};
 use crate::rule::file::{Group, RuleKind};
+use crate::rule::results::Lost;
 use crate::rule::sheet::Sheet;
 use crate::rule::state::AlertState;
 
@@ -109,7 +110,7 @@ fn evaluate_all(
                     let histogram = outcome.histograms.get(labels);
                     sheet.add(labels, at_ms - group.query_offset_ms, *value, histogram)?;
                 }
-                run.accept(outcome, at_ms);
+                run.accept(outcome, &Lost::default(), at_ms);
                 Ok(())
             };
             if let Err(problem) = step() {
