@@ -90,6 +90,8 @@ pub(crate) struct Intake<'a> {
     exemplars: Vec<(SeriesId, Exemplar)>,
     exemplars_seen: u64,
     deltas: Changes<'a>,
+    // What is later is no sample yet, and must not move what is summed up.
+    latest_ms: i64,
     // Where series that this request gave a zero began to count.
     begun: HashMap<SeriesId, i64>,
     logs: LogRows,
@@ -127,6 +129,7 @@ impl<'a> Intake<'a> {
             exemplars: Vec::new(),
             exemplars_seen: 0,
             deltas: cache.deltas.changes(limits.delta_series_max),
+            latest_ms: store.latest_ms(),
             begun: HashMap::new(),
             logs: LogRows::default(),
             full: Vec::new(),
@@ -234,10 +237,15 @@ impl<'a> Intake<'a> {
 
     /// The sum that a series has come to with `value` added at `at_ms`; `None`, counted, where it cannot be added.
     pub(crate) fn accumulate(&mut self, key: Key, at_ms: i64, value: f64) -> Option<f64> {
-        let reason = match self.deltas.add(key, at_ms, value) {
-            Added::Total(total) => return Some(total),
-            Added::Late => Reason::LateDelta,
-            Added::Full => Reason::DeltaLimit,
+        let reason = if at_ms > self.latest_ms {
+            // The store would refuse the sum, and every later point of the series would be late.
+            Reason::TooFarAhead
+        } else {
+            match self.deltas.add(key, at_ms, value) {
+                Added::Total(total) => return Some(total),
+                Added::Late => Reason::LateDelta,
+                Added::Full => Reason::DeltaLimit,
+            }
         };
         self.refusals.add(reason, 1, || format!("{at_ms} ms"));
         None

@@ -356,6 +356,12 @@ impl Store {
         self.shared.options.clock.now_ms()
     }
 
+    /// The last timestamp that is taken now; what is later is refused as [`RefuseReason::TooFarAhead`](crate::RefuseReason).
+    #[must_use]
+    pub fn latest_ms(&self) -> i64 {
+        self.now_ms().saturating_add(self.shared.options.max_future_ms)
+    }
+
     /// An empty batch.
     #[must_use]
     pub fn batch(&self) -> Batch {
@@ -393,9 +399,7 @@ impl Store {
     /// [`StoreError::Rows`] when the batch is too large or not of that schema; else as [`Store::append`].
     pub fn append_rows(&self, table: Table, id: Option<&str>, rows: RecordBatch) -> Result<RowsAppended, StoreError> {
         let sent = rows.num_rows() as u64;
-        let options = &self.shared.options;
-        let latest_ms = options.clock.now_ms().saturating_add(options.max_future_ms);
-        let rows = table::until(rows, latest_ms).map_err(|error| StoreError::Rows {
+        let rows = table::until(rows, self.latest_ms()).map_err(|error| StoreError::Rows {
             table: table.name(),
             reason: error.to_string(),
         })?;

@@ -601,6 +601,27 @@ async fn deltas_beyond_the_bound_are_refused_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_delta_too_far_ahead_moves_no_sum() {
+    let limits = Limits {
+        delta_series_max: 1,
+        ..Limits::default()
+    };
+    let server = Server::with(limits, StoreOptions::default());
+    let one = r#""asInt":"1""#;
+    let other = r#""asInt":"1","attributes":[{"key":"b","value":{"stringValue":"c"}}]"#;
+    assert_eq!(send_json(&server, &delta(-2000, one)).await, "200 {}");
+    // The first would make each point of an hour late, the second would push the series out.
+    for ahead in [one, other] {
+        let refused = send_json(&server, &delta(3_600_000, ahead)).await;
+        assert!(refused.contains("too far ahead"), "{refused}");
+    }
+    assert_eq!(send_json(&server, &delta(-1000, one)).await, "200 {}");
+    let stored = server.stored();
+    let line = r#"my_requests_bytes_total{host_name="a",job="s"} -2000=1 -1000=2"#;
+    assert!(stored.lines().any(|l| l == line), "{line} in\n{stored}");
+}
+
+#[tokio::test]
 async fn names_and_resource_are_translated_as_it_was_chosen() {
     use wire::prometheus::Translation;
     for (translation, expected) in [
