@@ -94,7 +94,7 @@ struct Memory {
 /// A line of the target's text, by what it came to.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// `None` where rules drop it or the store refuses it.
+    /// `None` where rules drop it.
     id: Option<SeriesId>,
     /// The last scrape that had it.
     round: u64,
@@ -102,6 +102,15 @@ struct Known {
     tracked: bool,
     /// Whether the last scrape that was stored had it, so that it can vanish.
     live: bool,
+}
+
+/// What a line of the target's text comes to.
+enum Met {
+    Series(SeriesId),
+    /// Rules drop it: it is the same line in the next scrape.
+    Dropped,
+    /// Counted, and not remembered, so that it is counted in each scrape and taken as soon as it can be.
+    Refused,
 }
 
 /// What a target answered.
@@ -348,7 +357,15 @@ impl Target {
             let known = match memory.series.get_mut(&key) {
                 Some(known) => known,
                 None => {
-                    let id = self.resolve(&sample, &mut labels, intake)?;
+                    let id = match self.resolve(&sample, &mut labels, intake)? {
+                        Met::Series(id) => Some(id),
+                        Met::Dropped => None,
+                        Met::Refused => {
+                            // As in Prometheus: the rules kept it.
+                            counts.kept += 1.0;
+                            continue;
+                        }
+                    };
                     counts.added += f64::from(u8::from(id.is_some()));
                     memory.series.entry(key).or_insert(Known {
                         id,
@@ -376,12 +393,7 @@ impl Target {
     }
 
     /// The series that a line means, with the target's labels and after its rules.
-    fn resolve(
-        &self,
-        sample: &Sample<'_>,
-        labels: &mut LabelsBuf,
-        intake: &mut Intake<'_>,
-    ) -> Result<Option<SeriesId>, Stop> {
+    fn resolve(&self, sample: &Sample<'_>, labels: &mut LabelsBuf, intake: &mut Intake<'_>) -> Result<Met, Stop> {
         let own = &self.made.labels;
         let labels_max = intake.limits().labels_max;
         let shown = sample.labels().take(labels_max + 1);
@@ -405,15 +417,15 @@ impl Target {
             }
         }
         if !relabel::apply(&self.made.metric_relabel, &mut pairs) {
-            return Ok(None);
+            return Ok(Met::Dropped);
         }
         if pairs.len() > labels_max {
             intake
                 .refusals
                 .add(Reason::TooManyLabels, 1, || sample.series.to_owned());
-            return Ok(None);
+            return Ok(Met::Refused);
         }
-        register(&pairs, labels, intake)
+        Ok(register(&pairs, labels, intake)?.map_or(Met::Refused, Met::Series))
     }
 
     /// `up` and what else Prometheus says of each scrape.

@@ -175,6 +175,10 @@ struct Exporter {
 impl Exporter {
     /// An exporter on loopback, with a job of these further keys.
     async fn new(job: &str) -> Self {
+        Self::of(job, StoreOptions::default().max_series).await
+    }
+
+    async fn of(job: &str, max_series: usize) -> Self {
         let shown: Shown = Arc::new(Mutex::new((StatusCode::OK, "text/plain", String::new())));
         let answers = Arc::clone(&shown);
         let router = Router::new().route(
@@ -195,6 +199,7 @@ impl Exporter {
         let options = StoreOptions {
             clock: Clock::new(move || time.load(Ordering::Relaxed)),
             background: false,
+            max_series,
             ..StoreOptions::default()
         };
         let tenants = Arc::new(Tenants::open(dir.path(), options).expect("an empty directory opens"));
@@ -312,6 +317,24 @@ async fn rules_limits_and_honoured_labels_hold() {
     assert!(
         stored.contains("post_metric_relabeling{instance=\"i\",job=\"j\"} 1=1 2=0\n"),
         "{stored}"
+    );
+}
+
+#[tokio::test]
+async fn a_series_that_is_refused_is_looked_up_again_in_each_scrape() {
+    // Room for `a` and for the five series about the target.
+    let exporter = Exporter::of("", 6).await;
+    for text in ["a 1\n", "a 2\nb 2\n", "a 3\nb 3\n"] {
+        assert_eq!(exporter.text(text).await.health, Health::Up);
+    }
+    assert_eq!(
+        exporter.stored(),
+        r#"a{instance="i",job="j"} 1=1 2=2 3=3
+scrape_samples_post_metric_relabeling{instance="i",job="j"} 1=1 2=2 3=2
+scrape_samples_scraped{instance="i",job="j"} 1=1 2=2 3=2
+scrape_series_added{instance="i",job="j"} 1=1 2=0 3=0
+up{instance="i",job="j"} 1=1 2=1 3=1
+"#
     );
 }
 
