@@ -251,6 +251,13 @@ impl<'a> Intake<'a> {
         None
     }
 
+    /// Whether the request may bring another exemplar; one that is not wanted is counted.
+    pub(crate) fn wants_exemplar(&mut self) -> bool {
+        let wanted = self.exemplars.len() < self.limits.exemplars_per_request_max;
+        self.exemplars_seen += u64::from(!wanted);
+        wanted
+    }
+
     /// Adds an exemplar, unless its labels are too long or the request has too many. Exemplars are extras: what is wrong with
     /// one is counted and does not speak against the request.
     pub(crate) fn exemplar<'l>(

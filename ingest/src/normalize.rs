@@ -344,7 +344,9 @@ impl<'o> Normalizer<'o> {
     }
 
     fn exemplar(&mut self, id: SeriesId, exemplar: &Exemplar<'_>, intake: &mut Intake<'_>) -> Result<(), Stop> {
-        let Some(value) = exemplar.value else { return Ok(()) };
+        let Some(value) = exemplar.value.filter(|_| intake.wants_exemplar()) else {
+            return Ok(());
+        };
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let mut labels = vec![
             ("trace_id".to_owned(), hex(exemplar.trace_id)),
@@ -421,10 +423,10 @@ impl<'o> Normalizer<'o> {
             buckets.extend(id.map(|id| (f64::INFINITY, id)));
             for exemplar in point.exemplars() {
                 let exemplar = exemplar?;
-                let bucket = buckets
-                    .iter()
-                    .find(|(bound, _)| exemplar.value.is_some_and(|v| v <= *bound));
-                if let Some((_, id)) = bucket {
+                // The first whose bound is not below: both may be of some hundred thousands.
+                let value = exemplar.value.unwrap_or(f64::NAN);
+                let bucket = buckets.partition_point(|(bound, _)| value > *bound || value.is_nan());
+                if let Some((_, id)) = buckets.get(bucket) {
                     self.exemplar(*id, &exemplar, intake)?;
                 }
             }

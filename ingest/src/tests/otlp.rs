@@ -1,6 +1,7 @@
 use wire::metric::{Kind, MetricDef};
 use wire::otlp::response::read_export_response;
 use wire::otlp::write::RequestWriter;
+use wire::protobuf::{put_bytes_field, put_fixed64_field, put_varint_field};
 
 use super::*;
 
@@ -662,6 +663,67 @@ async fn names_and_resource_are_translated_as_it_was_chosen() {
             .expect("a target_info");
         assert!(info.contains("service"), "{info}");
     }
+}
+
+#[tokio::test]
+async fn an_exemplar_stands_in_the_first_bucket_that_counts_it() {
+    let server = Server::new();
+    let values = ["0.5", "1", "1.5", "5", "9", "\"NaN\""];
+    let exemplars = values.iter().enumerate().map(|(i, value)| {
+        let at = nanos(i as i64 - 9);
+        format!(r#"{{"timeUnixNano":"{at}","asDouble":{value},"traceId":"0AF7"}}"#)
+    });
+    let exemplars = exemplars.collect::<Vec<_>>().join(",");
+    let histogram = format!(
+        r#""histogram":{{"aggregationTemporality":2,"dataPoints":[{{"timeUnixNano":"{}","count":"5",
+        "bucketCounts":[2,1,1,1],"explicitBounds":[1,2,5],"exemplars":[{exemplars}]}}]}}"#,
+        nanos(0)
+    );
+    assert_eq!(send_json(&server, &histogram).await, "200 {}");
+    let bucket = |le, kept: &str| {
+        let kept = kept.replace('!', "{trace_id=\"0af7\"}");
+        format!("my_requests_bytes_bucket{{host_name=\"a\",job=\"s\",le=\"{le}\"}}: {kept}\n")
+    };
+    let expected = [
+        bucket("+Inf", "-5=9!"),
+        bucket("1", "-9=0.5! -8=1!"),
+        bucket("2", "-7=1.5!"),
+        bucket("5", "-6=5!"),
+    ];
+    assert_eq!(server.exemplars(), expected.concat());
+}
+
+#[tokio::test]
+async fn exemplars_beyond_the_bound_are_not_looked_at() {
+    let limits = Limits {
+        exemplars_per_request_max: 1,
+        ..Limits::default()
+    };
+    let server = Server::with(limits, StoreOptions::default());
+    let mut point = Vec::new();
+    put_fixed64_field(&mut point, 3, nanos(0));
+    // The attributes of the second cannot be read.
+    for attributes in [&[][..], &[0xff]] {
+        let mut exemplar = Vec::new();
+        put_fixed64_field(&mut exemplar, 2, nanos(-1));
+        put_fixed64_field(&mut exemplar, 3, 0.5_f64.to_bits());
+        if !attributes.is_empty() {
+            put_bytes_field(&mut exemplar, 7, attributes);
+        }
+        put_bytes_field(&mut point, 8, &exemplar);
+    }
+    let wrapped = |number, message: &[u8]| {
+        let mut out = Vec::new();
+        put_bytes_field(&mut out, number, message);
+        out
+    };
+    let mut histogram = wrapped(1, &point);
+    put_varint_field(&mut histogram, 2, 2);
+    let mut metric = wrapped(1, b"h");
+    put_bytes_field(&mut metric, 9, &histogram);
+    let answer = server.otlp(&[], wrapped(1, &wrapped(2, &wrapped(2, &metric)))).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(server.exemplars(), "h_bucket{le=\"+Inf\"}: -1=0.5{}\n");
 }
 
 #[tokio::test]
