@@ -9,6 +9,7 @@ use super::evaluate::{Data, Env};
 use super::grid::Grid;
 use super::labels::{self, Keep};
 use super::plan::{Binary, BinaryOp, Cardinality, Kind, Matching};
+use super::scalar::Scalar;
 use super::vector::{ABSENT, Cells, HISTOGRAM, Shape, Table, Vector, is_absent, take_histograms};
 use crate::{Histogram, Labels};
 
@@ -72,7 +73,7 @@ impl<'a> Env<'a> {
         match (binary.lhs_kind, binary.rhs_kind) {
             (Kind::Scalar, Kind::Scalar) => {
                 let (mut lhs, rhs) = (self.scalar(&binary.lhs, grid)?, self.scalar(&binary.rhs, grid)?);
-                lhs.iter_mut().zip(rhs).for_each(|(a, b)| *a = binary.op.of(*a, b));
+                lhs.iter_mut().zip(&*rhs).for_each(|(a, b)| *a = binary.op.of(*a, *b));
                 Ok(Data::Scalar(lhs))
             }
             (Kind::Vector, Kind::Scalar) => {
@@ -301,7 +302,7 @@ impl<'a> Env<'a> {
         &'a self,
         binary: &'a Binary,
         vector: Vector<'a>,
-        scalar: Vec<f64>,
+        scalar: Scalar,
         swapped: bool,
     ) -> Result<Vector<'a>, QueryError> {
         let op = binary.op;

@@ -13,6 +13,7 @@ use super::annotation::Notes;
 use super::error::QueryError;
 use super::grid::Grid;
 use super::plan::{self, Kind, Node, Surroundings};
+use super::scalar::Scalar;
 use super::select::Yield;
 use super::source::Source;
 use super::stack;
@@ -36,7 +37,7 @@ pub(super) struct Env<'a> {
 
 /// What a node yields at all steps.
 pub(super) enum Data<'a> {
-    Scalar(Vec<f64>),
+    Scalar(Scalar),
     Vector(Vector<'a>),
     Text(String),
 }
@@ -210,7 +211,7 @@ impl Env<'_> {
             Data::Scalar(values) => {
                 let line = Line {
                     labels: Labels::empty(),
-                    points: grid.times().zip(values).collect(),
+                    points: grid.times().zip(values.iter().copied()).collect(),
                     histograms: Vec::new(),
                 };
                 // There is nothing after it to be spared.
@@ -232,10 +233,11 @@ impl<'a> Env<'a> {
     }
 
     fn level(&'a self, node: &'a Node, grid: Grid) -> Result<Data<'a>, QueryError> {
+        self.deadline.check()?;
         Ok(match node {
-            Node::Number(number) => Data::Scalar(vec![*number; grid.count]),
+            Node::Number(number) => Data::Scalar(Scalar::repeated(&self.budget, grid, *number)?),
             Node::Text(text) => Data::Text(text.clone()),
-            Node::Time => Data::Scalar(grid.times().map(|t| t as f64 / 1000.0).collect()),
+            Node::Time => Data::Scalar(Scalar::of_times(&self.budget, grid, |t| t as f64 / 1000.0)?),
             Node::Select(select) => Data::Vector(Vector::Lazy(self.select(select, grid, Yield::Value)?)),
             Node::Timestamp(select) => {
                 let vector = Vector::Lazy(self.select(select, grid, Yield::Seconds)?);
@@ -264,7 +266,7 @@ impl<'a> Env<'a> {
             return self.eval(node, grid);
         }
         Ok(match self.eval(node, Grid::instant(grid.start_ms))? {
-            Data::Scalar(values) => Data::Scalar(vec![values[0]; grid.count]),
+            Data::Scalar(values) => Data::Scalar(Scalar::repeated(&self.budget, grid, values[0])?),
             Data::Text(text) => Data::Text(text),
             Data::Vector(vector) => {
                 let once = vector.collect()?;

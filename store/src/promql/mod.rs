@@ -39,6 +39,7 @@ mod pattern;
 mod plan;
 mod reuse;
 mod rolled;
+mod scalar;
 mod select;
 mod source;
 mod stack;

@@ -13,6 +13,7 @@ use super::evaluate::Env;
 use super::function::{RangeFunction, Slide};
 use super::grid::Grid;
 use super::plan::{RangeCall, Select};
+use super::scalar::Scalar;
 use super::select::drop_stale;
 use super::vector::{ABSENT, Cells, HISTOGRAM, Scratch, is_absent};
 use crate::{RolledColumn, SeriesId, TimeRange};
@@ -83,7 +84,7 @@ impl Env<'_> {
         series: OfSeries<'_>,
         scratch: &mut Scratch,
         grid: Grid,
-        args: &[Vec<f64>],
+        args: &[Scalar],
         out: &mut [f64],
         cells: &mut Cells,
     ) -> Result<(), QueryError> {
@@ -114,13 +115,13 @@ impl Env<'_> {
                 count: end - step,
                 ..grid
             };
-            let args: Vec<Vec<f64>> = args.iter().map(|arg| arg[step..end].to_vec()).collect();
             let asked_ms = call.window.range_ms;
             let range_ms = asked_ms.max(call.function.buckets_min().saturating_mul(resolution_ms));
             let slide = Slide {
                 range_ms,
                 coarseness: self.coarseness,
-                ..self.slide(call, scratch, some, &args)
+                first_step: step,
+                ..self.slide(call, scratch, some, args)
             };
             let values = &mut out[step..end];
             function.apply(&slide, values)?;
@@ -141,7 +142,8 @@ impl Env<'_> {
             if !scratch.histograms.is_empty() {
                 let slide = Slide {
                     range_ms,
-                    ..self.slide(call, scratch, some, &args)
+                    first_step: step,
+                    ..self.slide(call, scratch, some, args)
                 };
                 call.function
                     .apply_mixed(&slide, &scratch.histograms, series.metric, values, &mut own);

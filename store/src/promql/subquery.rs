@@ -10,6 +10,7 @@ use super::grid::Grid;
 use super::labels::without_name;
 use super::plan::{Node, RangeCall, Select, Window, WindowInput};
 use super::rolled::OfSeries;
+use super::scalar::Scalar;
 use super::select::{Picked, drop_stale};
 use super::text::Place;
 use super::vector::{ABSENT, Cells, Lazy, Scratch, Shape, Table, Vector, is_absent, is_histogram, single};
@@ -75,7 +76,7 @@ impl<'a> Env<'a> {
         call: &'s RangeCall,
         scratch: &'s Scratch,
         grid: Grid,
-        args: &'s [Vec<f64>],
+        args: &'s [Scalar],
     ) -> Slide<'s> {
         Slide {
             times: &scratch.samples.timestamps,
@@ -85,6 +86,7 @@ impl<'a> Env<'a> {
             coarseness: Coarseness::NONE,
             grid,
             args,
+            first_step: 0,
             notes: &self.notes,
             place: call.place,
             arg_place: call.arg_place,
@@ -103,7 +105,7 @@ impl<'a> Env<'a> {
         &'a self,
         call: &'a RangeCall,
         select: &'a Select,
-        args: Vec<Vec<f64>>,
+        args: Vec<Scalar>,
         grid: Grid,
     ) -> Result<Lazy<'a>, QueryError> {
         let Picked {
@@ -144,7 +146,7 @@ impl<'a> Env<'a> {
         call: &'a RangeCall,
         inner: Table,
         inner_grid: Grid,
-        args: Vec<Vec<f64>>,
+        args: Vec<Scalar>,
         grid: Grid,
     ) -> Lazy<'a> {
         let shape = self.shape_after(call.function, grid, inner.shape.one_name, inner.shape.nameless);
@@ -197,7 +199,7 @@ impl<'a> Env<'a> {
         call: &RangeCall,
         scratch: &Scratch,
         grid: Grid,
-        args: &[Vec<f64>],
+        args: &[Scalar],
         metric: &str,
         out: &mut [f64],
         cells: &mut Cells,
@@ -220,14 +222,14 @@ impl<'a> Env<'a> {
             start = start.saturating_add(step);
         }
         let inner = Grid::range(start, window.reference(grid.end_ms()), step);
-        // A bound before anything is allocated by step.
+        // A bound before anything is evaluated; what is allocated by step is held where that is.
         self.budget.hold(inner.count)?;
         Ok(inner)
     }
 
     /// One series of ones, at the steps at which no series has samples.
     fn absent_over_time(&self, lazy: Lazy<'a>, labels: &Labels, grid: Grid) -> Result<Vector<'a>, QueryError> {
-        let mut row = vec![1.0; grid.count];
+        let mut row = Scalar::repeated(&self.budget, grid, 1.0)?;
         lazy.stream(|_, values, _| {
             for (absent, value) in row.iter_mut().zip(values) {
                 if !is_absent(*value) {
@@ -236,7 +238,7 @@ impl<'a> Env<'a> {
             }
             Ok(())
         })?;
-        Ok(Vector::Ready(single(&self.budget, grid, labels.clone(), &row)?))
+        Ok(Vector::Ready(single(labels.clone(), row)))
     }
 
     /// A range of samples as the answer itself.
@@ -251,7 +253,7 @@ impl<'a> Env<'a> {
     }
 
     /// A scalar at each step.
-    pub(super) fn scalar(&self, node: &Node, grid: Grid) -> Result<Vec<f64>, QueryError> {
+    pub(super) fn scalar(&self, node: &Node, grid: Grid) -> Result<Scalar, QueryError> {
         match self.eval(node, grid)? {
             super::evaluate::Data::Scalar(values) => Ok(values),
             _ => Err(QueryError::execution("expected a scalar")),

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::Deadline;
 use super::error::QueryError;
 use super::labels::{self, Keep};
-use super::{Deadline, grid::Grid};
+use super::scalar::Scalar;
 use crate::{Histogram, Histograms, Labels, STALE_NAN_BITS, Samples};
 
 /// Stands where a series has no value at a step. It is the staleness marker: no selector lets one through, and arithmetic
@@ -530,15 +531,17 @@ impl<'a> Vector<'a> {
 }
 
 /// A table with one row.
-pub(super) fn single(budget: &Arc<Budget>, grid: Grid, labels: Labels, row: &[f64]) -> Result<Table, QueryError> {
-    let mut table = Table::new(
-        budget,
-        Shape {
-            steps: grid.count,
+pub(super) fn single(labels: Labels, row: Scalar) -> Table {
+    let (values, held) = row.into_parts();
+    Table {
+        labels: vec![labels],
+        shape: Shape {
+            steps: values.len(),
             nameless: false,
             one_name: true,
         },
-    )?;
-    table.push(labels, row)?;
-    Ok(table)
+        values,
+        cells: Vec::new(),
+        held,
+    }
 }

@@ -12,6 +12,7 @@ use super::grid::Grid;
 use super::labels::{self, Keep};
 use super::number::{self, Mean, Sum};
 use super::plan::{Aggregate, AggregateOp, Node};
+use super::scalar::Scalar;
 use super::vector::{Shape, Table, Vector, histogram_at, is_absent, is_histogram};
 use crate::Labels;
 use histograms::Gathered;
@@ -221,7 +222,7 @@ impl<'a> Env<'a> {
     }
 
     /// The parameter at each step.
-    fn parameter(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vec<f64>, QueryError> {
+    fn parameter(&self, aggregate: &Aggregate, grid: Grid) -> Result<Scalar, QueryError> {
         match &aggregate.param {
             Some(node) => self.scalar(node, grid),
             None => Err(QueryError::execution("aggregation without its parameter")),

@@ -5,6 +5,7 @@ use super::super::evaluate::{Data, Env};
 use super::super::grid::Grid;
 use super::super::number::{go_max, go_min};
 use super::super::plan::{Call, Function, Node};
+use super::super::scalar::Scalar;
 use super::super::vector::{ABSENT, Vector, histogram_at, is_absent, single};
 use crate::Labels;
 
@@ -17,10 +18,10 @@ impl<'a> Env<'a> {
             (Function::MinOf, [a, b]) => return self.pairwise(a, b, grid, go_min),
             (Function::Vector, [scalar]) => {
                 let row = self.scalar(scalar, grid)?;
-                Vector::Ready(single(&self.budget, grid, Labels::empty(), &row)?)
+                Vector::Ready(single(Labels::empty(), row))
             }
             (Function::Absent, [vector]) => {
-                let mut row = vec![1.0; grid.count];
+                let mut row = Scalar::repeated(&self.budget, grid, 1.0)?;
                 self.vector(vector, grid)?.stream(|_, values, _| {
                     for (absent, value) in row.iter_mut().zip(values) {
                         if !is_absent(*value) {
@@ -29,7 +30,7 @@ impl<'a> Env<'a> {
                     }
                     Ok(())
                 })?;
-                Vector::Ready(single(&self.budget, grid, call.absent.clone(), &row)?)
+                Vector::Ready(single(call.absent.clone(), row))
             }
             (Function::Sort, [vector]) => Vector::Ready(self.sorted(vector, grid, false)?),
             (Function::SortDesc, [vector]) => Vector::Ready(self.sorted(vector, grid, true)?),
@@ -55,8 +56,9 @@ impl<'a> Env<'a> {
     }
 
     /// `scalar()`: the value of the only series at each step, NaN where there is none or several.
-    fn only_value(&'a self, node: &'a Node, grid: Grid) -> Result<Vec<f64>, QueryError> {
-        let mut values = vec![ABSENT; grid.count];
+    fn only_value(&'a self, node: &'a Node, grid: Grid) -> Result<Scalar, QueryError> {
+        let mut values = Scalar::repeated(&self.budget, grid, ABSENT)?;
+        let _held = self.budget.hold(grid.count / 8)?;
         let mut several = vec![false; grid.count];
         self.vector(node, grid)?.stream(|_, row, cells| {
             for (step, &value) in row.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
@@ -77,8 +79,9 @@ impl<'a> Env<'a> {
     }
 
     fn pairwise(&'a self, a: &Node, b: &Node, grid: Grid, choose: fn(f64, f64) -> f64) -> Result<Data<'a>, QueryError> {
-        let (a, b) = (self.scalar(a, grid)?, self.scalar(b, grid)?);
-        Ok(Data::Scalar(a.iter().zip(b).map(|(&a, b)| choose(a, b)).collect()))
+        let (mut a, b) = (self.scalar(a, grid)?, self.scalar(b, grid)?);
+        a.iter_mut().zip(&*b).for_each(|(a, b)| *a = choose(*a, *b));
+        Ok(Data::Scalar(a))
     }
 }
 

@@ -5,6 +5,7 @@ use super::super::evaluate::Env;
 use super::super::grid::Grid;
 use super::super::number::{go_max, go_min};
 use super::super::plan::Call;
+use super::super::scalar::Scalar;
 use super::super::vector::{ABSENT, Cells, Vector, is_absent, single, take_histograms};
 use crate::Labels;
 
@@ -96,11 +97,11 @@ impl<'a> Env<'a> {
         grid: Grid,
     ) -> Result<Vector<'a>, QueryError> {
         let Some(input) = call.args.first() else {
-            let row: Vec<f64> = match function {
-                Elementwise::Date(part) => grid.times().map(|t| part(Date::of((t / 1000) as f64)) as f64).collect(),
-                _ => return Err(QueryError::execution("expected an instant vector")),
+            let Elementwise::Date(part) = function else {
+                return Err(QueryError::execution("expected an instant vector"));
             };
-            return Ok(Vector::Ready(single(&self.budget, grid, Labels::empty(), &row)?));
+            let row = Scalar::of_times(&self.budget, grid, |t| part(Date::of((t / 1000) as f64)) as f64)?;
+            return Ok(Vector::Ready(single(Labels::empty(), row)));
         };
         let vector = self.vector(input, grid)?;
         let mut scalars = Vec::with_capacity(call.args.len() - 1);
@@ -118,7 +119,10 @@ impl<'a> Env<'a> {
                 each(row, cells, |step, _| grid.at(step) as f64 / 1000.0);
             }),
             Elementwise::Round => {
-                let nearest = scalars.pop().unwrap_or_else(|| vec![1.0; grid.count]);
+                let nearest = match scalars.pop() {
+                    Some(nearest) => nearest,
+                    None => Scalar::repeated(&self.budget, grid, 1.0)?,
+                };
                 vector.map(true, false, move |row, cells| {
                     each(row, cells, |step, v| {
                         let inverse = 1.0 / nearest[step];

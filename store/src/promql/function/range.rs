@@ -7,6 +7,7 @@ use super::super::error::QueryError;
 use super::super::grid::Grid;
 use super::super::number::{self, Mean, Sum};
 use super::super::plan::Window;
+use super::super::scalar::Scalar;
 use super::super::text::Place;
 use super::super::vector::ABSENT;
 use crate::Coarseness;
@@ -100,7 +101,7 @@ impl RangeFunction {
                     return ABSENT;
                 }
                 let (slope, intercept) = regression(view, view.at_ms);
-                slope * slide.args[0][view.step] + intercept
+                slope * slide.arg(0, view.step) + intercept
             }),
             Self::Changes => slide.each(out, |view| {
                 let changed = |w: &&[f64]| w[1] != w[0] && !(w[0].is_nan() && w[1].is_nan());
@@ -131,7 +132,7 @@ impl RangeFunction {
                 let mut sorted = Vec::new();
                 let mut noted = 0.0;
                 slide.each(out, |view| {
-                    let q = slide.args[0][view.step];
+                    let q = slide.arg(0, view.step);
                     if !(0.0..=1.0).contains(&q) && q.to_bits() != f64::to_bits(noted) {
                         slide.notes.quantile(q, slide.arg_place);
                         noted = q;
@@ -154,7 +155,7 @@ impl RangeFunction {
             Self::Smooth => {
                 let mut refused = None;
                 slide.each(out, |view| {
-                    let (smoothing, trend) = (slide.args[0][view.step], slide.args[1][view.step]);
+                    let (smoothing, trend) = (slide.arg(0, view.step), slide.arg(1, view.step));
                     refused = refused.or(outside("smoothing", smoothing)).or(outside("trend", trend));
                     smoothed(view, smoothing, trend)
                 });
@@ -185,7 +186,9 @@ pub(in super::super) struct Slide<'a> {
     pub(in super::super) coarseness: Coarseness,
     pub(in super::super) grid: Grid,
     /// Scalar arguments at each step.
-    pub(in super::super) args: &'a [Vec<f64>],
+    pub(in super::super) args: &'a [Scalar],
+    /// Where the grid begins among those.
+    pub(in super::super) first_step: usize,
     pub(in super::super) notes: &'a Notes,
     /// Where the window stands.
     pub(in super::super) place: Option<Place>,
@@ -214,6 +217,12 @@ impl<'a> Slide<'a> {
     pub(super) fn between(&self, mean: f64, first_ms: i64, last_ms: i64) -> (f64, f64) {
         let near = |at_ms: i64| mean.max(self.coarseness.resolution_at(at_ms) as f64 / 1000.0);
         (near(first_ms), near(last_ms))
+    }
+
+    /// The scalar argument `n` at a step of the grid.
+    #[inline]
+    fn arg(&self, n: usize, step: usize) -> f64 {
+        self.args[n][self.first_step + step]
     }
 
     #[inline]

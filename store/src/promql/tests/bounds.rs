@@ -64,12 +64,15 @@ fn too_many_values_are_refused_with_a_hint() {
         "0..10m/1s| up",
         "30m| up[1h]",
         "10m| sum_over_time(vector(1)[1h:1s])",
+        "10m| sum_over_time(vector(time() + time())[100s:1s])",
+        "10m| sum_over_time(vector(scalar(vector(time())) - 1)[100s:1s])",
     ] {
         let error = evaluate(&Engine::new(few.clone()), LOAD, query).expect_err("the bound holds");
         assert!(matches!(error, QueryError::TooManySamples { .. }), "{query}: {error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("max_samples")), "{error}");
     }
-    check_with(few, LOAD, "0..10m/30s| sum(up) > 100", "");
+    check_with(few.clone(), LOAD, "0..10m/30s| sum(up) > 100", "");
+    check_with(few, LOAD, "10m| count_over_time(vector(time())[100s:1s])", "{} 100");
 }
 
 #[test]
@@ -89,10 +92,12 @@ fn a_query_ends_at_its_deadline_and_when_its_caller_gives_up() {
         deadline: past,
         ..QueryOptions::default()
     };
-    let error = engine
-        .instant(&Memory::default(), "up", 0, &options)
-        .expect_err("the deadline is past");
-    assert_eq!(error.kind(), QueryErrorKind::Timeout);
+    for query in ["up", "1 + time()"] {
+        let error = engine
+            .instant(&Memory::default(), query, 0, &options)
+            .expect_err("the deadline is past");
+        assert_eq!(error.kind(), QueryErrorKind::Timeout, "{query}");
+    }
     let options = QueryOptions::default();
     options.deadline.cancel();
     let error = engine
