@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use crate::recent::Recent;
 
+#[cfg(test)]
+mod tests;
+
 /// The label that holds the name of the metric.
 pub const METRIC_NAME: &str = "__name__";
 
@@ -122,7 +125,8 @@ impl Labels {
         Self(Arc::from([]))
     }
 
-    /// Labels from pairs in any order. Later pairs win over earlier ones of the same name; empty values are dropped.
+    /// Labels from pairs in any order. Later pairs win over earlier ones of the same name; empty values are dropped. What is longer
+    /// than 65,535 bytes is cut there, between two characters.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut buffer = LabelsBuf::default();
         for (name, value) in pairs {
@@ -387,7 +391,11 @@ impl LabelsBuf {
                 &self.text[start as usize..middle as usize],
                 &self.text[middle as usize + 1..end as usize],
             ] {
-                let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+                let mut length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+                // Cut between characters.
+                while usize::from(length) < text.len() && text[usize::from(length)] & 0xc0 == 0x80 {
+                    length -= 1;
+                }
                 self.canonical.extend_from_slice(&length.to_le_bytes());
                 self.canonical.extend_from_slice(&text[..usize::from(length)]);
             }

@@ -188,6 +188,11 @@ impl Table {
         Ok(())
     }
 
+    /// Sets aside what a text of so many bytes in the labels of a row weighs.
+    pub(super) fn hold_text(&mut self, bytes: usize) -> Result<(), QueryError> {
+        self.held.grow(bytes / size_of::<f64>())
+    }
+
     /// Adds a row with histograms.
     pub(super) fn push_with(
         &mut self,

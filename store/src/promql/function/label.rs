@@ -16,26 +16,26 @@ impl<'a> Env<'a> {
         let wanted = text(args.get(3))?;
         let regex = pattern::anchored(wanted)
             .map_err(|_| QueryError::execution(format!("invalid regular expression in label_replace(): {wanted}")))?;
-        if target.is_empty() {
-            return Err(QueryError::execution(format!(
-                "invalid destination label name in label_replace(): {target}"
-            )));
-        }
+        let mut made = Made::new("label_replace", target)?;
         let template = template(replacement);
         let mut table = self.table(vector, grid)?;
         table.settle_names();
-        let mut text = String::new();
-        for row in &mut table.labels {
-            if let Some(captures) = regex.captures(row.get(source).unwrap_or("")) {
-                text.clear();
+        for row in 0..table.rows() {
+            if row % 256 == 255 {
+                self.deadline.check()?;
+            }
+            let labels = table.labels[row].clone();
+            if let Some(captures) = regex.captures(labels.get(source).unwrap_or("")) {
+                made.text.clear();
                 for piece in &template {
-                    match piece {
-                        Piece::Literal(literal) => text.push_str(literal),
-                        Piece::Index(i) => text.push_str(captures.get(*i).map_or("", |m| m.as_str())),
-                        Piece::Name(name) => text.push_str(captures.name(name).map_or("", |m| m.as_str())),
-                    }
+                    made.push(match piece {
+                        Piece::Literal(literal) => literal,
+                        Piece::Index(i) => captures.get(*i).map_or("", |m| m.as_str()),
+                        Piece::Name(name) => captures.name(name).map_or("", |m| m.as_str()),
+                    })?;
                 }
-                *row = labels::with(row, target, &text);
+                table.hold_text(made.text.len())?;
+                table.labels[row] = labels::with(&labels, target, &made.text);
             }
         }
         table.shape.one_name = false;
@@ -56,20 +56,65 @@ impl<'a> Env<'a> {
             }
             sources.push(source);
         }
-        if target.is_empty() {
-            return Err(QueryError::execution(format!(
-                "invalid destination label name in label_join(): {target}"
-            )));
-        }
+        let mut made = Made::new("label_join", target)?;
         let mut table = self.table(vector, grid)?;
         table.settle_names();
-        for row in &mut table.labels {
-            let values: Vec<&str> = sources.iter().map(|source| row.get(source).unwrap_or("")).collect();
-            *row = labels::with(row, target, &values.join(separator));
+        for row in 0..table.rows() {
+            if row % 256 == 255 {
+                self.deadline.check()?;
+            }
+            made.text.clear();
+            for (i, source) in sources.iter().enumerate() {
+                if i > 0 {
+                    made.push(separator)?;
+                }
+                made.push(table.labels[row].get(source).unwrap_or(""))?;
+            }
+            table.hold_text(made.text.len())?;
+            table.labels[row] = labels::with(&table.labels[row], target, &made.text);
         }
         table.shape.one_name = false;
         table.refuse_same_labels()?;
         Ok(table)
+    }
+}
+
+/// Most bytes of a label's name or value.
+const LABEL_BYTES_MAX: usize = u16::MAX as usize;
+
+/// The value of a label in the making.
+struct Made<'q> {
+    function: &'static str,
+    target: &'q str,
+    text: String,
+}
+
+impl<'q> Made<'q> {
+    fn new(function: &'static str, target: &'q str) -> Result<Self, QueryError> {
+        if target.is_empty() || target.len() > LABEL_BYTES_MAX {
+            let shown: String = target.chars().take(80).collect();
+            return Err(QueryError::execution(format!(
+                "invalid destination label name in {function}(): {shown}"
+            )));
+        }
+        Ok(Self {
+            function,
+            target,
+            text: String::new(),
+        })
+    }
+
+    /// Before it is longer than a label may be: of a capture of 64 KiB, a replacement of a few characters makes gigabytes.
+    fn push(&mut self, piece: &str) -> Result<(), QueryError> {
+        if self.text.len() + piece.len() > LABEL_BYTES_MAX {
+            let shown: String = self.target.chars().take(80).collect();
+            return Err(QueryError::execution(format!(
+                "the value of label {shown:?} in {}() is longer than {LABEL_BYTES_MAX} bytes: shorten what it is made of",
+                self.function
+            )));
+        }
+        self.text.push_str(piece);
+        Ok(())
     }
 }
 

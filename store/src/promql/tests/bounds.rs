@@ -76,6 +76,41 @@ fn too_many_values_are_refused_with_a_hint() {
 }
 
 #[test]
+fn a_label_that_grows_too_long_is_refused() {
+    let load = format!("load 15s\nup{{long=\"{}é\"}} 1x100", "x".repeat(999));
+    let (fits, over) = ("$1".repeat(65), "$1".repeat(66));
+    check(
+        &load,
+        &format!("0| count(label_replace(up, \"b\", \"{fits}\", \"long\", \"(.*)\"))"),
+        "{} 1",
+    );
+    check(
+        &load,
+        &format!("0| label_replace(up, \"b\", \"{over}\", \"long\", \"(.*)\")"),
+        "error: the value of label \"b\" in label_replace() is longer than 65535 bytes: shorten what it is made of",
+    );
+    check(
+        &load,
+        &format!(
+            "0| label_join(up, \"b\", \"{}\", \"long\", \"long\")",
+            "-".repeat(64_000)
+        ),
+        "error: the value of label \"b\" in label_join() is longer than 65535 bytes: shorten what it is made of",
+    );
+    let few = EngineOptions {
+        max_samples: 150,
+        ..EngineOptions::default()
+    };
+    let query = format!("0| label_replace(up, \"b\", \"{}\", \"\", \"\")", "y".repeat(1200));
+    check_with(
+        few,
+        &load,
+        &query,
+        "error: query processing would load too many samples into memory in query execution",
+    );
+}
+
+#[test]
 fn too_many_steps_are_refused() {
     check(
         LOAD,
