@@ -2,6 +2,8 @@
 //!
 //! Telemetry that comes in is no such thing, nor is what the server does by itself.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
@@ -86,6 +88,22 @@ pub(crate) struct Done {
     pub(crate) said: String,
 }
 
+/// Whose data a request is about, as its handler reads it, who alone knows what a form says: an extension of the request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whose(Arc<OnceLock<String>>);
+
+impl Whose {
+    /// Where a row is made of `request`.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        request.extensions().get().cloned()
+    }
+
+    /// Says it; what is said first holds.
+    pub(crate) fn tell(&self, tenant: &str) {
+        self.0.get_or_init(|| tenant.to_owned());
+    }
+}
+
 /// Lets a request through and records what it came to, where it is one of [`ACTIONS`].
 pub(crate) async fn record(State(app): State<App>, request: Request, next: Next) -> Response {
     let Some((action, object)) = action(&request) else {
@@ -106,7 +124,12 @@ pub(crate) async fn record(State(app): State<App>, request: Request, next: Next)
             Err(problem) => return problem.into_response(),
         };
     }
+    let whose = Whose::default();
+    request.extensions_mut().insert(whose.clone());
     let mut response = next.run(request).await;
+    if let Some(said) = whose.0.get() {
+        said.clone_into(&mut tenant);
+    }
     let status = response.status();
     if let Some(done) = response.extensions_mut().remove::<Done>() {
         (tenant, actor) = (done.tenant, Some(done.actor));

@@ -10,6 +10,7 @@ use serde_json::Value;
 use store::Store;
 
 use crate::app::App;
+use crate::audit::Whose;
 use crate::problem::{Kind, Problem};
 
 /// The tenant of requests that name none.
@@ -125,10 +126,14 @@ impl Scope {
     /// The scope of `request`: `X-Scope-OrgID`, else parameter `tenant`, else [`DEFAULT_TENANT`].
     pub(crate) async fn read(app: &App, request: Request) -> Result<Self, Problem> {
         let named = tenant_of_header(request.headers())?;
+        let recorded = Whose::of(&request);
         let params = Params::read(request).await?;
         let tenant = named
             .or_else(|| params.get("tenant").map(str::to_owned))
             .unwrap_or_else(|| DEFAULT_TENANT.to_owned());
+        if let Some(recorded) = recorded {
+            recorded.tell(&tenant);
+        }
         let store = app.store(&tenant).await?;
         Ok(Self { tenant, store, params })
     }

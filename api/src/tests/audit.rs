@@ -92,6 +92,24 @@ async fn an_action_is_recorded_with_the_tenant_that_it_is_about() {
 }
 
 #[tokio::test]
+async fn what_a_form_asks_of_a_tenant_is_recorded_there() {
+    let server = Server::new();
+    server.tenants.get_or_create("other").expect("a tenant");
+    let path = "/api/v1/admin/tsdb/delete_series?tenant=default";
+    for (form, status) in [("match[]=up&tenant=other", 204), ("tenant=other", 400)] {
+        assert_eq!(server.form(path, form).await.status.as_u16(), status);
+    }
+    assert!(server.audit("default").await.is_empty());
+    assert_eq!(
+        server.audit("other").await,
+        [
+            "samples.delete|null|done|204|tenant=default|match[]=up&tenant=other",
+            "samples.delete|null|refused|400|tenant=default|tenant=other",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn who_did_it_is_said_by_the_token() {
     let mut server = Server::new();
     let data = tempfile::tempdir().expect("a directory");
