@@ -12,6 +12,9 @@ use smartcore::linalg::basic::matrix::DenseMatrix;
 use crate::bits;
 use crate::calibration::logit;
 
+/// A forest can be certain; its log odds are kept within what a few thousand examples can tell.
+const CERTAIN: f64 = 1e-4;
+
 /// A fitted forest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forest {
@@ -83,16 +86,29 @@ impl Forest {
 
     /// Log odds of a standardised row.
     pub(crate) fn raw(&self, x: &[f64]) -> f64 {
-        // A forest can be certain; its log odds are kept within what a few thousand examples can tell.
-        logit(self.mean(x).clamp(1e-4, 1.0 - 1e-4)) + self.log_odds_shift
+        self.log_odds(self.mean(x))
     }
 
-    /// What each feature adds to the mean: the change of the node's mean at every split on it (Saabas 2014).
+    fn log_odds(&self, mean: f64) -> f64 {
+        logit(mean.clamp(CERTAIN, 1.0 - CERTAIN)) + self.log_odds_shift
+    }
+
+    /// What each feature adds to the log odds: the change of the node's mean at every split on it (Saabas 2014), in proportion
+    /// to how far the log odds of the mean have moved from those of the roots.
     pub(crate) fn contributions(&self, x: &[f64], out: &mut [f64]) {
+        let roots = self.trees.iter().map(|t| t.value[0]).sum::<f64>() / self.trees.len() as f64;
+        let moved = self.mean(x) - roots;
+        // Where it has not moved at all, the parts cancel out, and the slope of the log odds there says what each is worth.
+        let slope = if moved.abs() > 1e-9 {
+            (self.log_odds(self.mean(x)) - self.log_odds(roots)) / moved
+        } else {
+            let p = roots.clamp(CERTAIN, 1.0 - CERTAIN);
+            1.0 / (p * (1.0 - p))
+        };
         for tree in &self.trees {
             let mut here = tree.value[0];
             tree.path(x, |feature, next| {
-                out[feature] += (tree.value[next] - here) / self.trees.len() as f64;
+                out[feature] += slope * (tree.value[next] - here) / self.trees.len() as f64;
                 here = tree.value[next];
             });
         }
