@@ -8,7 +8,7 @@ mod combination;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use combination::Combination;
+pub(crate) use combination::{Combination, STANDS_BACK};
 
 use crate::bits;
 

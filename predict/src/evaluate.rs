@@ -142,6 +142,22 @@ impl Evaluation {
         warned >= self.chance_warned + 1.0 && warned >= 1.5 * self.chance_warned
     }
 
+    /// How many incidents were warned of or detected.
+    #[must_use]
+    pub const fn found(&self) -> usize {
+        self.warned + self.detected_only
+    }
+
+    /// Whether incidents were warned of or detected more often than by chance, which does so in one of twenty histories.
+    #[must_use]
+    pub fn detects(&self) -> bool {
+        let found = Tally {
+            incidents: self.incidents,
+            warned: self.found(),
+        };
+        !found.is_by_chance(self.chance_detected / self.incidents.max(1) as f64)
+    }
+
     /// What came of the scores that one would act upon: `of 198 scores of 10 % and more 26 came true, 30 were foretold`.
     #[must_use]
     pub fn kept_promises(&self) -> String {
@@ -441,13 +457,18 @@ impl fmt::Display for Evaluation {
         )?;
         let horizon =
             Horizon::from_millis(self.horizon_ms).map_or_else(|| spoken_duration(self.horizon_ms), |h| h.to_string());
+        f.write_str("\n")?;
+        // Without an incident there is nothing to rank and no skill to have.
+        if self.incidents > 0 {
+            write!(
+                f,
+                "PR-AUC {:.3} where guessing gives {:.3}; Brier skill {:.2}; calibration error {:.3}; ",
+                self.pr_auc, self.base_rate, self.brier_skill, self.ece
+            )?;
+        }
         write!(
             f,
-            "\nPR-AUC {:.3} where guessing gives {:.3}; Brier skill {:.2}; calibration error {:.3}; horizon {horizon}; alert at {:.1} % for a budget of {} false alarms a host-day, actually {}",
-            self.pr_auc,
-            self.base_rate,
-            self.brier_skill,
-            self.ece,
+            "horizon {horizon}; alert at {:.1} % for a budget of {} false alarms a host-day, actually {}",
             self.threshold * 100.0,
             self.budget,
             rate(self.false_alarm_rate(), self.budget)

@@ -25,7 +25,7 @@ use crate::features::FeatureSet;
 use crate::window::{Grid, Horizon};
 
 /// The newest format of model files that this program writes and reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Which family of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub enum Family {
     Boosting,
     /// The mean log odds of logistic regression and boosting.
     Blend,
+    /// The mean log odds of history, logistic regression, boosting and, where they are grown, extremely randomised trees.
+    Council,
 }
 
 impl Family {
@@ -59,6 +61,16 @@ impl Family {
             Self::History => "history",
             Self::Boosting => "boosting",
             Self::Blend => "blend",
+            Self::Council => "council",
+        }
+    }
+
+    /// The families whose mean it is; none for those that are fitted.
+    pub(crate) const fn members(self) -> &'static [Self] {
+        match self {
+            Self::Blend => &[Self::Logistic, Self::Boosting],
+            Self::Council => &[Self::History, Self::Logistic, Self::Boosting, Self::ExtraTrees],
+            _ => &[],
         }
     }
 
@@ -104,7 +116,7 @@ pub enum Estimator {
 impl Estimator {
     /// Which family it is of.
     #[must_use]
-    pub const fn family(&self) -> Family {
+    pub fn family(&self) -> Family {
         match self {
             Self::Logistic(_) => Family::Logistic,
             Self::ExtraTrees(_) => Family::ExtraTrees,
@@ -112,6 +124,7 @@ impl Estimator {
             Self::Isolation(_) => Family::Isolation,
             Self::History(_) => Family::History,
             Self::Boosting(_) => Family::Boosting,
+            Self::Blend(members) if members.iter().any(|m| matches!(m, Self::History(_))) => Family::Council,
             Self::Blend(_) => Family::Blend,
         }
     }
@@ -147,6 +160,14 @@ impl Estimator {
                     }
                 }
             }
+        }
+    }
+
+    /// Of how many it is the mean; 1 for those that are fitted.
+    pub(crate) const fn members(&self) -> usize {
+        match self {
+            Self::Blend(members) => members.len(),
+            _ => 1,
         }
     }
 

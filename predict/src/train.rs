@@ -249,8 +249,9 @@ fn train_all(input: &TrainInput<'_>, progress: &mut dyn FnMut(Progress)) -> Resu
     let all = choose(&walked, &judge, newest + 1, input.incumbent);
     let before = choose(&walked, &judge, newest, None);
     let judged = |head: usize| {
-        let (model, predictions) = judge.finish(&walked, head, all.under_way);
-        let (evaluation, ledger) = judge.evaluation(&walked, head, all.under_way);
+        let soon = &walked.soon[head];
+        let (model, predictions) = judge.finish(&walked.scaler, soon, all.under_way);
+        let (evaluation, ledger) = judge.evaluation(soon, all.under_way);
         (Model { evaluation, ..model }, predictions, ledger)
     };
     let (mut model, predictions, ledger) = judged(all.champion);

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::bits;
 
-/// Halvings that the under-way head stands back: it raises at most a sixteenth of the alarms that the other one does. What is
-/// under way stands out by far more; what it takes from the top ranks, the other head lacks for warning.
-const STANDS_BACK: f64 = 4.0;
+/// Halvings that the under-way head stands back behind one that warns: it raises at most a sixteenth of the alarms that the
+/// other one does. What is under way stands out by far more; what it takes from the top ranks, the other head lacks for warning.
+pub(crate) const STANDS_BACK: f64 = 4.0;
 /// Rows that the rarest knot stands on.
 const ROWS_MIN: usize = 4;
 
@@ -19,14 +19,22 @@ const ROWS_MIN: usize = 4;
 pub(crate) struct Combination {
     soon: Tail,
     under_way: Tail,
+    /// Halvings that the under-way head stands back; always so many in models from before it.
+    #[serde(default = "behind_warnings", with = "bits::one")]
+    stands_back: f64,
+}
+
+const fn behind_warnings() -> f64 {
+    STANDS_BACK
 }
 
 impl Combination {
     /// Learns from outputs on rows outside incidents; NaN where a head said nothing.
-    pub(crate) fn fit(soon: impl Iterator<Item = f64>, under_way: impl Iterator<Item = f64>) -> Self {
+    pub(crate) fn fit(soon: impl Iterator<Item = f64>, under_way: impl Iterator<Item = f64>, stands_back: f64) -> Self {
         Self {
             soon: Tail::fit(soon),
             under_way: Tail::fit(under_way),
+            stands_back,
         }
     }
 
@@ -38,12 +46,12 @@ impl Combination {
         // f64::max ignores a NaN.
         self.soon
             .rarity(soon)
-            .max(self.under_way.rarity(under_way) - STANDS_BACK)
+            .max(self.under_way.rarity(under_way) - self.stands_back)
     }
 
     /// Whether the under-way head has the last word.
     pub(crate) fn under_way_speaks(&self, soon: f64, under_way: f64) -> bool {
-        self.under_way.rarity(under_way) - STANDS_BACK > self.soon.rarity(soon)
+        self.under_way.rarity(under_way) - self.stands_back > self.soon.rarity(soon)
     }
 }
 

@@ -270,3 +270,27 @@ fn scores_are_counted_by_what_they_said() {
         "one score was of 10 % and more, and 1 came true"
     );
 }
+
+#[test]
+fn finding_more_than_chance_finds_is_detecting() {
+    // Four incidents of an hour, each alerted on in the middle: by chance an alert falls into few of them.
+    let spans = [(100, 160), (400, 460), (700, 760), (1_000, 1_060)];
+    let e = judge(&spans, &[130, 430, 730, 1_030]);
+    assert_eq!((e.warned, e.found()), (0, 4));
+    assert!(e.detects() && !e.warns(), "{e}");
+
+    // Alerts all day long find everything, as would any others.
+    let always: Vec<i64> = (0..288).map(|i| i * 5).collect();
+    let e = judge(&spans, &always);
+    assert_eq!(e.found(), 4);
+    assert!(!e.detects(), "{e}");
+    assert!(!judge(&spans, &[]).detects(), "nothing is found");
+}
+
+#[test]
+fn where_nothing_failed_no_quality_is_claimed() {
+    let text = judge(&[], &[100]).to_string();
+    assert!(text.starts_with("no incident began in 1.0 host-days"), "{text}");
+    assert!(text.contains("alert at 50.0 % for a budget of 0.5"), "{text}");
+    assert!(!text.contains("PR-AUC") && !text.contains("NaN"), "{text}");
+}

@@ -8,8 +8,9 @@ use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-use super::judge::Judge;
+use super::judge::{Judge, UnderWay};
 use super::walk::{Output, Walked};
+use crate::calibration::STANDS_BACK;
 use crate::dataset::Task;
 use crate::evaluate::{base_rate, pr_auc};
 use crate::incident::Outcome;
@@ -46,10 +47,10 @@ pub struct Compared {
 }
 
 /// Which outputs lead.
-pub(super) struct Choice {
+pub(super) struct Choice<'a> {
     pub(super) champion: usize,
     pub(super) challenger: Option<usize>,
-    pub(super) under_way: Option<usize>,
+    pub(super) under_way: Option<UnderWay<'a>>,
     pub(super) compared: Vec<Compared>,
 }
 
@@ -62,9 +63,8 @@ struct Drawn {
 }
 
 /// Chooses by the rows before block `until`; `incumbent` is the family that leads now, if one does.
-pub(super) fn choose(walked: &Walked, judge: &Judge<'_>, until: u8, incumbent: Option<Family>) -> Choice {
+pub(super) fn choose<'a>(walked: &'a Walked, judge: &Judge<'_>, until: u8, incumbent: Option<Family>) -> Choice<'a> {
     let under_way = under_way(walked, judge, until);
-    let head = under_way.map(|u| &walked.under_way[u]);
     let rows: Vec<usize> = (0..judge.prepared.examples.outcomes.len())
         .filter(|i| judge.before(*i, until))
         // Only where every family said something can they be compared.
@@ -74,7 +74,7 @@ pub(super) fn choose(walked: &Walked, judge: &Judge<'_>, until: u8, incumbent: O
     let scores: Vec<Vec<f64>> = walked
         .soon
         .iter()
-        .map(|output| judge.combine(output, head, until).1)
+        .map(|output| judge.combine(output, under_way, until).1)
         .collect();
     let blocks = (1, usize::from(until));
     let warned: Vec<Vec<(i64, bool)>> = scores.iter().map(|one| judge.warned(one, blocks)).collect();
@@ -145,7 +145,7 @@ pub(super) fn choose(walked: &Walked, judge: &Judge<'_>, until: u8, incumbent: O
     Choice {
         champion,
         challenger,
-        under_way,
+        under_way: detecting(walked, judge, &walked.soon[champion], under_way, until),
         compared,
     }
 }
@@ -163,7 +163,7 @@ fn wins(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// The under-way head that ranks rows within incidents best; none where none ranks them well.
-fn under_way(walked: &Walked, judge: &Judge<'_>, until: u8) -> Option<usize> {
+fn under_way<'a>(walked: &'a Walked, judge: &Judge<'_>, until: u8) -> Option<UnderWay<'a>> {
     let examples = &judge.prepared.examples;
     let quality = |output: &Output| {
         let (y, p): (Vec<bool>, Vec<f64>) = (0..examples.outcomes.len())
@@ -180,7 +180,42 @@ fn under_way(walked: &Walked, judge: &Judge<'_>, until: u8) -> Option<usize> {
             best = Some((i, quality));
         }
     }
-    best.filter(|(_, quality)| *quality >= DETECTS_MIN).map(|(i, _)| i)
+    best.filter(|(_, quality)| *quality >= DETECTS_MIN)
+        .map(|(i, _)| UnderWay {
+            output: &walked.under_way[i],
+            stands_back: STANDS_BACK,
+        })
+}
+
+/// The under-way head beside a head that says "starts soon": the one behind it, where that learned to warn, and does so more
+/// often than chance. Where it does not, there is little to take from, and what is left to do is to detect: then the head with
+/// which most incidents are found does not stand back, if these are more than by chance and no warning is lost.
+fn detecting<'a>(
+    walked: &'a Walked,
+    judge: &Judge<'_>,
+    soon: &Output,
+    behind: Option<UnderWay<'a>>,
+    until: u8,
+) -> Option<UnderWay<'a>> {
+    let blocks = (1, usize::from(until));
+    let together = |under_way| judge.judge(&judge.combine(soon, under_way, until).1, blocks, blocks);
+    let now = together(behind);
+    if now.incidents == 0 || (now.warns() && !soon.family.is_unsupervised()) {
+        return behind;
+    }
+    let warned = if now.warns() { now.warned } else { 0 };
+    let mut best = (behind, now.found());
+    for output in &walked.under_way {
+        let head = UnderWay {
+            output,
+            stands_back: 0.0,
+        };
+        let with = together(Some(head));
+        if with.detects() && with.warned >= warned && with.found() as f64 > DETECTS_BETTER * best.1 as f64 {
+            best = (Some(head), with.found());
+        }
+    }
+    best.0
 }
 
 /// The onset of the incident that row `i` lies before.

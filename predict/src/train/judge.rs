@@ -1,12 +1,20 @@
 //! Raw outputs to probabilities, and what they would have been worth.
 
-use super::walk::{Output, Walked};
+use super::walk::Output;
 use super::{Predictions, Prepared, SHARES, TrainInput};
-use crate::calibration::{Calibration, Combination};
-use crate::dataset::Task;
+use crate::calibration::{Calibration, Combination, STANDS_BACK};
+use crate::dataset::{Scaler, Task};
 use crate::evaluate::{Evaluation, Ledger, Track, Windows, evaluate};
 use crate::incident::{Incidents, Outcome};
 use crate::model::{FORMAT, Head, Model};
+
+/// The head that answers "is under way".
+#[derive(Clone, Copy)]
+pub(super) struct UnderWay<'a> {
+    pub(super) output: &'a Output,
+    /// By how many halvings it stands back behind the other head.
+    pub(super) stands_back: f64,
+}
 
 /// Judges what was said while walking forward.
 pub(super) struct Judge<'a> {
@@ -39,24 +47,27 @@ impl<'a> Judge<'a> {
     }
 
     /// Both outputs as one, larger for rows that look more like failing, fitted on the rows before block `until`.
-    pub(super) fn combine(&self, soon: &Output, under_way: Option<&Output>, until: u8) -> (Combination, Vec<f64>) {
+    pub(super) fn combine(&self, soon: &Output, under_way: Option<UnderWay<'_>>, until: u8) -> (Combination, Vec<f64>) {
         let examples = &self.prepared.examples;
         let n = examples.outcomes.len();
         let outside = |i: &usize| self.before(*i, until) && examples.outcomes[*i] != Outcome::Inside;
         let of = |output: &'_ [f64], i: usize| output[i];
         let combination = Combination::fit(
             (0..n).filter(outside).map(|i| of(&soon.raw, i)),
-            (0..n).filter(outside).filter_map(|i| under_way.map(|u| of(&u.raw, i))),
+            (0..n)
+                .filter(outside)
+                .filter_map(|i| under_way.map(|u| of(&u.output.raw, i))),
+            under_way.map_or(STANDS_BACK, |u| u.stands_back),
         );
         let one = (0..n)
-            .map(|i| combination.apply(soon.raw[i], under_way.map_or(f64::NAN, |u| u.raw[i])))
+            .map(|i| combination.apply(soon.raw[i], under_way.map_or(f64::NAN, |u| u.output.raw[i])))
             .collect();
         (combination, one)
     }
 
     /// Fits everything between raw outputs and probabilities on the rows before block `until`; answers the probabilities of
     /// all rows with it.
-    fn calibrate(&self, soon: &Output, under_way: Option<&Output>, until: u8) -> (Calibrated, Vec<f64>) {
+    fn calibrate(&self, soon: &Output, under_way: Option<UnderWay<'_>>, until: u8) -> (Calibrated, Vec<f64>) {
         let examples = &self.prepared.examples;
         let fit = |task: Task, raw: &[f64]| {
             let (x, y): (Vec<f64>, Vec<bool>) = (0..raw.len())
@@ -70,7 +81,7 @@ impl<'a> Judge<'a> {
         let calibrated = Calibrated {
             combination,
             soon: fit(Task::Soon, &soon.raw),
-            under_way: under_way.map(|u| fit(Task::UnderWay, &u.raw)),
+            under_way: under_way.map(|u| fit(Task::UnderWay, &u.output.raw)),
             last,
         };
         let scores = one
@@ -114,10 +125,9 @@ impl<'a> Judge<'a> {
     }
 
     /// What these heads did on the newest block, with everything fitted on those before it; in sums and one by one.
-    pub(super) fn evaluation(&self, walked: &Walked, head: usize, under_way: Option<usize>) -> (Evaluation, Ledger) {
+    pub(super) fn evaluation(&self, soon: &Output, under_way: Option<UnderWay<'_>>) -> (Evaluation, Ledger) {
         let newest = SHARES.len() - 1;
-        let under_way = under_way.map(|u| &walked.under_way[u]);
-        let (_, scores) = self.calibrate(&walked.soon[head], under_way, newest as u8);
+        let (_, scores) = self.calibrate(soon, under_way, newest as u8);
         let evaluation = self.judge(&scores, (newest, newest + 1), (1, newest));
         let judged = self.stretches(&scores, newest, newest + 1);
         let ledger = Ledger::new(
@@ -130,10 +140,14 @@ impl<'a> Judge<'a> {
     }
 
     /// The model of these heads, calibrated on all blocks, without its evaluation; and what it said while walking forward.
-    pub(super) fn finish(&self, walked: &Walked, head: usize, under_way: Option<usize>) -> (Model, Predictions) {
+    pub(super) fn finish(
+        &self,
+        scaler: &Scaler,
+        soon: &Output,
+        under_way: Option<UnderWay<'_>>,
+    ) -> (Model, Predictions) {
         let (input, set) = (self.input, &self.prepared.set);
         let examples = &self.prepared.examples;
-        let (soon, under_way) = (&walked.soon[head], under_way.map(|u| &walked.under_way[u]));
         let (calibrated, scores) = self.calibrate(soon, under_way, SHARES.len() as u8);
         let whole = (1, SHARES.len());
         let threshold = self.judge(&scores, whole, whole).threshold;
@@ -151,7 +165,7 @@ impl<'a> Judge<'a> {
                 .map(|i| f64::from(examples.rows.row(*i)[anomaly]))
                 .collect(),
         };
-        let under_way_head = match (under_way.map(|u| u.last.clone()), calibrated.under_way) {
+        let under_way_head = match (under_way.map(|u| u.output.last.clone()), calibrated.under_way) {
             (Some(estimator), Some(calibration)) => Some(Head { estimator, calibration }),
             _ => None,
         };
@@ -166,7 +180,7 @@ impl<'a> Judge<'a> {
             hosts: self.prepared.labelled.iter().map(|l| l.host.clone()).collect(),
             seed: input.seed,
             features: set.clone(),
-            scaler: walked.scaler.clone(),
+            scaler: scaler.clone(),
             soon: Head {
                 estimator: soon.last.clone(),
                 calibration: calibrated.soon,

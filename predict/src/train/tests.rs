@@ -1,5 +1,5 @@
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use store::TimeRange;
 
@@ -119,6 +119,55 @@ fn shuffled_outcomes_score_like_chance() {
     assert!(worst < 4.0, "PR-AUC of {worst} times the base rate out of nothing");
 }
 
+/// Hosts on which something goes wrong for hours, of which a short jump at its start is all that is to be seen.
+fn sudden() -> Fleet {
+    use store::{Labels, METRIC_NAME, Samples};
+    const MINUTE: i64 = 60_000;
+    const LENGTH: i64 = 480 * MINUTE;
+    let mut fleet = Fleet {
+        telemetry: crate::telemetry::Memory::default(),
+        incidents: Vec::new(),
+        ..fleet(1, 5, 1)
+    };
+    for host in 0..6 {
+        let name = format!("host-{host:02}");
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(host);
+        // Anywhere in each sixth of the time but the first, so that neither the clock nor the one before tells when.
+        let part = (fleet.to - fleet.from) / 6;
+        let starts: Vec<i64> = (1..6)
+            .map(|k| fleet.from + k * part + random.random_range(0..part - LENGTH))
+            .collect();
+        for start in &starts {
+            let (id, span) = (format!("{name}-{start}"), *start..start + LENGTH);
+            let source = crate::incident::Source::Declared;
+            let incident = crate::incident::Incident::past(id, &name, "stuck", span, source);
+            fleet.incidents.push(incident);
+        }
+        for metric in ["system_memory_utilization_ratio", "system_cpu_utilization_ratio"] {
+            let pairs = [(METRIC_NAME, metric), ("host_name", name.as_str())];
+            let mut samples = Samples::default();
+            for t in (fleet.from..fleet.to).step_by(crate::testing::STEP_MS as usize) {
+                let jumps = starts.iter().any(|s| (*s..s + 14 * MINUTE).contains(&t));
+                let usual = 0.4 + 0.05 * random.random::<f64>();
+                samples.push(t - 1_500, if jumps { usual + 0.4 } else { usual });
+            }
+            fleet.telemetry.push(Labels::from_pairs(pairs), samples);
+        }
+    }
+    fleet
+}
+
+#[test]
+fn what_cannot_be_foreseen_is_detected() {
+    let fleet = sudden();
+    let trained = run(&input(&fleet)).expect("training");
+    let e = &trained.evaluation;
+    assert!(!e.warns(), "{e}");
+    assert!(e.to_string().contains("use this model for detection only"), "{e}");
+    assert!(e.detects(), "{e}");
+    assert!(e.detected_only * 3 >= e.incidents * 2, "{e}");
+}
+
 #[test]
 fn detection_never_repeats_what_was_declared() {
     let fleet = fleet(6, 4, 6);
@@ -167,9 +216,9 @@ fn damaged_and_future_models_are_refused_in_words() {
     let fleet = fleet(4, 4, 5);
     let model = run(&input(&fleet)).expect("training").model;
     let json = model.to_json().expect("json");
-    let future = json.replacen("\"format\":3", "\"format\":99", 1);
+    let future = json.replacen("\"format\":4", "\"format\":99", 1);
     let error = Model::from_json(&future).expect_err("future");
-    assert_eq!(error.to_string(), "the model has format 99, this program reads up to 3");
+    assert_eq!(error.to_string(), "the model has format 99, this program reads up to 4");
     assert!(matches!(
         Model::from_json(&json[..json.len() / 2]),
         Err(crate::model::ModelError::Corrupt { .. })

@@ -27,7 +27,7 @@ const RARE: usize = 1_000;
 /// L2 penalty of the few features of history, which hardly overfit.
 const HISTORY_ALPHA: f64 = 10.0;
 
-/// Families that answer "starts soon", simplest first, which wins ties.
+/// Families that answer "starts soon", simplest first, which wins ties; trees and the mean of all come after them.
 const SOON: [Family; 6] = [
     Family::Isolation,
     Family::Unusual,
@@ -81,6 +81,7 @@ pub(super) fn walk(
     if input.challenger {
         families.push(Family::ExtraTrees);
     }
+    families.push(Family::Council);
     // Decided once, so that the fits of all folds speak in one scale.
     let thin = is_thin(examples, &spoke, input.rows_max);
     let folds: Vec<u8> = (1..=SHARES.len() as u8).collect();
@@ -190,14 +191,16 @@ fn fit_fold(
     let mut soon: Vec<Option<Estimator>> = Vec::new();
     for family in families {
         let estimator = match family {
-            Family::Blend => {
+            Family::Blend | Family::Council => {
                 let members: Vec<Estimator> = soon
                     .iter()
                     .flatten()
-                    .filter(|e| matches!(e.family(), Family::Logistic | Family::Boosting))
+                    .filter(|e| family.members().contains(&e.family()))
                     .cloned()
                     .collect();
-                (members.len() > 1).then_some(Estimator::Blend(members))
+                let mean = Estimator::Blend(members);
+                // With a member missing it can be another family's mean.
+                (mean.members() > 1 && mean.family() == *family).then_some(mean)
             }
             family => fit.one(*family, Task::Soon, &rows)?,
         };
@@ -352,7 +355,7 @@ impl Fit<'_> {
                 let forest = Forest::fit(columns, width, &sample.answers, size, shift, seed).map_err(wrong)?;
                 Some(Estimator::ExtraTrees(forest))
             }
-            Family::Blend => None,
+            Family::Blend | Family::Council => None,
         })
     }
 }

@@ -35,6 +35,7 @@ fn the_under_way_head_speaks_only_when_it_is_sixteen_times_rarer() {
     let both = Combination {
         soon: even(),
         under_way: even(),
+        stands_back: STANDS_BACK,
     };
     // Halvings of 1,008 and of 1,016 are six and seven.
     assert!(!both.under_way_speaks(768.0, 1_008.0));
@@ -42,6 +43,29 @@ fn the_under_way_head_speaks_only_when_it_is_sixteen_times_rarer() {
     assert_eq!(both.apply(768.0, 1_016.0), 3.0);
     assert_eq!(both.apply(512.0, f64::NAN), 1.0);
     assert!(both.apply(f64::NAN, 1_016.0).is_nan());
+
+    let equals = Combination {
+        stands_back: 0.0,
+        ..both
+    };
+    assert!(equals.under_way_speaks(512.0, 768.0), "the rarer of the two");
+    assert_eq!(equals.apply(512.0, 768.0), 2.0);
+}
+
+#[test]
+fn in_models_from_before_the_choice_the_under_way_head_stands_back() {
+    let both = Combination {
+        soon: even(),
+        under_way: even(),
+        stands_back: STANDS_BACK,
+    };
+    let mut json = serde_json::to_value(&both).expect("json");
+    json.as_object_mut()
+        .expect("an object")
+        .remove("stands_back")
+        .expect("written");
+    let before: Combination = serde_json::from_value(json).expect("a combination");
+    assert_eq!(before, both);
 }
 
 #[test]
@@ -49,6 +73,7 @@ fn a_reload_changes_no_bit() {
     let both = Combination::fit(
         (0..500).map(|i| f64::from(i).sin()),
         (0..500).map(|i| f64::from(i).cos()),
+        1.0,
     );
     let again: Combination = serde_json::from_str(&serde_json::to_string(&both).expect("json")).expect("a combination");
     assert_eq!(both, again);
