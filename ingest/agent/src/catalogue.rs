@@ -98,7 +98,7 @@ metrics! {
     FILESYSTEM_ERRORS = Counter "system.linux.filesystem.errors" ["{error}"] "Errors that the file system itself counted, by type." from "/sys/fs/ext4/*/errors_count and warning_count, /sys/fs/btrfs/*/devinfo/*/error_stats";
     XFS_LOG_WRITES = Counter "system.linux.filesystem.log_writes" ["{operation}"] "Writes of an XFS log." from "/sys/fs/xfs/*/stats/stats, log";
     ZFS_ARC = Gauge "system.linux.zfs.arc.size" ["By"] "Memory in ZFS's cache, which shrinks on demand though it counts as used." from "/proc/spl/kstat/zfs/arcstats, size";
-    FILESYSTEM_READ_ONLY = Gauge "system.linux.filesystem.read_only" ["1"] "1 while mounted read-only: file systems turn read-only after errors." from "statvfs, f_flag";
+    FILESYSTEM_READ_ONLY = Gauge "system.linux.filesystem.read_only" ["1"] "1 while the file system as a whole is read-only, which Linux makes it after errors; a mount of it that is read-only says nothing." from "/proc/self/mountinfo, super options";
 
     DISK_IO = Counter "system.disk.io" ["By"] "Bytes read and written." from "/proc/diskstats, fields 6 and 10";
     DISK_OPERATIONS = Counter "system.disk.operations" ["{operation}"] "Reads and writes completed." from "/proc/diskstats, fields 4 and 8";

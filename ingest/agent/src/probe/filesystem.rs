@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::statvfs;
 
 use super::{Column, Paths, Probe, ProbeError, Support, needs};
 use crate::catalogue as metric;
@@ -39,7 +39,16 @@ pub struct Filesystem {
     root: Option<PathBuf>,
     /// The list as last seen, and what was made of it: it seldom changes.
     seen: String,
-    mounts: Vec<String>,
+    mounts: Vec<Mount>,
+}
+
+/// A file system, at the first place where it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mount {
+    point: String,
+    /// The file system itself is, and not just this mount of it: a service's view of the host (`ProtectSystem`), or a container's, is
+    /// mounted read-only in whole, and says nothing of the disk.
+    read_only: bool,
 }
 
 impl Filesystem {
@@ -74,7 +83,7 @@ impl Probe for Filesystem {
         let states: Vec<(&str, State)> = self
             .mounts
             .iter()
-            .filter_map(|mount| Some((mount.as_str(), State::of(&below(self.root.as_deref(), mount))?)))
+            .filter_map(|mount| Some((mount.point.as_str(), State::of(mount, self.root.as_deref())?)))
             .filter(|(_, state)| state.size > 0)
             .collect();
         emit(&states, out);
@@ -99,15 +108,15 @@ struct State {
 }
 
 impl State {
-    fn of(mount: &Path) -> Option<Self> {
-        let stat = statvfs(mount).ok()?;
+    fn of(mount: &Mount, root: Option<&Path>) -> Option<Self> {
+        let stat = statvfs(&below(root, &mount.point)).ok()?;
         Some(Self {
             size: stat.f_blocks.saturating_mul(stat.f_frsize),
             free: stat.f_bfree.saturating_mul(stat.f_frsize),
             available: stat.f_bavail.saturating_mul(stat.f_frsize),
             inodes: stat.f_files,
             inodes_free: stat.f_ffree,
-            read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
+            read_only: mount.read_only,
         })
     }
 
@@ -164,9 +173,9 @@ fn emit(states: &[(&str, State)], out: &mut Readings<'_>) {
 }
 
 /// Mount points worth asking, from `mountinfo`; a file system that is mounted twice counts at its first place.
-fn mounts(text: &str) -> Vec<String> {
+fn mounts(text: &str) -> Vec<Mount> {
     let mut devices: Vec<&str> = Vec::new();
-    let mut mounts: Vec<String> = Vec::new();
+    let mut mounts: Vec<Mount> = Vec::new();
     for line in text.lines() {
         // 36 35 98:0 /root /mount/point options optional-fields... - type source super-options
         let Some((before, after)) = line.split_once(" - ") else {
@@ -176,21 +185,29 @@ fn mounts(text: &str) -> Vec<String> {
         let (Some(device), Some(point)) = (before.nth(2), before.nth(1)) else {
             continue;
         };
-        let Some(kind) = after.split(' ').next() else { continue };
+        let mut after = after.split(' ');
+        let (Some(kind), Some(options)) = (after.next(), after.nth(1)) else {
+            continue;
+        };
         let point = unescape(point);
+        let read_only = options.split(',').any(|option| option == "ro");
+        // What is mounted over another mount hides it, and both answer for the upper one.
+        if let Some(hidden) = mounts.iter_mut().find(|mount| mount.point == point) {
+            hidden.read_only = read_only;
+            continue;
+        }
         let inside = |folder: &&str| point == **folder || point.starts_with(&format!("{folder}/"));
         // An overlay is a container's root; elsewhere it shows the space of the disk beneath it again.
         let wanted = TYPES.contains(&kind) && (kind != "overlay" || point == "/");
         let passed_over = point != "/dev/shm" && PASSED_OVER.iter().any(inside);
-        // What is mounted over another mount hides it, and both answer for the upper one.
-        if !wanted || passed_over || devices.contains(&device) || mounts.contains(&point) {
+        if !wanted || passed_over || devices.contains(&device) {
             continue;
         }
         if mounts.len() == MOUNTS_MAX {
             break;
         }
         devices.push(device);
-        mounts.push(point);
+        mounts.push(Mount { point, read_only });
     }
     mounts
 }
@@ -231,7 +248,8 @@ mod tests {
 
     #[test]
     fn local_data_is_kept_and_pseudo_network_and_bind_mounts_are_not() {
-        assert_eq!(mounts(MOUNTINFO), ["/", "/dev/shm", "/mnt/with space", "/run"]);
+        let points: Vec<String> = mounts(MOUNTINFO).into_iter().map(|mount| mount.point).collect();
+        assert_eq!(points, ["/", "/dev/shm", "/mnt/with space", "/run"]);
         let many: String = (0..200)
             .map(|i| format!("{i} 1 9:{i} / /m{i} rw - ext4 /dev/x rw\n"))
             .collect();
@@ -288,6 +306,25 @@ mod tests {
             let line = format!("system.filesystem.limit{{system.filesystem.mountpoint={mount}}} ");
             assert_eq!(text.contains(&line), told, "{line} {text}");
         }
+    }
+
+    #[test]
+    fn a_file_system_is_read_only_by_its_own_options_and_not_by_the_mounts() {
+        // The root of whoever runs this can be written to or not; what is told is what the text says of the file system.
+        let check = |mountinfo: &str, expected: u8| {
+            let files = testing::files(&[("proc/1/mountinfo", mountinfo)]);
+            let text = testing::sample(&mut Filesystem::new(&files.paths));
+            let told = format!("system.linux.filesystem.read_only{{system.filesystem.mountpoint=/}} {expected} 1\n");
+            assert!(text.ends_with(&told), "{mountinfo}{text}");
+        };
+        check("21 1 254:0 / / ro,relatime - ext4 /dev/vda rw,errors=remount-ro\n", 0);
+        check("21 1 254:0 / / rw,relatime - ext4 /dev/vda ro,errors=remount-ro\n", 1);
+        check("21 1 254:0 / / ro - overlay overlay rw,lowerdir=/ro\n", 0);
+        check(
+            "21 1 254:0 / / rw - ext4 /dev/vda rw\n22 21 254:1 / / rw - xfs /dev/vdb ro\n",
+            1,
+        );
+        check("21 1 254:0 / / rw - tmpfs  ro\n", 1);
     }
 
     #[test]
