@@ -1,7 +1,9 @@
 //! Whom the agent believes and as whom it is known, settled before anything is sent: the server's own authority is fetched and
 //! compared, a join token becomes a certificate, and a certificate that ends soon is made anew.
 
+use std::fs;
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -20,12 +22,17 @@ const RENEW_PATH: &str = "/api/v1/agents/renew";
 /// Time for a host to join while somebody waits for it.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest pause between two attempts to join by a host whose certificate has ended, seconds: nothing of it arrives meanwhile.
+const ENDED_RETRY_SECONDS_MAX: u64 = 60;
+
 /// What a connection stands on.
 #[derive(Debug)]
 pub(crate) struct Link {
     believed: Believed,
-    /// The key, and the certificate of this host where it has one.
+    /// The certificate of this host where it has one, with its key.
     known: Option<Known>,
+    /// The server does not let in who shows the certificate, which has ended by its clock.
+    ended: bool,
     /// What keeps the connection; none until the above is settled.
     agent: Option<ureq::Agent>,
     /// When the certificate may be made anew, after an attempt that failed.
@@ -52,6 +59,7 @@ impl Link {
         Self {
             believed,
             known,
+            ended: false,
             agent: None,
             renew_after: None,
         }
@@ -97,7 +105,7 @@ impl Join {
         if client.certificate_ends().is_some_and(|ends| ends > now_seconds()) {
             return Ok(false);
         }
-        client.settle().map(|_| true).map_err(|answer| JoinError::Refused {
+        client.join_now().map(|()| true).map_err(|answer| JoinError::Refused {
             host: self.host.name.clone(),
             answer,
         })
@@ -108,23 +116,21 @@ impl Client {
     /// The agent for what is sent, and whether the host is known by a certificate.
     pub(crate) fn settle(&self) -> Result<(ureq::Agent, bool), String> {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(link.believed, Believed::Unseen) {
-            link.believed = Believed::These(self.authority()?);
-        }
-        let now = self.server_seconds();
-        let ended = |known: &Known| now.is_some_and(|now| known.good.1 < now);
-        let is_new = !link.has_certificate() || link.known.as_ref().is_some_and(ended);
-        let is_due = |known: &Known| now.is_some_and(|now| known.is_due(now, self.identity.renew_at, self.spread()));
-        if let Some(token) = self.identity.join.as_ref().filter(|_| is_new) {
+        self.believe(&mut link)?;
+        let token = self.identity.join.as_deref();
+        if let Some(token) = token.filter(|_| !link.has_certificate()) {
             if self.looks {
                 return Err("this host has not joined yet: `run` and `install` do that with the join token".to_owned());
             }
             self.join(&mut link, token)?;
-        } else if !self.looks
-            && link.known.as_ref().is_some_and(is_due)
-            && link.renew_after.is_none_or(|after| Instant::now() >= after)
-        {
-            self.renew(&mut link);
+        } else if !self.looks && link.renew_after.is_none_or(|after| Instant::now() >= after) {
+            let now = self.server_seconds();
+            let is_due =
+                |known: &Known| now.is_some_and(|now| known.is_due(now, self.identity.renew_at, self.spread()));
+            let token = token.filter(|_| link.ended);
+            if token.is_some() || link.known.as_ref().is_some_and(is_due) {
+                self.renew(&mut link, token);
+            }
         }
         let has_certificate = link.has_certificate();
         if link.agent.is_none() {
@@ -132,6 +138,30 @@ impl Client {
         }
         let agent = link.agent.clone().ok_or("there is nobody to send to")?;
         Ok((agent, has_certificate))
+    }
+
+    /// Sees the authority that is pinned, unless it has been seen.
+    fn believe(&self, link: &mut Link) -> Result<(), String> {
+        if matches!(link.believed, Believed::Unseen) {
+            link.believed = Believed::These(self.authority()?);
+        }
+        Ok(())
+    }
+
+    /// Makes a certificate of the join token, whichever there is.
+    fn join_now(&self) -> Result<(), String> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        self.believe(&mut link)?;
+        let token = self.identity.join.as_deref().ok_or("there is no join token")?;
+        self.join(&mut link, token)
+    }
+
+    /// Takes note how the server answered who showed the certificate, at this time of its own. One has ended when the server lets it
+    /// in no more: this host's clock may be years off, and while a certificate is good the name is not given twice.
+    pub(crate) fn showed_certificate(&self, status: u16, server_seconds: Option<i64>) {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = link.known.as_ref().map_or(i64::MAX, |known| known.good.1);
+        link.ended = status == 401 && server_seconds.is_some_and(|now| until < now);
     }
 
     /// When this host's certificate ends, seconds since 1970 UTC; `None` without one.
@@ -182,46 +212,53 @@ impl Client {
     }
 
     /// Makes a certificate of the join token. The key is kept before it is sent for, so that a host that never hears the answer asks
-    /// again with the same one, which the server counts once.
+    /// again with the same one, which the server counts once; and beside the certificate, which stays until there is another.
     fn join(&self, link: &mut Link, token: &str) -> Result<(), String> {
         let (host, file) = (&self.host.0, self.identity.file.as_ref());
         let file = file.ok_or("there is nowhere to keep a certificate")?;
         let said = |error: IdentityError| format!("cannot join: {}", crate::chain(&error));
-        let asking = match link.known.take().filter(|known| !known.has_certificate()) {
-            Some(known) => known,
+        let asking = match asked(file, host) {
+            Some(asking) => asking,
             None => {
-                let new = Known::new().map_err(said)?;
-                new.keep(file).map_err(said)?;
+                // A key without a certificate is that of an agent which kept it in the certificate's place.
+                let bare = if link.has_certificate() {
+                    None
+                } else {
+                    link.known.take()
+                };
+                let new = bare.map_or_else(Known::new, Ok).map_err(said)?;
+                new.keep(&asked_file(file)).map_err(said)?;
                 new
             }
         };
-        let request = asking.request(host).map_err(said);
-        link.known = Some(asking);
+        let request = asking.request(host).map_err(said)?;
         // Who joins shows nothing but the token: a certificate that has ended would say nothing.
         let stranger = self.connecting(link, false);
-        let pem = self.signed(&stranger, JOIN_PATH, &request?, Some(token))?;
-        let asking = link.known.take().ok_or("the key is gone")?;
+        let pem = self.signed(&stranger, JOIN_PATH, &request, Some(token))?;
         let known = asking.with(&pem, host).map_err(|why| format!("cannot join: {why}"))?;
         tracing::info!(host, certificate_days = known.days(), "this host has joined");
         link.agent = None;
+        link.ended = false;
         // Where it cannot be kept it is good until this agent ends.
-        link.known.insert(known).keep(file).map_err(said)
+        link.known.insert(known).keep(file).map_err(said)?;
+        if let Err(error) = fs::remove_file(asked_file(file)) {
+            tracing::debug!(%error, "cannot remove the key that the certificate is for; it is asked with again");
+        }
+        Ok(())
     }
 
-    /// Makes the certificate anew, with a new key. Until that works the present one does.
-    fn renew(&self, link: &mut Link) {
-        let pause = link.known.as_ref().map_or(1, Known::retry_seconds);
-        match self.renewed(link) {
-            Ok(known) => {
-                tracing::info!(
-                    host = self.host.0,
-                    certificate_days = known.days(),
-                    "this host's certificate was made anew"
-                );
-                link.known = Some(known);
-                link.agent = None;
-                link.renew_after = None;
+    /// Makes the certificate anew, with a new key; one that has ended by the join token. Until that works the present one stays.
+    fn renew(&self, link: &mut Link, token: Option<&str>) {
+        let mut pause = link.known.as_ref().map_or(1, Known::retry_seconds);
+        let made = match token {
+            None => self.renewed(link),
+            Some(token) => {
+                pause = pause.min(ENDED_RETRY_SECONDS_MAX);
+                self.join(link, token)
             }
+        };
+        match made {
+            Ok(()) => link.renew_after = None,
             Err(why) => {
                 tracing::warn!(
                     why,
@@ -232,7 +269,7 @@ impl Client {
         }
     }
 
-    fn renewed(&self, link: &Link) -> Result<Known, String> {
+    fn renewed(&self, link: &mut Link) -> Result<(), String> {
         let said = |error: IdentityError| crate::chain(&error);
         let new = Known::new().map_err(said)?;
         let request = new.request(&self.host.0).map_err(said)?;
@@ -242,7 +279,14 @@ impl Client {
         if let Some(file) = &self.identity.file {
             known.keep(file).map_err(said)?;
         }
-        Ok(known)
+        tracing::info!(
+            host = self.host.0,
+            certificate_days = known.days(),
+            "this host's certificate was made anew"
+        );
+        link.known = Some(known);
+        link.agent = None;
+        Ok(())
     }
 
     /// Sends a request to be signed; the answer is a certificate in PEM.
@@ -263,6 +307,21 @@ impl Client {
         let said: String = said.chars().take(600).collect();
         Err(format!("{url} answered {status}: {}", said.trim()))
     }
+}
+
+/// Where the key is kept that a host joins with until there is a certificate for it, beside that certificate's file.
+fn asked_file(file: &Path) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".asked");
+    file.with_file_name(name)
+}
+
+/// The key with which this host asked before and heard no answer.
+fn asked(file: &Path, host: &str) -> Option<Known> {
+    Known::read(&asked_file(file), host).unwrap_or_else(|error| {
+        tracing::warn!(error = %crate::chain(&error), "the key that this host asked with is of no use");
+        None
+    })
 }
 
 fn body(url: &str, answer: &mut ureq::http::Response<ureq::Body>) -> Result<String, String> {

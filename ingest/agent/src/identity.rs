@@ -1,7 +1,7 @@
 //! The certificate by which this host is known to its server: got for a join token, made anew before it ends.
 //!
 //! The key is made on this host and never leaves it. Key and certificate lie in one file, which is replaced as a whole, so that they
-//! always go together; a file with a key alone is that of a host that asked and has not heard the answer.
+//! always go together, and only by another certificate; a file with a key alone is that of a host that asked and has not heard the answer.
 
 use std::fs;
 use std::io;
@@ -142,7 +142,7 @@ impl Known {
     }
 
     /// `None` where there is no file.
-    fn read(path: &Path, host: &str) -> Result<Option<Self>, IdentityError> {
+    pub(crate) fn read(path: &Path, host: &str) -> Result<Option<Self>, IdentityError> {
         let text = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Ok(found) if found.len() > FILE_BYTES_MAX => {
@@ -249,4 +249,4 @@ impl Known {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

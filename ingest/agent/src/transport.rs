@@ -162,7 +162,7 @@ pub(crate) struct Client {
     /// The host's name, and a number that tells hosts apart.
     pub(crate) host: (String, u64),
     /// Seconds by which this clock is ahead of the server's, as the last answer showed; `i64::MIN` before the first.
-    ahead: AtomicI64,
+    pub(crate) ahead: AtomicI64,
 }
 
 impl Client {
@@ -299,6 +299,9 @@ impl Client {
         let wants_closer = header("x-foreshock-sampling") == Some("fast");
         if let Some(theirs) = server_seconds {
             self.ahead.store(now_seconds() - theirs, Ordering::Relaxed);
+        }
+        if is_known {
+            self.showed_certificate(status.as_u16(), server_seconds);
         }
         let mut body = Vec::new();
         // The whole body is read so that the connection can be used again; what it says beyond the status is a courtesy.

@@ -172,8 +172,10 @@ fn a_host_joins_when_it_is_installed_and_an_update_keeps_what_it_got() {
         "{error}"
     );
     // The key was made before anybody was asked, and nobody else can read it.
-    let mode = fs::metadata(&identity_file).expect("the key").permissions().mode();
+    let asked = identity_file.with_extension("pem.asked");
+    let mode = fs::metadata(asked).expect("the key").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    fs::write(&identity_file, "as if it had joined").expect("write");
     let update = Install { join: None, ..joins };
     let text: String = update.steps().iter().map(ToString::to_string).collect();
     assert!(text.contains("LoadCredential=identity.pem:"), "{text}");
