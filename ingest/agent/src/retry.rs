@@ -35,12 +35,13 @@ pub(crate) enum Verdict {
 /// Reads an HTTP status.
 ///
 /// OTLP lets clients repeat 429, 502, 503 and 504 only. Repeating more is safe here, since samples replace themselves: a
-/// wrong token or path (401, 403, 404, 407) is set right by people while the spool waits, and a 500 may pass.
+/// wrong token or path (401, 403, 404, 407) is set right by people while the spool waits, and so is somebody else who answers in the
+/// server's place (a sign-in page that 3xx leads to, 405, 421, 451): that says nothing of the batch. A 500 may pass.
 pub(crate) fn verdict(status: u16) -> Verdict {
     match status {
         200..=299 => Verdict::Accepted,
-        401 | 403 | 404 | 407 | 408 | 425 | 429 | 502 | 503 | 504 => Verdict::Later,
-        300..=499 => Verdict::Refused,
+        300..=399 | 401 | 403 | 404 | 405 | 407 | 408 | 421 | 425 | 429 | 451 | 502 | 503 | 504 => Verdict::Later,
+        400..=499 => Verdict::Refused,
         _ => Verdict::Stumbled,
     }
 }
@@ -116,11 +117,19 @@ mod tests {
         for (status, expected) in [
             (200, Verdict::Accepted),
             (204, Verdict::Accepted),
+            (301, Verdict::Later),
+            (302, Verdict::Later),
+            (307, Verdict::Later),
+            (308, Verdict::Later),
             (400, Verdict::Refused),
             (401, Verdict::Later),
+            (405, Verdict::Later),
             (413, Verdict::Refused),
             (415, Verdict::Refused),
+            (421, Verdict::Later),
+            (422, Verdict::Refused),
             (429, Verdict::Later),
+            (451, Verdict::Later),
             (500, Verdict::Stumbled),
             (503, Verdict::Later),
             (507, Verdict::Stumbled),

@@ -316,6 +316,26 @@ fn a_refused_batch_is_counted_and_not_sent_again() {
 }
 
 #[test]
+fn who_leads_to_a_sign_in_page_refuses_no_batch() {
+    let server = serve(&[
+        "HTTP/1.1 302 Found\r\nlocation: https://sso.example/login?state=hidden\r\ncontent-length: 0\r\n\r\n",
+        OK,
+    ]);
+    let config = Config {
+        interval: Duration::from_secs(3600),
+        ..server.config()
+    };
+    let handle = Agent::new(config).expect("config").start().expect("start");
+    let first = server.next();
+    assert!(
+        (0..3).any(|_| server.next().body == first.body),
+        "it was not sent again"
+    );
+    let stats = handle.stop();
+    assert_eq!((stats.refused_batches, stats.retries), (0, 1), "{stats:?}");
+}
+
+#[test]
 fn an_unacknowledged_batch_survives_in_the_spool() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let spool = SpoolOptions {

@@ -297,6 +297,11 @@ impl Client {
         let retry_after = header("retry-after").and_then(|after| retry::retry_after(after, header("date")));
         let server_seconds = header("date").and_then(retry::http_date);
         let wants_closer = header("x-foreshock-sampling") == Some("fast");
+        // Where to is for people; what stands behind the host may be meant for nobody else.
+        let elsewhere = header("location").filter(|_| status.is_redirection()).map(origin);
+        let elsewhere = elsewhere.map_or_else(String::new, |to| {
+            format!(", to {to:?}, where nothing is sent: is --server the server's own address?")
+        });
         if let Some(theirs) = server_seconds {
             self.ahead.store(now_seconds() - theirs, Ordering::Relaxed);
         }
@@ -329,7 +334,7 @@ impl Client {
                 "{n} points or records rejected: {}",
                 message.unwrap_or_default()
             )),
-            (_, _, message) => Some(format!("HTTP {status}: {}", message.unwrap_or_default())),
+            (_, _, message) => Some(format!("HTTP {status}{elsewhere}: {}", message.unwrap_or_default())),
         };
         Outcome {
             verdict,
