@@ -77,19 +77,32 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    /// The next batch; `None` when the sender shall end.
-    fn next(&self) -> Option<Batch> {
+    /// The next batch, of events only from `events_from` on; `None` when the sender shall end.
+    fn next(&self, events_from: Option<Instant>) -> Option<Batch> {
         let mut state = self.lock();
         loop {
+            let now = Instant::now();
             if let Some(deadline) = state.stop
-                && (Instant::now() >= deadline || state.spool.batches() == 0)
+                && (now >= deadline || state.spool.batches() == 0)
             {
                 return None;
             }
-            if let Some(batch) = state.spool.next() {
-                return Some(batch);
+            // Who stops tries everything once more.
+            let held = events_from.filter(|from| *from > now && state.stop.is_none());
+            let next = match held {
+                Some(_) => state.spool.next_readings(),
+                None => state.spool.next(),
+            };
+            if next.is_some() {
+                return next;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match held {
+                Some(from) => {
+                    let waited = self.changed.wait_timeout(state, from - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
@@ -165,7 +178,8 @@ pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
     let mut away = Away::default();
     let mut stumbled: Option<(u64, u32)> = None;
     let mut takes_readings = false;
-    while let Some(batch) = outbox.next() {
+    let mut events_wait = Held::default();
+    while let Some(batch) = outbox.next(events_wait.until) {
         let Some(bytes) = batch.read() else {
             tracing::warn!(batch = batch.id, "the spool gave back a damaged batch; it is dropped");
             Counters::add(&outbox.counters.refused, 1);
@@ -202,6 +216,9 @@ pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
                 Counters::add(&outbox.counters.rejected_points, outcome.rejected_points);
                 outbox.done(batch.id);
                 away.ended(client, &outcome);
+                if events {
+                    events_wait.ended();
+                }
                 continue;
             }
             Verdict::Refused => {
@@ -226,9 +243,22 @@ pub(crate) fn run(outbox: &Outbox, client: &Client, mut jitter: Jitter) {
         if outbox.stopping() {
             return; // The rest stays in the spool; a caller that stops the agent is not held up by a server that is away.
         }
-        let pause = retry::pause(away.attempts, jitter.next(), outcome.answered, outcome.retry_after);
-        away.failed(client, &outcome);
-        outbox.pause(pause);
+        let attempts = if events && takes_readings {
+            events_wait.attempts
+        } else {
+            away.attempts
+        };
+        let pause = retry::pause(attempts, jitter.next(), outcome.answered, outcome.retry_after);
+        if events && takes_readings {
+            // Who is busy or away is left alone for the pause; the readings then have as long to themselves.
+            if outcome.busy || !outcome.answered {
+                outbox.pause(pause);
+            }
+            events_wait.failed(Instant::now() + pause, &outcome);
+        } else {
+            away.failed(client, &outcome);
+            outbox.pause(pause);
+        }
     }
 }
 
@@ -265,6 +295,33 @@ fn refuse(outbox: &Outbox, batch: &Batch, outcome: &Outcome) {
         );
     }
     outbox.lost(batch.id);
+}
+
+/// Events that a receiver does not take at present, while it takes readings: these do not wait behind those.
+#[derive(Debug, Default)]
+struct Held {
+    attempts: u32,
+    until: Option<Instant>,
+}
+
+impl Held {
+    fn failed(&mut self, until: Instant, outcome: &Outcome) {
+        if self.attempts == 0 {
+            tracing::warn!(
+                problem = outcome.problem.as_deref(),
+                "the receiver takes readings and does not take the kernel's events; these wait and are tried again"
+            );
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        self.until = Some(until);
+    }
+
+    fn ended(&mut self) {
+        if self.attempts > 0 {
+            tracing::info!("the receiver takes the kernel's events again");
+        }
+        *self = Self::default();
+    }
 }
 
 /// A run of failed attempts: told when it begins and when it ends, not at each attempt.

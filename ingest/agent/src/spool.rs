@@ -364,12 +364,29 @@ impl Spool {
     /// backlog; else the oldest that tells of events; else the oldest.
     pub(crate) fn next(&mut self) -> Option<Batch> {
         let newest = self.waiting.back()?;
-        let fresh = self.handed.is_none_or(|handed| newest.id > handed);
         let oldest = || {
             let events = self.waiting.iter().find(|waiting| waiting.events);
             events.or_else(|| self.waiting.front())
         };
-        let chosen = if fresh { newest } else { oldest()? };
+        let chosen = if self.is_fresh(newest) { newest } else { oldest()? };
+        self.hand_out(chosen.id)
+    }
+
+    /// The same among the batches of readings alone, while those of events have to wait.
+    pub(crate) fn next_readings(&mut self) -> Option<Batch> {
+        let mut readings = self.waiting.iter().filter(|waiting| !waiting.events);
+        let (oldest, newest) = (readings.next()?, readings.next_back());
+        let chosen = newest.filter(|newest| self.is_fresh(newest)).unwrap_or(oldest);
+        self.hand_out(chosen.id)
+    }
+
+    fn is_fresh(&self, waiting: &Waiting) -> bool {
+        self.handed.is_none_or(|handed| waiting.id > handed)
+    }
+
+    fn hand_out(&mut self, id: u64) -> Option<Batch> {
+        let index = self.waiting.binary_search_by_key(&id, |waiting| waiting.id).ok()?;
+        let chosen = self.waiting.get(index)?;
         self.handed = self.handed.max(Some(chosen.id));
         let bytes = match &chosen.place {
             Place::Memory(bytes) => Bytes::Memory(Arc::clone(bytes)),

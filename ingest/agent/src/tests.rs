@@ -38,19 +38,27 @@ struct Post {
 }
 
 fn serve(answers: &'static [&'static str]) -> FakeServer {
+    let mut answers = answers.iter().peekable();
+    serve_by(move |_| {
+        let answer = answers.peek().map_or("", |answer| **answer);
+        if answers.len() > 1 {
+            answers.next();
+        }
+        answer
+    })
+}
+
+/// A server that answers each POST by what it is, and passes on what was posted.
+fn serve_by(mut answer: impl FnMut(&Post) -> &'static str + Send + 'static) -> FakeServer {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let url = format!("http://{}", listener.local_addr().expect("address"));
     let (send, posts) = mpsc::channel();
     thread::spawn(move || {
-        let mut answers = answers.iter().peekable();
         for stream in listener.incoming() {
             let Ok(stream) = stream else { return };
             let mut reader = BufReader::new(stream);
             while let Some(post) = post(&mut reader) {
-                let answer = answers.peek().map_or("", |answer| **answer);
-                if answers.len() > 1 {
-                    answers.next();
-                }
+                let answer = answer(&post);
                 if send.send(post).is_err() || reader.get_mut().write_all(answer.as_bytes()).is_err() {
                     return;
                 }
@@ -433,6 +441,49 @@ fn a_receiver_without_logs_gets_the_readings_and_holds_nothing_up() {
     if first.head.starts_with("post /v1/metrics ") {
         assert_eq!((stats.sent_batches, stats.retries), (1, 0), "{stats:?}");
     }
+}
+
+#[test]
+fn events_that_are_not_let_in_do_not_keep_the_backlog_of_readings_waiting() {
+    const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+    let (root, paths) = bare_host(Some("3,7,5140900,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=1"));
+    let spool = SpoolOptions {
+        dir: Some(root.path().join("spool")),
+        ..SpoolOptions::default()
+    };
+    let mut backlog = Spool::open(spool.clone()).expect("spool");
+    let now = clock::unix_nanos();
+    for n in 0..20 {
+        let batch = batch::readings(&[n]).expect("compresses");
+        backlog.push(now + u64::from(n), Instant::now(), batch);
+    }
+    drop(backlog);
+    let server = serve_by(|post| {
+        if post.head.starts_with("post /v1/logs ") {
+            FORBIDDEN
+        } else {
+            OK
+        }
+    });
+    let config = Config {
+        interval: Duration::from_secs(3600),
+        spool,
+        paths,
+        ..server.config()
+    };
+    let handle = Agent::new(config).expect("config").start().expect("start");
+    // Twenty that waited, and those of this start; events at the head of the line would be tried again and again instead.
+    let (mut readings, mut events) = (0, 0);
+    while readings < 21 {
+        if server.next().head.starts_with("post /v1/metrics ") {
+            readings += 1;
+        } else {
+            events += 1;
+        }
+        assert!(events < 12, "{readings} batches of readings after so many attempts");
+    }
+    let stats = handle.stop();
+    assert!(events > 0 && stats.refused_batches == 0, "{events} {stats:?}");
 }
 
 #[test]

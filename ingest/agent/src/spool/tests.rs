@@ -91,6 +91,25 @@ fn events_go_before_the_backlog_and_after_the_newest_also_when_the_agent_starts_
 }
 
 #[test]
+fn events_that_have_to_wait_are_passed_by_the_readings_and_keep_their_place() {
+    let mut spool = memory(1 << 20);
+    let events = batch::events("a", b"").expect("compresses");
+    put(&mut spool, events.clone());
+    (1..=3).for_each(|n| put(&mut spool, batch(n)));
+    put(&mut spool, events.clone());
+    let mut order = Vec::new();
+    while let Some(batch) = spool.next_readings() {
+        order.push(batch.read().expect("whole")[0]);
+        spool.done(batch.id);
+    }
+    assert_eq!((order, spool.batches()), (vec![3, 1, 2], 2));
+    put(&mut spool, batch(4));
+    assert_eq!(spool.next_readings().expect("newest").read().expect("whole")[0], 4);
+    // It could not be sent; the events' time has come.
+    assert_eq!(spool.next().expect("events").read().expect("whole"), events);
+}
+
+#[test]
 fn a_batch_that_could_not_be_sent_is_handed_out_again() {
     let mut spool = memory(1 << 20);
     put(&mut spool, batch(1));
