@@ -109,7 +109,7 @@ struct State {
 
 impl State {
     fn of(mount: &Mount, root: Option<&Path>) -> Option<Self> {
-        let stat = statvfs(&below(root, &mount.point)).ok()?;
+        let stat = statvfs(below(root, &mount.point)).ok()?;
         Some(Self {
             size: stat.f_blocks.saturating_mul(stat.f_frsize),
             free: stat.f_bfree.saturating_mul(stat.f_frsize),
