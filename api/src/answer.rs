@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
-use predict::incident::{Incident, IncidentBook, IncidentError, Verdict};
+use predict::incident::{Incident, IncidentBook, Verdict};
 use store::Store;
 
 use crate::app::App;
@@ -138,26 +138,20 @@ fn done(
             Ok(format!("{count} silenced for {hours} h by {who}."))
         }
         Deed::Judge(verdict) => {
-            let book = IncidentBook::open(store.state())?;
-            let known = |incident: Incident| match book.get(&incident.id) {
-                // What else is known about it stays.
-                Ok(known) => Ok(Incident { verdict, ..known }),
-                Err(IncidentError::Missing { .. }) => Ok(Incident {
-                    verdict,
-                    summary: format!("judged by {who}"),
-                    ..incident
-                }),
-                Err(error) => Err(error),
-            };
-            let incidents = alerts.iter().filter_map(incident_of).map(known);
-            let incidents: Vec<Incident> = incidents.collect::<Result<_, _>>()?;
+            let incidents = alerts.iter().filter_map(incident_of).map(|incident| Incident {
+                verdict,
+                summary: format!("judged by {who}"),
+                ..incident
+            });
+            let incidents: Vec<Incident> = incidents.collect();
             if incidents.is_empty() {
                 return Err(Problem::new(
                     Kind::Conflict,
                     "these alerts name no host, so that nothing can be learnt from a verdict",
                 ));
             }
-            book.declare_all(&incidents)?;
+            // What else is known about them stays.
+            IncidentBook::open(store.state())?.declare_all(&incidents, |known| known.verdict = verdict)?;
             Ok(format!("{count} judged {verdict} by {who}."))
         }
     }

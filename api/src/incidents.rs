@@ -62,17 +62,13 @@ pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>, request:
 pub(crate) async fn declare(State(app): State<App>, told: Told<Declaration>) -> Result<Response, Problem> {
     let Told { store, body, .. } = told;
     let now = app.now();
-    let start = body
-        .start
-        .as_ref()
-        .map_or(Ok(now), |value| json_time("start", value, now))?;
-    let end = body
-        .end
-        .as_ref()
-        .filter(|value| !value.is_null())
-        .map(|value| json_time("end", value, now))
-        .transpose()?;
-    let kind = body.kind.unwrap_or_else(|| "unspecified".to_owned());
+    let time = |name, value: &Option<Value>| {
+        let told = value.as_ref().filter(|value| !value.is_null());
+        told.map(|value| json_time(name, value, now)).transpose()
+    };
+    let (started, end) = (time("start", &body.start)?, time("end", &body.end)?);
+    let start = started.unwrap_or(now);
+    let kind = body.kind.clone().unwrap_or_else(|| "unspecified".to_owned());
     // The same host, kind and second is the same incident: a button pressed twice, or a sender that tries again.
     let id = body
         .id
@@ -86,12 +82,30 @@ pub(crate) async fn declare(State(app): State<App>, told: Told<Declaration>) -> 
         kind,
         source: Source::Declared,
         verdict: body.verdict.unwrap_or_default(),
-        summary: body.summary.unwrap_or_default(),
+        summary: body.summary.clone().unwrap_or_default(),
     };
     let location = format!("/api/v1/incidents/{}", crate::page::layout::encoded(&incident.id));
-    let json = incident_json(&incident);
-    blocking(move || Ok(IncidentBook::open(store.state())?.declare(&incident)?)).await?;
-    Ok((StatusCode::CREATED, [(LOCATION, location)], axum::Json(json)).into_response())
+    let stands = blocking(move || {
+        let new = &incident;
+        // What is known and was not told now stays: a verdict and an end above all.
+        let told = |known: &mut Incident| {
+            known.host.clone_from(&new.host);
+            known.device = new.device.clone().or(known.device.take());
+            known.start = started.unwrap_or(known.start);
+            known.end = new.end.or(known.end);
+            known.kind = body.kind.unwrap_or(std::mem::take(&mut known.kind));
+            known.verdict = body.verdict.unwrap_or(known.verdict);
+            known.summary = body.summary.unwrap_or(std::mem::take(&mut known.summary));
+        };
+        Ok(IncidentBook::open(store.state())?.declare(new, told)?)
+    })
+    .await?;
+    Ok((
+        StatusCode::CREATED,
+        [(LOCATION, location)],
+        axum::Json(incident_json(&stands)),
+    )
+        .into_response())
 }
 
 /// `PATCH /api/v1/incidents/{id}`
@@ -119,15 +133,14 @@ pub(crate) async fn change(
         })
         .transpose()?;
     let changed = blocking(move || {
-        let book = IncidentBook::open(store.state())?;
-        let mut incident = book.get(&id)?;
-        incident.start = start.unwrap_or(incident.start);
-        incident.end = end.unwrap_or(incident.end);
-        incident.kind = body.kind.unwrap_or(incident.kind);
-        incident.verdict = body.verdict.unwrap_or(incident.verdict);
-        incident.summary = body.summary.unwrap_or(incident.summary);
-        book.declare(&incident)?;
-        Ok(incident)
+        let told = |incident: &mut Incident| {
+            incident.start = start.unwrap_or(incident.start);
+            incident.end = end.unwrap_or(incident.end);
+            incident.kind = body.kind.unwrap_or(std::mem::take(&mut incident.kind));
+            incident.verdict = body.verdict.unwrap_or(incident.verdict);
+            incident.summary = body.summary.unwrap_or(std::mem::take(&mut incident.summary));
+        };
+        Ok(IncidentBook::open(store.state())?.change(&id, told)?)
     })
     .await?;
     Ok(axum::Json(incident_json(&changed)).into_response())

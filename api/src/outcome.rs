@@ -22,21 +22,23 @@ pub fn note(state: &State, alert: &Notification) -> Result<(), IncidentError> {
         return Ok(());
     };
     let book = IncidentBook::open(state)?;
-    let known = match book.get(&incident.id) {
-        Ok(known) => Some(known),
-        Err(IncidentError::Missing { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    match (known, alert.ends_ms) {
-        (None, None) => {
+    match alert.ends_ms {
+        None => {
             kind.clone_into(&mut incident.kind);
             incident.source = Source::Rule;
             incident.summary = alert.annotations.get("summary").cloned().unwrap_or_default();
-            book.declare(&incident)
+            book.declare(&incident, |_| ()).map(drop)
         }
-        (Some(known), Some(end)) if known.end.is_none() => book.close(&known.id, end.max(known.start)),
-        // Somebody took it away, or it is as it should be.
-        _ => Ok(()),
+        Some(end) => {
+            let closed = book.change(&incident.id, |known| {
+                known.end = known.end.or(Some(end.max(known.start)))
+            });
+            match closed {
+                // Somebody took it away.
+                Err(IncidentError::Missing { .. }) => Ok(()),
+                other => other.map(drop),
+            }
+        }
     }
 }
 

@@ -203,8 +203,18 @@ impl Page<'_> {
 
     /// An alert with buttons that turn it into an incident with a verdict.
     fn firing(&self, alert: &ActiveAlert) -> Markup {
-        let url = href("/api/v1/incidents", self.tenant);
         let (name, start) = (alert.name(), alert.changed_at_ms());
+        let id = format!("{}-{name}-{}", self.host.name, start / 1000);
+        // What a rule or somebody else declared of it stays; only the verdict is new.
+        let known = self.incidents.iter().any(|incident| incident.id == id);
+        let (method, url) = if known {
+            (
+                "PATCH",
+                href(&format!("/api/v1/incidents/{}", encoded(&id)), self.tenant),
+            )
+        } else {
+            ("POST", href("/api/v1/incidents", self.tenant))
+        };
         html! {
             span.when { (moment(start)) br; (ago(self.now, start)) }
             div.what {
@@ -214,16 +224,20 @@ impl Page<'_> {
             }
             span.feedback role="group" aria-label="Verdict" {
                 @for (verdict, label, title) in VERDICTS {
-                    @let body = json!({
-                        "id": format!("{}-{name}-{}", self.host.name, start / 1000),
-                        "host": self.host.name,
-                        "device": alert.labels.get("device"),
-                        "start": rfc3339(start),
-                        "kind": name,
-                        "verdict": verdict.to_string(),
-                        "summary": "judged on the page",
-                    });
-                    button type="button" title=(title) data-url=(url) data-body=(body.to_string()) { (label) }
+                    @let body = if known {
+                        json!({ "verdict": verdict.to_string() })
+                    } else {
+                        json!({
+                            "id": id,
+                            "host": self.host.name,
+                            "device": alert.labels.get("device"),
+                            "start": rfc3339(start),
+                            "kind": name,
+                            "verdict": verdict.to_string(),
+                            "summary": "judged on the page",
+                        })
+                    };
+                    button type="button" title=(title) data-method=(method) data-url=(url) data-body=(body.to_string()) { (label) }
                 }
             }
         }

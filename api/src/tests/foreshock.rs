@@ -183,6 +183,36 @@ async fn an_incident_is_declared_judged_closed_and_forgotten() {
 }
 
 #[tokio::test]
+async fn an_incident_that_is_declared_again_keeps_what_was_said_of_it() {
+    let server = Server::new();
+    let declare = async |body: Value| {
+        let answer = server.json("POST", "/api/v1/incidents", &body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+        (answer.header("location").to_owned(), answer.json())
+    };
+    let told = json!({ "host": "a", "device": "GPU-1", "kind": "disk_full", "start": "2025-12-31T23:00:00Z", "summary": "/ is full" });
+    let (path, _) = declare(told.clone()).await;
+    let judged = json!({ "verdict": "noise", "end": "2025-12-31T23:30:00Z" });
+    let judged = server.json("PATCH", &path, &judged).await.json();
+    // The sender tries again, with and without what it does not know.
+    let (again, stands) = declare(told.clone()).await;
+    assert_eq!((again, &stands), (path.clone(), &judged));
+    let mut null = told;
+    for name in ["end", "verdict", "summary", "device"] {
+        null[name] = Value::Null;
+    }
+    assert_eq!(declare(null).await.1, judged);
+    // Only what is told changes.
+    let corrected = json!({ "id": judged["id"], "host": "a", "end": "2025-12-31T23:40:00Z", "verdict": "mitigated" });
+    let (_, stands) = declare(corrected).await;
+    let mut expected = judged;
+    expected["end"] = "2025-12-31T23:40:00Z".into();
+    expected["verdict"] = "mitigated".into();
+    assert_eq!(stands, expected);
+    assert_eq!(server.get(&path).await.json(), expected);
+}
+
+#[tokio::test]
 async fn an_incident_that_makes_no_sense_is_refused_with_a_hint() {
     let server = Server::new();
     let check = async |body: Value, status: u16, text: &str| {

@@ -1,6 +1,6 @@
 //! The incidents of a tenant, kept in its state.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use store::{State, StateError};
 
 use super::{Incident, Source, Verdict};
@@ -79,44 +79,40 @@ impl<'a> IncidentBook<'a> {
         Ok(Self { state })
     }
 
-    /// Writes an incident; one with the same id is replaced, so that a repeated import changes nothing.
+    /// Writes an incident. Where its id is known already, `known` changes what is known instead and the rest stays: a sender
+    /// that tries again, or a repeated import, takes back nothing that people said since. Answers the incident as it stands then.
     ///
     /// # Errors
-    /// [`IncidentError::Invalid`] when it has no host or kind, or ends before it starts.
-    pub fn declare(&self, incident: &Incident) -> Result<(), IncidentError> {
-        self.declare_all(std::slice::from_ref(incident)).map(|_| ())
+    /// [`IncidentError::Invalid`] when it would have no host or kind, or end before it starts.
+    pub fn declare(&self, incident: &Incident, known: impl FnOnce(&mut Incident)) -> Result<Incident, IncidentError> {
+        self.write(|transaction| put(transaction, incident, known))
     }
 
-    /// Writes several incidents in one transaction, or none; answers how many.
+    /// Writes several incidents in one transaction, or none, each as [`IncidentBook::declare`] does.
     ///
     /// # Errors
     /// As [`IncidentBook::declare`].
-    pub fn declare_all(&self, incidents: &[Incident]) -> Result<usize, IncidentError> {
-        for incident in incidents {
-            check(incident)?;
-        }
-        self.state.with(|conn| {
-            let transaction = conn.transaction()?;
-            for i in incidents {
-                transaction.execute(
-                    "insert or replace into incidents (id, host, device, start_ms, end_ms, kind, source, verdict, summary)
-                     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                    params![
-                        i.id,
-                        i.host,
-                        i.device,
-                        i.start,
-                        i.end,
-                        i.kind,
-                        i.source.to_string(),
-                        i.verdict.to_string(),
-                        i.summary
-                    ],
-                )?;
-            }
-            transaction.commit()
-        })?;
-        Ok(incidents.len())
+    pub fn declare_all(
+        &self,
+        incidents: &[Incident],
+        mut known: impl FnMut(&mut Incident),
+    ) -> Result<Vec<Incident>, IncidentError> {
+        self.write(|transaction| {
+            let all = incidents.iter().map(|i| put(transaction, i, &mut known));
+            all.collect()
+        })
+    }
+
+    /// Changes all of an incident but its id; reads and writes it in one transaction, so that who changes something else at the
+    /// same time loses nothing. Answers the incident as it stands then.
+    ///
+    /// # Errors
+    /// [`IncidentError::Missing`] when there is none of this id, [`IncidentError::Invalid`] as [`IncidentBook::declare`].
+    pub fn change(&self, id: &str, change: impl FnOnce(&mut Incident)) -> Result<Incident, IncidentError> {
+        self.write(|transaction| {
+            let known = find(transaction, id)?.ok_or_else(|| IncidentError::Missing { id: id.to_owned() })?;
+            alter(transaction, known, change)
+        })
     }
 
     /// Ends an incident.
@@ -124,11 +120,7 @@ impl<'a> IncidentBook<'a> {
     /// # Errors
     /// [`IncidentError::Missing`] when there is none of this id, [`IncidentError::Invalid`] when it starts later.
     pub fn close(&self, id: &str, end: i64) -> Result<(), IncidentError> {
-        let incident = self.get(id)?;
-        self.declare(&Incident {
-            end: Some(end),
-            ..incident
-        })
+        self.change(id, |incident| incident.end = Some(end)).map(drop)
     }
 
     /// Records what people found out about an incident.
@@ -136,8 +128,7 @@ impl<'a> IncidentBook<'a> {
     /// # Errors
     /// [`IncidentError::Missing`] when there is none of this id.
     pub fn judge(&self, id: &str, verdict: Verdict) -> Result<(), IncidentError> {
-        let incident = self.get(id)?;
-        self.declare(&Incident { verdict, ..incident })
+        self.change(id, |incident| incident.verdict = verdict).map(drop)
     }
 
     /// One incident.
@@ -145,10 +136,7 @@ impl<'a> IncidentBook<'a> {
     /// # Errors
     /// [`IncidentError::Missing`] when there is none of this id.
     pub fn get(&self, id: &str) -> Result<Incident, IncidentError> {
-        let found = self.state.with(|conn| {
-            conn.query_row(&format!("{SELECT} where id = ?1"), [id], read)
-                .optional()
-        })?;
+        let found = self.state.with(|conn| find(conn, id))?;
         found.ok_or_else(|| IncidentError::Missing { id: id.to_owned() })
     }
 
@@ -183,6 +171,81 @@ impl<'a> IncidentBook<'a> {
             .with(|conn| conn.execute("delete from incidents where id = ?1", [id]))?
             > 0)
     }
+
+    /// Runs `work` in one transaction, of which nothing stays when it fails.
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, IncidentError> {
+        self.state.with(|conn| {
+            let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            match work(&transaction) {
+                Ok(done) => transaction.commit().map(|()| Ok(done)),
+                Err(Failure::Incident(error)) => Ok(Err(error)),
+                Err(Failure::Sqlite(error)) => Err(error),
+            }
+        })?
+    }
+}
+
+/// Why nothing was written.
+enum Failure {
+    Incident(IncidentError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<IncidentError> for Failure {
+    fn from(error: IncidentError) -> Self {
+        Self::Incident(error)
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Writes an incident, or what `known` makes of the one with its id.
+fn put(conn: &Connection, incident: &Incident, known: impl FnOnce(&mut Incident)) -> Result<Incident, Failure> {
+    if let Some(found) = find(conn, &incident.id)? {
+        return alter(conn, found, known);
+    }
+    replace(conn, incident)?;
+    Ok(incident.clone())
+}
+
+/// Writes what `change` makes of a known incident, under the same id; nothing where that is what is known.
+fn alter(conn: &Connection, known: Incident, change: impl FnOnce(&mut Incident)) -> Result<Incident, Failure> {
+    let mut changed = known.clone();
+    change(&mut changed);
+    changed.id.clone_from(&known.id);
+    if changed != known {
+        replace(conn, &changed)?;
+    }
+    Ok(changed)
+}
+
+fn replace(conn: &Connection, i: &Incident) -> Result<(), Failure> {
+    check(i)?;
+    conn.execute(
+        "insert or replace into incidents (id, host, device, start_ms, end_ms, kind, source, verdict, summary)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            i.id,
+            i.host,
+            i.device,
+            i.start,
+            i.end,
+            i.kind,
+            i.source.to_string(),
+            i.verdict.to_string(),
+            i.summary
+        ],
+    )?;
+    Ok(())
+}
+
+fn find(conn: &Connection, id: &str) -> rusqlite::Result<Option<Incident>> {
+    conn.query_row(&format!("{SELECT} where id = ?1"), [id], read)
+        .optional()
 }
 
 const SELECT: &str = "select id, host, device, start_ms, end_ms, kind, source, verdict, summary from incidents";

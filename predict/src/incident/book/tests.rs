@@ -19,8 +19,8 @@ fn incidents_are_kept_changed_and_forgotten() {
     let dir = tempfile::tempdir().expect("a folder");
     let state = State::open(&dir.path().join("state.sqlite")).expect("state");
     let book = IncidentBook::open(&state).expect("book");
-    book.declare(&incident("x", 100, None)).expect("declare");
-    book.declare_all(&[incident("y", 10, Some(20)), incident("x", 100, None)])
+    book.declare(&incident("x", 100, None), |_| ()).expect("declare");
+    book.declare_all(&[incident("y", 10, Some(20)), incident("x", 100, None)], |_| ())
         .expect("declare");
     assert_eq!(book.get("x").expect("x"), incident("x", 100, None));
     let ids = |from, to| {
@@ -48,4 +48,70 @@ fn incidents_are_kept_changed_and_forgotten() {
         (error.kind(), error.to_string().as_str()),
         ("invalid", "incident \"y\" is not valid: it ends before it starts")
     );
+}
+
+#[test]
+fn what_is_declared_again_takes_back_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = State::open(&dir.path().join("state.sqlite")).expect("state");
+    let book = IncidentBook::open(&state).expect("book");
+    let new = incident("x", 100, None);
+    assert_eq!(book.declare(&new, |_| unreachable!("it is new")).expect("declare"), new);
+    book.close("x", 150).expect("close");
+    book.judge("x", Verdict::Noise).expect("judge");
+    let judged = book.get("x").expect("x");
+    assert_eq!(book.declare(&new, |_| ()).expect("again"), judged);
+    let renamed = |known: &mut Incident| {
+        known.id = "y".into();
+        known.summary = "XID 79".into();
+    };
+    let again = book.declare_all(&[new], renamed).expect("again");
+    let expected = Incident {
+        summary: "XID 79".into(),
+        ..judged
+    };
+    assert_eq!(again, [expected.clone()]);
+    assert_eq!(book.all().expect("all"), [expected]);
+}
+
+#[test]
+fn of_several_incidents_all_are_written_or_none() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = State::open(&dir.path().join("state.sqlite")).expect("state");
+    let book = IncidentBook::open(&state).expect("book");
+    let error = book.declare_all(&[incident("x", 100, None), incident("y", 100, Some(50))], |_| ());
+    assert_eq!(error.expect_err("y ends before it starts").kind(), "invalid");
+    assert_eq!(book.all().expect("all"), []);
+}
+
+#[test]
+fn who_changes_different_things_at_the_same_time_loses_neither() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = State::open(&dir.path().join("state.sqlite")).expect("state");
+    let book = IncidentBook::open(&state).expect("book");
+    let together = std::sync::Barrier::new(2);
+    // Any one of them may happen to be changed by one after the other.
+    let ids: Vec<String> = (0..30).map(|i| i.to_string()).collect();
+    for id in &ids {
+        book.declare(&incident(id, 100, None), |_| ()).expect("declare");
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for id in &ids {
+                together.wait();
+                book.close(id, 150).expect("close");
+            }
+        });
+        for id in &ids {
+            together.wait();
+            book.judge(id, Verdict::Noise).expect("judge");
+        }
+    });
+    for incident in book.all().expect("all") {
+        assert_eq!(
+            (incident.end, incident.verdict),
+            (Some(150), Verdict::Noise),
+            "{incident:?}"
+        );
+    }
 }
