@@ -34,7 +34,9 @@ impl ImportError {
             Self::Column { .. } => {
                 "give at least the columns host, start, kind; also incident_id (or id), end, device, verdict, summary"
             }
-            Self::Line { .. } => "write times as 2026-01-31T12:00:00Z (UTC) or as milliseconds since 1970",
+            Self::Line { .. } => {
+                "write times as 2026-01-31T12:00:00Z or 2026-01-31T14:00:00+02:00 (UTC without either), or as milliseconds since 1970"
+            }
             Self::Json(_) => {
                 "give a list of objects with host, start, kind and, where known, id, end, device, verdict, summary"
             }
@@ -43,7 +45,8 @@ impl ImportError {
 }
 
 /// Reads a table with a header line; columns `host, start, kind` and, where there are any, `incident_id` or `id`, `end`,
-/// `device` (or `gpu`), `verdict`, `summary`, `censored`. Times are ISO 8601 in UTC or milliseconds.
+/// `device` (or `gpu`), `verdict`, `summary`, `censored`. Times are ISO 8601, in UTC where they
+/// have no offset, or milliseconds.
 ///
 /// # Errors
 /// [`ImportError`] names the line.
@@ -103,7 +106,7 @@ pub fn from_csv(text: &str) -> Result<Vec<Incident>, ImportError> {
     Ok(incidents)
 }
 
-/// Reads a JSON list of incidents; times are ISO 8601 in UTC or milliseconds.
+/// Reads a JSON list of incidents; times are ISO 8601, in UTC where they have no offset, or milliseconds.
 ///
 /// # Errors
 /// [`ImportError::Json`] or [`ImportError::Line`] with the position in the list.
@@ -174,38 +177,16 @@ pub(crate) fn fields(line: &str) -> Vec<String> {
     cells
 }
 
-/// Milliseconds of `2026-01-31T12:00:00[.123][Z|+00:00]`, with a space for the `T` too, or of plain milliseconds.
+/// Milliseconds of an ISO 8601 time, or of plain milliseconds: `2026-01-31T12:00:00.123+02:00`, with a space for the `T` too. What
+/// has no offset is UTC, and what has no time of day is midnight.
 pub(crate) fn parse_time(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Ok(millis) = text.parse::<i64>() {
         return Some(millis);
     }
-    let text = text
-        .strip_suffix('Z')
-        .or_else(|| text.strip_suffix("+00:00"))
-        .unwrap_or(text);
-    let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00"));
-    let mut date = date.split('-').map(|p| p.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    if date.next().is_some() || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let (clock, fraction) = time.split_once('.').unwrap_or((time, ""));
-    let mut clock = clock.split(':').map(|p| p.parse::<i64>().ok());
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next().unwrap_or(Some(0))?);
-    if clock.next().is_some() || !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..61).contains(&second) {
-        return None;
-    }
-    let mut digits: String = fraction.chars().take(3).collect();
-    while digits.len() < 3 {
-        digits.push('0');
-    }
-    let millis: i64 = digits.parse().ok()?;
-    // Days from the civil date (Hinnant, "chrono-compatible low-level date algorithms").
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let yoe = y.rem_euclid(400);
-    let doy = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + millis)
+    // An offset that is there is read the first time, and makes the others no times.
+    let parsed = ["", "Z", "T00:00:00Z"]
+        .iter()
+        .find_map(|rest| format!("{text}{rest}").parse().ok());
+    parsed.map(jiff::Timestamp::as_millisecond)
 }

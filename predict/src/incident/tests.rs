@@ -85,7 +85,35 @@ fn times_are_iso_or_milliseconds() {
     assert_eq!(parse_time("2026-01-05T12:48:00"), Some(1_767_617_280_000));
     assert_eq!(parse_time("2024-02-29 00:00:00.5+00:00"), Some(1_709_164_800_500));
     assert_eq!(parse_time("1767617280000"), Some(1_767_617_280_000));
+    assert_eq!(parse_time("2026-01-05"), Some(1_767_571_200_000));
     for wrong in ["", "yesterday", "2026-13-01T00:00:00", "2026-01-01T25:00:00", "2026-01"] {
+        assert_eq!(parse_time(wrong), None, "{wrong:?}");
+    }
+}
+
+#[test]
+fn an_offset_counts_wherever_it_stands_and_what_cannot_be_read_is_no_time() {
+    let noon = parse_time("2026-01-31T12:00:00Z").expect("noon");
+    for (text, after_noon_ms) in [
+        // As Python's `isoformat` writes it.
+        ("2026-01-31T14:00:00.123456+02:00", 123),
+        ("2026-01-31T14:00:00+02:00", 0),
+        ("2026-01-31 06:30:00.5-05:30", 500),
+        ("2026-01-31T12:00:00.123456+00:00", 123),
+        ("2026-01-31T12:00:00.5", 500),
+        ("2026-01-31T12:00", 0),
+    ] {
+        assert_eq!(parse_time(text), Some(noon + after_noon_ms), "{text:?}");
+    }
+    for wrong in [
+        "2026-01-31T12:00:00.123garbage",
+        "2026-01-31T12:00:00.",
+        "2026-02-31T12:00:00Z",
+        "2026-02-29",
+        "2026-01-31T12:00:00+99:00",
+        "2026-01-31T12:00:00+02:00Z",
+        "2026-01-31T12:00:00[Europe/Paris]",
+    ] {
         assert_eq!(parse_time(wrong), None, "{wrong:?}");
     }
 }
