@@ -5,10 +5,12 @@
 //! where the rise stands out of the noise, where it is no single step, and where earlier teeth of a saw did not turn at the
 //! same height.
 
-use store::{Samples, TimeRange, host_of};
+use std::collections::HashMap;
+
+use store::{Samples, SeriesId, TimeRange, host_of};
 
 use crate::features::median_f64;
-use crate::telemetry::{Telemetry, TelemetryError, is_usable};
+use crate::telemetry::{SeriesRef, Telemetry, TelemetryError, is_usable};
 use crate::window::spoken_duration;
 
 /// Points that a line is drawn through: pairs grow with the square.
@@ -282,6 +284,7 @@ pub fn forecasts(
 ) -> Result<Vec<Forecast>, TelemetryError> {
     let range = TimeRange::millis(now_ms - HISTORY_MS, now_ms);
     let series = telemetry.series(range)?;
+    let limits = cgroup_limits(&series);
     let mut samples = Samples::default();
     let mut newest = |id, from: i64| -> Result<Vec<(i64, f64)>, TelemetryError> {
         samples.clear();
@@ -297,13 +300,10 @@ pub fn forecasts(
             "system_filesystem_utilization_ratio" => (Resource::Disk, label("system_filesystem_mountpoint"), 1.0),
             "cgroup_memory_usage_bytes" => {
                 let cgroup = label("cgroup");
-                let of_limit = series.iter().find(|l| {
-                    l.labels.metric() == "cgroup_memory_limit_bytes"
-                        && host_of(&l.labels) == Some(host)
-                        && l.labels.get("cgroup").unwrap_or("") == cgroup
-                });
-                let Some(of_limit) = of_limit else { continue };
-                let Some((_, limit)) = newest(of_limit.id, now_ms - STALE_MS)?.last().copied() else {
+                let Some(of_limit) = limits.get(&(host, cgroup.as_str())) else {
+                    continue;
+                };
+                let Some((_, limit)) = newest(*of_limit, now_ms - STALE_MS)?.last().copied() else {
                     continue;
                 };
                 (Resource::CgroupMemory, cgroup, limit)
@@ -332,6 +332,22 @@ pub fn forecasts(
         });
     }
     Ok(out)
+}
+
+/// The series of the memory limit of each host's cgroups, the first where there are several.
+fn cgroup_limits(series: &[SeriesRef]) -> HashMap<(&str, &str), SeriesId> {
+    let of_limits = series
+        .iter()
+        .filter(|s| s.labels.metric() == "cgroup_memory_limit_bytes");
+    let mut limits = HashMap::new();
+    for s in of_limits {
+        if let Some(host) = host_of(&s.labels) {
+            limits
+                .entry((host, s.labels.get("cgroup").unwrap_or("")))
+                .or_insert(s.id);
+        }
+    }
+    limits
 }
 
 fn say(resource: Resource, device: &str, now: f64, limit: f64, found: Option<TimeToLimit>) -> String {

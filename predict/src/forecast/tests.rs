@@ -107,16 +107,18 @@ fn what_is_full_is_full() {
     assert_eq!(f.seconds, 0.0);
 }
 
+/// Twenty samples, one a second.
+fn push(memory: &mut Memory, pairs: &[(&str, &str)], value: &dyn Fn(i64) -> f64) {
+    let mut samples = Samples::default();
+    for i in 0..20 {
+        samples.push(i * 1_000, value(i));
+    }
+    memory.push(Labels::from_pairs(pairs.iter().copied()), samples);
+}
+
 #[test]
 fn a_cgroup_is_measured_against_its_own_limit() {
     let mut memory = Memory::default();
-    let push = |memory: &mut Memory, pairs: &[(&str, &str)], value: &dyn Fn(i64) -> f64| {
-        let mut samples = Samples::default();
-        for i in 0..20 {
-            samples.push(i * 1_000, value(i));
-        }
-        memory.push(Labels::from_pairs(pairs.iter().copied()), samples);
-    };
     let mib = 1_048_576.0;
     push(
         &mut memory,
@@ -148,5 +150,50 @@ fn a_cgroup_is_measured_against_its_own_limit() {
         forecasts(&memory, ForecastOptions::default(), 10_000_000)
             .expect("forecasts")
             .is_empty()
+    );
+}
+
+#[test]
+fn a_limit_is_found_by_host_and_cgroup_wherever_its_series_stands() {
+    let mut memory = Memory::default();
+    let series = |memory: &mut Memory, metric: &str, host: &str, cgroup: &str, value: f64| {
+        let name = [("__name__", metric), ("host_name", host)];
+        let cgroup = (!cgroup.is_empty()).then_some(("cgroup", cgroup));
+        let pairs: Vec<_> = name.into_iter().chain(cgroup).collect();
+        push(memory, &pairs, &|_| value);
+    };
+    let cgroups: Vec<String> = (0..2_000).map(|i| format!("/pod-{i}")).collect();
+    for (usage, host) in [(1.0, "a"), (2.0, "b")] {
+        for cgroup in ["", "/leak", "/unlimited"]
+            .into_iter()
+            .chain(cgroups.iter().map(String::as_str))
+        {
+            series(&mut memory, "cgroup_memory_usage_bytes", host, cgroup, usage);
+        }
+    }
+    for (limit, host) in [(10.0, "a"), (20.0, "b")] {
+        for (i, cgroup) in cgroups.iter().enumerate() {
+            series(
+                &mut memory,
+                "cgroup_memory_limit_bytes",
+                host,
+                cgroup,
+                limit + 100.0 * i as f64,
+            );
+        }
+        series(&mut memory, "cgroup_memory_limit_bytes", host, "", limit + 1.0);
+        series(&mut memory, "cgroup_memory_limit_bytes", host, "/leak", limit + 2.0);
+    }
+    let found = forecasts(&memory, ForecastOptions::default(), 19_500).expect("forecasts");
+    assert_eq!(found.len(), 2 * (cgroups.len() + 2), "without the unlimited ones");
+    let limit = |host: &str, cgroup: &str| {
+        let of_cgroup = found.iter().find(|f| f.host == host && f.device == cgroup);
+        of_cgroup.expect("a forecast").limit
+    };
+    assert_eq!((limit("a", ""), limit("b", "")), (11.0, 21.0));
+    assert_eq!((limit("a", "/leak"), limit("b", "/leak")), (12.0, 22.0));
+    assert_eq!(
+        (limit("a", "/pod-1999"), limit("b", "/pod-1999")),
+        (199_910.0, 199_920.0)
     );
 }
