@@ -1,5 +1,7 @@
 //! Examples: rows of features with what became of them, split by time, sampled, and handed to learners as linfa datasets.
 
+use std::collections::HashMap;
+
 use linfa::Dataset;
 use ndarray::{Array1, Array2, Ix1, ShapeBuilder};
 use rand::SeedableRng;
@@ -26,6 +28,12 @@ pub struct Labelled {
 }
 
 impl Labelled {
+    /// A host and the time.
+    #[must_use]
+    pub const fn new(host: String, from: i64, to: i64) -> Self {
+        Self { host, from, to }
+    }
+
     /// Times of its examples.
     #[must_use]
     pub fn times(&self, stride_ms: i64) -> Vec<i64> {
@@ -57,11 +65,14 @@ pub struct Examples {
     pub blocks: Vec<u8>,
     /// First instant of each block, by host (in the order of `rows.hosts`).
     starts: Vec<Vec<i64>>,
+    /// First row of each host, in the same order.
+    firsts: Vec<i64>,
     horizon_ms: i64,
 }
 
 impl Examples {
-    /// Joins rows and incidents. `labelled` has every host of `rows`; `shares` say where its blocks begin.
+    /// Joins rows and incidents. `labelled` has every host of `rows`, with the time of its first row as `from`: a host that stands there
+    /// several times has rows of several stretches. `shares` say where its blocks begin.
     #[must_use]
     pub fn new(
         rows: Rows,
@@ -72,11 +83,19 @@ impl Examples {
         horizon_ms: i64,
     ) -> Self {
         let none = HostIncidents::default();
+        let mut firsts = vec![i64::MAX; rows.hosts.len()];
+        for (host, at) in rows.host.iter().zip(&rows.at) {
+            let first = &mut firsts[*host as usize];
+            *first = (*first).min(*at);
+        }
+        let stretches: HashMap<(&str, i64), &Labelled> =
+            labelled.iter().map(|l| ((l.host.as_str(), l.from), l)).collect();
         let of_host: Vec<(&HostIncidents, Vec<i64>, i64)> = rows
             .hosts
             .iter()
-            .map(|host| {
-                let known = labelled.iter().find(|l| l.host == *host);
+            .zip(&firsts)
+            .map(|(host, first)| {
+                let known = stretches.get(&(host.as_str(), *first));
                 let starts = known.map_or_else(Vec::new, |l| {
                     (0..shares.len()).map(|k| l.block_start(shares, k)).collect()
                 });
@@ -99,8 +118,15 @@ impl Examples {
             outcomes,
             blocks,
             starts: of_host.into_iter().map(|h| h.1).collect(),
+            firsts,
             horizon_ms,
         }
+    }
+
+    /// Which of `rows.hosts` each stretch of time is, by host and first instant.
+    pub(crate) fn stretches(&self) -> HashMap<(&str, i64), usize> {
+        let hosts = self.rows.hosts.iter().map(String::as_str);
+        hosts.zip(self.firsts.iter().copied()).zip(0..).collect()
     }
 
     /// Whether row `i` may teach a model that will be judged on block `block`: it lies before, and its horizon ends before

@@ -315,11 +315,7 @@ fn scoring(text: &str) -> Result<(Vec<Labelled>, BTreeSet<String>), String> {
         if role.is_some_and(|role| cell(role) == "unseen") {
             unseen.insert(cell(host).to_owned());
         }
-        labelled.push(Labelled {
-            host: cell(host).to_owned(),
-            from: time(from)?,
-            to: time(to)?,
-        });
+        labelled.push(Labelled::new(cell(host).to_owned(), time(from)?, time(to)?));
     }
     Ok((labelled, unseen))
 }

@@ -21,11 +21,7 @@ fn examples() -> Examples {
         verdict: Verdict::Real,
         summary: String::new(),
     };
-    let labelled = [Labelled {
-        host: "a".into(),
-        from: 0,
-        to: 1_000,
-    }];
+    let labelled = [Labelled::new("a".into(), 0, 1_000)];
     Examples::new(
         rows,
         &Incidents::new(&[incident]),
@@ -42,6 +38,31 @@ fn blocks_are_quarters_of_the_hosts_time() {
     for (i, block) in [(0, 0), (24, 0), (25, 1), (50, 2), (99, 3)] {
         assert_eq!(e.blocks[i], block, "row {i}");
     }
+}
+
+/// Rows of host `a`, ten apart, over two stretches of time.
+fn two_stretches() -> Examples {
+    let rows = Rows {
+        hosts: vec!["a".into(), "a".into()],
+        host: [[0; 10], [1; 10]].concat(),
+        at: (0..10).chain(50..60).map(|i| i * 10).collect(),
+        values: vec![0.0; 20],
+        width: 1,
+    };
+    let labelled = [Labelled::new("a".into(), 0, 100), Labelled::new("a".into(), 500, 600)];
+    Examples::new(rows, &Incidents::default(), &labelled, &[0.0, 0.5], 0, 20)
+}
+
+#[test]
+fn a_host_with_two_stretches_has_outcomes_and_blocks_of_each() {
+    let e = two_stretches();
+    let known = [[Outcome::Survived; 9].as_slice(), &[Outcome::Censored]].concat();
+    assert_eq!(e.outcomes, [known.clone(), known].concat());
+    let halves = [[0; 5], [1; 5]].concat();
+    assert_eq!(e.blocks, [halves.clone(), halves].concat());
+    assert!(e.known_before(13, 1) && !e.known_before(14, 1), "540 + 20 is after 550");
+    let stretches = e.stretches();
+    assert_eq!((stretches[&("a", 0)], stretches[&("a", 500)]), (0, 1));
 }
 
 #[test]

@@ -204,12 +204,13 @@ impl<'a> Judge<'a> {
             at.push(examples.rows.at[i]);
             probability.push(*score);
         }
+        let stretches = examples.stretches();
         self.prepared
             .labelled
             .iter()
             .map(|l| {
-                let id = examples.rows.hosts.iter().position(|h| *h == l.host);
-                let (at, probability) = id.map(|id| std::mem::take(&mut of_host[id])).unwrap_or_default();
+                let id = stretches.get(&(l.host.as_str(), l.from));
+                let (at, probability) = id.map(|id| std::mem::take(&mut of_host[*id])).unwrap_or_default();
                 let start = l.block_start(&SHARES, from);
                 Stretch {
                     host: &l.host,

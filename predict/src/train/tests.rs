@@ -232,3 +232,23 @@ fn damaged_and_future_models_are_refused_in_words() {
     let error = Model::from_json(&lost.to_json().expect("json")).expect_err("unsound");
     assert!(matches!(error, crate::model::ModelError::Unsound { .. }), "{error}");
 }
+
+#[test]
+fn a_host_of_two_stretches_is_judged_on_both() {
+    let fleet = fleet(8, 6, 1);
+    let day = 24 * 3_600_000;
+    let middle = fleet.from + 3 * day;
+    let mut stretches = Vec::new();
+    for host in 0..8 {
+        let host = format!("host-{host:02}");
+        stretches.push(Labelled::new(host.clone(), fleet.from + day / 2, middle));
+        stretches.push(Labelled::new(host, middle, fleet.to));
+    }
+    let two = TrainInput {
+        labelled: stretches,
+        ..input(&fleet)
+    };
+    let ledger = run(&two).expect("training").ledger;
+    let alarms = |is_later: bool| ledger.alarms.iter().filter(|a| (a.at >= middle) == is_later).count();
+    assert!(alarms(false) > 0 && alarms(true) > 0, "{:?}", ledger.alarms);
+}
