@@ -1,6 +1,7 @@
 //! Examples: rows of features with what became of them, split by time, sampled, and handed to learners as linfa datasets.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use linfa::Dataset;
 use ndarray::{Array1, Array2, Ix1, ShapeBuilder};
@@ -25,13 +26,17 @@ pub struct Labelled {
     pub from: i64,
     /// First instant that is not known any more.
     pub to: i64,
+    /// The time that its blocks are shares of: its own, or that of a fleet in which it was there for a while, so that no block
+    /// of one host is learned from for an earlier one of another.
+    pub blocks: Range<i64>,
 }
 
 impl Labelled {
-    /// A host and the time.
+    /// A host whose blocks are shares of its own time.
     #[must_use]
     pub const fn new(host: String, from: i64, to: i64) -> Self {
-        Self { host, from, to }
+        let blocks = from..to;
+        Self { host, from, to, blocks }
     }
 
     /// Times of its examples.
@@ -45,11 +50,14 @@ impl Labelled {
 
     /// Where block `k` of `shares` begins; block `shares.len()` begins at the end.
     ///
-    /// `shares` ascend from 0: with `[0, 0.25, 0.5, 0.75]` there are four blocks of a quarter each.
+    /// `shares` ascend from 0: with `[0, 0.25, 0.5, 0.75]` there are four blocks of a quarter each. Blocks in which the host was not
+    /// there are empty.
     #[must_use]
     pub(crate) fn block_start(&self, shares: &[f64], k: usize) -> i64 {
         shares.get(k).map_or(self.to, |share| {
-            self.from + ((self.to - self.from) as f64 * share) as i64
+            let Range { start, end } = self.blocks;
+            let begins = start + ((end - start) as f64 * share) as i64;
+            begins.max(self.from).min(self.to)
         })
     }
 }

@@ -12,6 +12,7 @@
 
 mod choose;
 mod judge;
+mod lifetime;
 mod walk;
 
 use store::TimeRange;
@@ -28,6 +29,7 @@ use crate::telemetry::{Telemetry, TelemetryError, sample_distance};
 use crate::window::{Grid, Horizon};
 use choose::choose;
 use judge::Judge;
+use lifetime::lifetimes;
 use walk::walk;
 
 /// Where the walk-forward blocks begin, as shares of each host's labelled time.
@@ -288,7 +290,7 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, TrainError> {
     let mut set = FeatureSet::discover(input.telemetry, input.range, input.grid)?;
     let labelled = if input.labelled.is_empty() {
-        label_all(input, &set)?
+        label_all(input, &set, incidents)?
     } else {
         input.labelled.clone()
     };
@@ -327,33 +329,45 @@ pub(crate) fn prepare(
     })
 }
 
-/// All hosts, from when windows can be filled to the end of the range.
-fn label_all(input: &TrainInput<'_>, set: &FeatureSet) -> Result<Vec<Labelled>, TrainError> {
-    let inventory = crate::features::Inventory::new(&set.signals, &input.telemetry.series(input.range)?);
+/// All hosts, each for as long as it was there: from when windows can be filled after its first sample to a horizon after its last
+/// one, or after the last incident on it, since a host that failed for good is silent.
+fn label_all(input: &TrainInput<'_>, set: &FeatureSet, incidents: &Incidents) -> Result<Vec<Labelled>, TrainError> {
+    let range = input.range;
+    let inventory = crate::features::Inventory::new(&set.signals, &input.telemetry.series(range)?);
     let w = set.windows();
     let warm_up = (w.middle + w.long / 3) as i64 * set.grid.step_ms;
-    let (start, to) = (input.range.start.0 + warm_up, input.range.end.0);
     // Examples stand on round times, so that they fall together with the rounds of live scoring.
-    let from = -(-start).div_euclid(input.stride_ms) * input.stride_ms;
-    let hour = 3_600_000.0;
+    let warm = |start: i64| -(-(start + warm_up)).div_euclid(input.stride_ms) * input.stride_ms;
+    let all = warm(range.start.0)..range.end.0;
     let need = warm_up + SHARES.len() as i64 * (input.horizon.millis() + input.gap_ms);
-    let labelled: Vec<Labelled> = inventory
-        .hosts()
-        .map(|host| Labelled {
-            host: host.to_owned(),
-            from,
-            to,
-        })
-        .collect();
-    if labelled.is_empty() {
-        return Err(TrainError::NoSamples { range: input.range });
+    let too_short = |have: i64| TrainError::TooShort {
+        have_hours: have as f64 / 3_600_000.0,
+        need_hours: need as f64 / 3_600_000.0,
+    };
+    if inventory.hosts().next().is_none() {
+        return Err(TrainError::NoSamples { range });
     }
-    if to - input.range.start.0 < need {
-        let have_hours = (to - input.range.start.0) as f64 / hour;
-        return Err(TrainError::TooShort {
-            have_hours,
-            need_hours: need as f64 / hour,
-        });
+    if range.end.0 - range.start.0 < need {
+        return Err(too_short(range.end.0 - range.start.0));
+    }
+    let lifetimes = lifetimes(input.telemetry, range, input.stride_ms)?;
+    let labelled = inventory.hosts().filter_map(|host| {
+        let (first, last) = *lifetimes.get(host)?;
+        let failed = incidents.of(host).and_then(|i| i.last_start(range.end.0));
+        let last = last.max(failed.unwrap_or(last));
+        // Hosts send at times of their own; those of the first stride were there from the beginning.
+        let was_there = first - range.start.0 < input.stride_ms;
+        Some(Labelled {
+            host: host.to_owned(),
+            from: if was_there { all.start } else { warm(first) },
+            to: range.end.0.min(last + input.horizon.millis()),
+            blocks: all.clone(),
+        })
+    });
+    let labelled: Vec<Labelled> = labelled.filter(|l| l.from < l.to).collect();
+    if labelled.is_empty() {
+        let longest = lifetimes.values().map(|(first, last)| last - first).max();
+        return Err(too_short(longest.unwrap_or(0)));
     }
     Ok(labelled)
 }

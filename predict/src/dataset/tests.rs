@@ -40,6 +40,22 @@ fn blocks_are_quarters_of_the_hosts_time() {
     }
 }
 
+#[test]
+fn a_host_that_came_late_or_went_early_has_the_blocks_of_its_fleet() {
+    let there = |from, to| Labelled {
+        blocks: 0..1_000,
+        ..Labelled::new("a".into(), from, to)
+    };
+    let starts = |l: &Labelled| [0, 1, 2, 3, 4].map(|k| l.block_start(&[0.0, 0.25, 0.5, 0.75], k));
+    assert_eq!(starts(&there(0, 1_000)), [0, 250, 500, 750, 1_000]);
+    assert_eq!(starts(&there(600, 1_000)), [600, 600, 600, 750, 1_000]);
+    assert_eq!(starts(&there(0, 300)), [0, 250, 300, 300, 300]);
+    assert_eq!(
+        starts(&Labelled::new("a".into(), 600, 1_000)),
+        [600, 700, 800, 900, 1_000]
+    );
+}
+
 /// Rows of host `a`, ten apart, over two stretches of time.
 fn two_stretches() -> Examples {
     let rows = Rows {

@@ -221,6 +221,8 @@ impl<'a> Judge<'a> {
                     probability,
                 }
             })
+            // Of a host that was not there in these blocks nothing is judged.
+            .filter(|stretch| stretch.from < stretch.to)
             .collect()
     }
 }

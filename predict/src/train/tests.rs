@@ -234,6 +234,83 @@ fn damaged_and_future_models_are_refused_in_words() {
 }
 
 #[test]
+fn a_host_counts_while_it_is_there() {
+    let fleet = fleet(4, 4, 7);
+    let day = 24 * 3_600_000;
+    // One comes on the third day, one goes after the second, one reports nothing any more when it has failed.
+    let (came, went) = (fleet.from + 2 * day, fleet.from + 2 * day);
+    let of = |i: &&Incident| i.host == "host-02" && i.start > fleet.from + day;
+    let failed = fleet.incidents.iter().find(of).expect("an incident").start;
+    let changed = fleet.telemetry.map(|labels, t, value| {
+        let is_there = match labels.get("host_name") {
+            Some("host-00") => t >= came,
+            Some("host-01") => t < went,
+            Some("host-02") => t < failed,
+            _ => true,
+        };
+        is_there.then_some(value)
+    });
+    // Nothing is told of a host that is gone.
+    let of_gone = |i: &Incident| match i.host.as_str() {
+        "host-01" => i.start >= went,
+        "host-02" => i.start > failed,
+        _ => false,
+    };
+    let told: Vec<Incident> = fleet.incidents.iter().filter(|i| !of_gone(i)).cloned().collect();
+    let incidents = Incidents::new(&told);
+    let input = TrainInput {
+        telemetry: &changed,
+        ..input(&fleet)
+    };
+    let set = FeatureSet::discover(input.telemetry, input.range, input.grid).expect("read");
+    let labelled = label_all(&input, &set, &incidents).expect("labels");
+    let [late, early, dead, always] = &labelled[..] else {
+        panic!("{labelled:?}")
+    };
+    let hour = Horizon::HOUR.millis();
+    assert_eq!(always.to, fleet.to);
+    assert!(always.from > fleet.from && always.blocks == (always.from..always.to));
+    let warm_up = always.from - fleet.from;
+    assert!((late.from - came - warm_up).abs() <= input.stride_ms, "{late:?}");
+    assert_eq!((late.to, &late.blocks), (fleet.to, &always.blocks));
+    assert_eq!(early.from, always.from);
+    assert!((went..=went + hour).contains(&early.to), "{early:?}");
+    assert!(
+        dead.to > failed && dead.to <= failed + hour,
+        "what it failed of is judged: {dead:?}"
+    );
+
+    // A block of time is the same for all, and nobody is judged where he was not.
+    let trained = run(&TrainInput {
+        incidents: &told,
+        ..input
+    });
+    let trained = trained.expect("training");
+    let judged: Vec<&str> = trained.ledger.hosts.iter().map(|h| h.host.as_str()).collect();
+    assert_eq!(judged, ["host-00", "host-03"]);
+    assert!(trained.evaluation.from >= always.block_start(&SHARES, 3));
+    let newest = (always.to - always.block_start(&SHARES, 3)) as f64 / day as f64;
+    assert!(
+        trained.evaluation.host_days <= 2.0 * newest + 0.1,
+        "{}",
+        trained.evaluation.host_days
+    );
+}
+
+#[test]
+fn hosts_that_never_stay_long_enough_are_too_short_a_history() {
+    let fleet = fleet(3, 2, 8);
+    let brief = fleet
+        .telemetry
+        .map(|_, t, value| (t > fleet.to - 3_600_000).then_some(value));
+    let brief = TrainInput {
+        telemetry: &brief,
+        ..input(&fleet)
+    };
+    assert!(matches!(run(&brief), Err(TrainError::TooShort { have_hours, .. }) if have_hours <= 1.0));
+}
+
+#[test]
 fn a_host_of_two_stretches_is_judged_on_both() {
     let fleet = fleet(8, 6, 1);
     let day = 24 * 3_600_000;
