@@ -7,10 +7,19 @@ use crate::incident::{HostIncidents, Incident, Incidents, Source, Verdict};
 const MIN: i64 = 60_000;
 
 fn incidents(spans: &[(i64, i64)]) -> Incidents {
+    judged_incidents(
+        &spans
+            .iter()
+            .map(|(start, end)| (*start, *end, Verdict::Real))
+            .collect::<Vec<_>>(),
+    )
+}
+
+fn judged_incidents(spans: &[(i64, i64, Verdict)]) -> Incidents {
     let list: Vec<Incident> = spans
         .iter()
         .enumerate()
-        .map(|(i, (start, end))| Incident {
+        .map(|(i, (start, end, verdict))| Incident {
             id: format!("i{i}"),
             host: "a".into(),
             device: None,
@@ -18,7 +27,7 @@ fn incidents(spans: &[(i64, i64)]) -> Incidents {
             end: Some(end * MIN),
             kind: "crash".into(),
             source: Source::Declared,
-            verdict: Verdict::Real,
+            verdict: *verdict,
             summary: String::new(),
         })
         .collect();
@@ -27,7 +36,10 @@ fn incidents(spans: &[(i64, i64)]) -> Incidents {
 
 /// A day of rows each five minutes; `alerts` are minutes at which the score is 1.
 fn judge(spans: &[(i64, i64)], alerts: &[i64]) -> Evaluation {
-    let all = incidents(spans);
+    judge_all(&incidents(spans), alerts)
+}
+
+fn judge_all(all: &Incidents, alerts: &[i64]) -> Evaluation {
     let none = HostIncidents::default();
     let at: Vec<i64> = (0..288).map(|i| i * 5 * MIN).collect();
     let p: Vec<f64> = at
@@ -293,4 +305,40 @@ fn where_nothing_failed_no_quality_is_claimed() {
     assert!(text.starts_with("no incident began in 1.0 host-days"), "{text}");
     assert!(text.contains("alert at 50.0 % for a budget of 0.5"), "{text}");
     assert!(!text.contains("PR-AUC") && !text.contains("NaN"), "{text}");
+}
+
+#[test]
+fn what_was_mitigated_is_neither_right_nor_wrong_about_probabilities_and_no_false_alarm() {
+    let mitigated = (600, 660, Verdict::Mitigated);
+    let alerts = [570, 1_170];
+    let with = |spans: &[(i64, i64, Verdict)]| judge_all(&judged_incidents(spans), &alerts);
+    let real = (1_200, 1_260, Verdict::Real);
+    let (with, without) = (with(&[mitigated, real]), with(&[real]));
+    // Of a day of rows without the hour that is cut off, twelve are before what was mitigated and twelve inside of it.
+    assert_eq!((without.rows, with.rows), (288 - 11 - 12, 288 - 11 - 12 - 24));
+    let share = |e: &Evaluation, rows: f64| (e.base_rate * rows).round();
+    assert_eq!(
+        (share(&with, 241.0), share(&without, 265.0)),
+        (12.0, 12.0),
+        "rows that an incident followed"
+    );
+    let came_true = |e: &Evaluation| e.ranges.iter().map(|r| (r.scores, r.came_true)).collect::<Vec<_>>();
+    assert_eq!(came_true(&with), [(240, 11), (1, 1)]);
+    assert_eq!(came_true(&without), [(263, 11), (2, 1)]);
+    assert_eq!((with.alarms, with.false_alarms, without.false_alarms), (2, 0, 1));
+    assert_eq!((with.incidents, with.warned), (1, 1));
+}
+
+#[test]
+fn of_two_incidents_within_the_horizon_the_first_says_what_became_of_a_row() {
+    let judged = |first, then| {
+        let all = judged_incidents(&[(600, 610, first), (640, 660, then)]);
+        judge_all(&all, &[]).base_rate
+    };
+    let rows = |unknown: f64| 288.0 - 11.0 - 2.0 - 4.0 - unknown;
+    // 545 to 595 are before the first; 580 to 635 before the second, of which 600 and 605 lie within the first.
+    let (real, mitigated) = (Verdict::Real, Verdict::Mitigated);
+    assert!((judged(real, real) - 18.0 / rows(0.0)).abs() < 1e-12);
+    assert!((judged(real, mitigated) - 12.0 / rows(6.0)).abs() < 1e-12);
+    assert!((judged(mitigated, real) - 6.0 / rows(12.0)).abs() < 1e-12);
 }

@@ -83,6 +83,8 @@ pub(crate) struct Windows {
     pub(crate) p: Vec<f64>,
     pub(crate) inside: Vec<bool>,
     pub(crate) positive: Vec<bool>,
+    /// Rows before an incident that was mitigated: an alarm there was right, and whether it would have failed nobody knows.
+    unknown: Vec<bool>,
     censored: Vec<bool>,
     pub(crate) targets: Vec<Target>,
     pub(crate) host_days: f64,
@@ -108,6 +110,7 @@ impl Windows {
             p: Vec::new(),
             inside: Vec::new(),
             positive: Vec::new(),
+            unknown: Vec::new(),
             censored: Vec::new(),
             targets: Vec::new(),
             host_days: 0.0,
@@ -130,11 +133,15 @@ impl Windows {
         let id = self.bounds.len() - 1;
         let n = usize::try_from((track.to - track.from + stride_ms - 1) / stride_ms).unwrap_or(0);
         let grid: Vec<i64> = (0..n as i64).map(|i| track.from + i * stride_ms).collect();
-        let (mut inside, mut positive) = (vec![false; n], vec![false; n]);
+        let (mut inside, mut positive, mut unknown) = (vec![false; n], vec![false; n], vec![false; n]);
         for span in track.incidents.map_or(&[][..], |i| i.spans()) {
             let before = |t: i64| grid.partition_point(|g| *g < t);
             inside[before(span.start)..before(span.end).max(before(span.start))].fill(true);
-            positive[before(span.start - horizon_ms)..before(span.start - gap_ms)].fill(true);
+            for row in before(span.start - horizon_ms)..before(span.start - gap_ms) {
+                // Of several incidents within the horizon the first says what became of a row, as in training.
+                unknown[row] |= span.mitigated && !positive[row];
+                positive[row] = true;
+            }
             if !span.nested && !span.mitigated && (track.from..track.to).contains(&span.start) {
                 self.targets.push(Target {
                     host: id,
@@ -160,6 +167,7 @@ impl Windows {
             self.t.push(*g);
             self.inside.push(inside[i]);
             self.positive.push(positive[i] && !inside[i]);
+            self.unknown.push(unknown[i]);
             self.censored.push(g + horizon_ms > track.to);
         }
         let outside = inside.iter().filter(|i| !**i).count();
@@ -185,7 +193,7 @@ impl Windows {
     /// Rows that ask a question whose answer is known: their outcomes and scores.
     pub(crate) fn judged(&self) -> (Vec<bool>, Vec<f64>) {
         (0..self.p.len())
-            .filter(|i| !self.inside[*i] && !self.censored[*i])
+            .filter(|i| !self.inside[*i] && !self.unknown[*i] && !self.censored[*i])
             .map(|i| (self.positive[i], self.p[i]))
             .unzip()
     }
