@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use predict::incident::IncidentBook;
-use predict::registry::{ModelId, Registry};
+use predict::registry::{Entry, ModelId, Registry};
 use predict::train::INCIDENTS_MIN;
 use predict::{Horizon, Progress, TrainInput, Trained, train};
 use store::{Store, TimeRange};
@@ -88,8 +88,7 @@ impl Training {
             return Ok(());
         }
         let registry = Registry::open(store.state())?;
-        let newest = registry.list()?.iter().map(|entry| entry.saved_ms).max();
-        let newest = newest.filter(|_| {
+        let newest = newest_saved_ms(&registry.list()?, HORIZON).filter(|_| {
             registry
                 .usable_champion(HORIZON)
                 .is_ok_and(|champion| champion.is_some())
@@ -123,6 +122,12 @@ impl Training {
     }
 }
 
+/// When the newest model of a horizon was saved; one of another horizon says nothing about its age.
+fn newest_saved_ms(models: &[Entry], horizon: Horizon) -> Option<i64> {
+    let of_horizon = models.iter().filter(|entry| entry.horizon == horizon);
+    of_horizon.map(|entry| entry.saved_ms).max()
+}
+
 fn train_and_keep(store: &Store, plan: Plan) -> Result<()> {
     let trained = train_on(store, plan, &mut |_| ())?;
     tracing::info!(
@@ -133,3 +138,6 @@ fn train_and_keep(store: &Store, plan: Plan) -> Result<()> {
     );
     keep(store, &trained, now_ms()).map(drop)
 }
+
+#[cfg(test)]
+mod tests;
