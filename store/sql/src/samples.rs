@@ -21,7 +21,7 @@ use store::{Samples, SeriesId, Snapshot, TimeRange};
 
 use crate::EVER;
 use crate::columns::{Column, Run, SAMPLES, SeriesRow, batch, schema};
-use crate::filter::{Selection, support};
+use crate::filter::{Selection, intersect, support};
 
 /// Fewer series than this are not worth another thread.
 const SERIES_PER_PARTITION: usize = 16;
@@ -76,6 +76,15 @@ impl TableProvider for SamplesTable {
         )))
     }
 }
+
+/// About so many samples of a series are read at a time, so that a long one need not fit into memory: 1 MiB a partition.
+const STRETCH_SAMPLES: i64 = 1 << 16;
+
+/// The first stretch of a series, of which nothing is known: a day.
+const STRETCH_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// No stretch is longer, or samples that follow a long silence would all be read at once: 30 days.
+const STRETCH_MS_MAX: i64 = 30 * STRETCH_MS;
 
 /// Reads the samples of a list of series within a range of time.
 #[derive(Clone)]
@@ -183,16 +192,7 @@ impl ExecutionPlan for SamplesExec {
             self.series.len() * partition / partitions,
             self.series.len() * (partition + 1) / partitions,
         );
-        let reader = Reader {
-            exec: self.clone(),
-            next: from,
-            to,
-            samples: Samples::default(),
-            read: 0,
-            current: None,
-            rows: context.session_config().batch_size(),
-            left: self.limit.unwrap_or(usize::MAX),
-        };
+        let reader = Reader::new(self.clone(), from..to, context.session_config().batch_size());
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             Arc::clone(&self.schema),
             futures::stream::iter(reader),
@@ -203,19 +203,48 @@ impl ExecutionPlan for SamplesExec {
 /// The batches of one partition, a step at a time.
 struct Reader {
     exec: SamplesExec,
+    range: Option<TimeRange>,
     // The next series, and the end of them, as positions in the list.
     next: usize,
     to: usize,
-    // Samples of the current series, and how many of them are in batches already.
+    // A stretch of the current series, and how many of its samples are in batches already.
     samples: Samples,
     read: usize,
-    current: Option<Arc<SeriesRow>>,
+    current: Option<Current>,
     // Most rows of a batch, and of all batches to come.
     rows: usize,
     left: usize,
 }
 
+/// A series of which some has been read.
+struct Current {
+    id: SeriesId,
+    // Made when there is a sample.
+    row: Option<Arc<SeriesRow>>,
+    // What is still to be read, and how much of it next.
+    rest: Option<TimeRange>,
+    stretch_ms: i64,
+}
+
 impl Reader {
+    /// Reads the series at the positions `series` in batches of at most `rows`.
+    fn new(exec: SamplesExec, series: std::ops::Range<usize>, rows: usize) -> Self {
+        Self {
+            next: series.start,
+            to: series.end,
+            samples: Samples::default(),
+            read: 0,
+            current: None,
+            rows,
+            left: exec.limit.unwrap_or(usize::MAX),
+            // No stretch is read where nobody has samples.
+            range: (exec.snapshot.time_range())
+                .map(|all| intersect(all, exec.range))
+                .filter(|range| range.start <= range.end),
+            exec,
+        }
+    }
+
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let wanted = self.rows.min(self.left);
         let wants = |column| self.exec.columns.contains(&column);
@@ -252,20 +281,52 @@ impl Reader {
     /// The series whose samples come next; it has at least one.
     fn series(&mut self) -> Result<Option<Arc<SeriesRow>>> {
         while self.read >= self.samples.len() {
-            if self.next >= self.to {
-                return Ok(None);
-            }
-            let id = self.exec.series[self.next];
-            self.next += 1;
+            let current = match &mut self.current {
+                Some(current) if current.rest.is_some() => current,
+                _ if self.next >= self.to => return Ok(None),
+                current => {
+                    let id = self.exec.series[self.next];
+                    self.next += 1;
+                    current.insert(Current {
+                        id,
+                        row: None,
+                        rest: self.range,
+                        stretch_ms: STRETCH_MS,
+                    })
+                }
+            };
             self.samples.clear();
             self.read = 0;
+            let Some(stretch) = current.next_stretch() else {
+                continue;
+            };
             self.exec
                 .snapshot
-                .read(id, self.exec.range, &mut self.samples)
+                .read(current.id, stretch, &mut self.samples)
                 .map_err(|error| DataFusionError::External(Box::new(error)))?;
-            self.current = Some(Arc::new(SeriesRow::new(&self.exec.snapshot, id)));
+            current.saw(self.samples.len());
+            if !self.samples.is_empty() && current.row.is_none() {
+                current.row = Some(Arc::new(SeriesRow::new(&self.exec.snapshot, current.id)));
+            }
         }
-        Ok(self.current.as_ref().map(Arc::clone))
+        Ok(self.current.as_ref().and_then(|current| current.row.clone()))
+    }
+}
+
+impl Current {
+    /// Takes the next stretch off the rest; none where nothing is left.
+    fn next_stretch(&mut self) -> Option<TimeRange> {
+        let rest = self.rest?;
+        let end = rest.end.0.min(rest.start.0.saturating_add(self.stretch_ms - 1));
+        self.rest = (end < rest.end.0).then(|| TimeRange::millis(end + 1, rest.end.0));
+        Some(TimeRange::millis(rest.start.0, end))
+    }
+
+    /// Makes the next stretch as long as it has to be by the `samples` of this one.
+    fn saw(&mut self, samples: usize) {
+        let samples = (samples as i64).max(1);
+        let wanted = self.stretch_ms.saturating_mul(STRETCH_SAMPLES) / samples;
+        self.stretch_ms = wanted.clamp(1, STRETCH_MS_MAX);
     }
 }
 
@@ -280,3 +341,6 @@ impl Iterator for Reader {
         batch.transpose()
     }
 }
+
+#[cfg(test)]
+mod tests;
