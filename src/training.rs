@@ -55,7 +55,7 @@ pub(crate) fn train_on(store: &Store, plan: Plan, progress: &mut dyn FnMut(Progr
     Ok(train(&input, progress)?)
 }
 
-/// Keeps a trained model and its challenger; puts the model in charge unless it has lost what the champion has.
+/// Keeps a trained model and its challenger; puts the model in charge unless it has lost what the champion has. Old models go.
 pub(crate) fn keep(store: &Store, trained: &Trained, now_ms: i64) -> Result<ModelId> {
     let registry = Registry::open(store.state())?;
     if let Some((challenger, _)) = &trained.challenger {
@@ -71,6 +71,10 @@ pub(crate) fn keep(store: &Store, trained: &Trained, now_ms: i64) -> Result<Mode
         );
     } else {
         registry.promote(id, now_ms)?;
+    }
+    let deleted = registry.prune(trained.model.horizon)?;
+    if deleted > 0 {
+        tracing::info!(deleted, "models that nobody goes back to any more were deleted");
     }
     Ok(id)
 }

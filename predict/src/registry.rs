@@ -1,6 +1,6 @@
 //! Models that were trained, and which one is in charge.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, TransactionBehavior, params};
 use store::{State, StateError};
 
 use crate::model::{Model, ModelError};
@@ -23,6 +23,12 @@ create table promotions (
     at_ms integer not null
 ) strict;
 create index promotions_by_horizon on promotions (horizon_ms, seq);"];
+
+/// So many models of a horizon are kept besides those to go back to and those in the shadow: the newest ones.
+pub const MODELS_KEPT: usize = 20;
+
+/// So many promotions of a horizon are remembered, and the models that they put in charge kept to go back to.
+pub const PROMOTIONS_KEPT: usize = 10;
 
 /// The number of a saved model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,13 +189,48 @@ impl<'a> Registry<'a> {
     /// [`RegistryError::Missing`], or [`RegistryError::Model`]: a model that cannot be read never takes charge.
     pub fn promote(&self, id: ModelId, now_ms: i64) -> Result<(), RegistryError> {
         let model = self.load(id)?;
-        self.state.with(|conn| {
+        // Whoever tidied up at the same time may have deleted it.
+        let promoted = self.state.with(|conn| {
             conn.execute(
-                "insert into promotions (horizon_ms, model_id, at_ms) values (?1, ?2, ?3)",
+                "insert into promotions (horizon_ms, model_id, at_ms) select ?1, id, ?3 from models where id = ?2",
                 params![model.horizon.millis(), id.0, now_ms],
             )
         })?;
+        if promoted == 0 {
+            return Err(RegistryError::Missing { id });
+        }
         Ok(())
+    }
+
+    /// Deletes the models of a horizon but those that the last [`PROMOTIONS_KEPT`] promotions put in charge, the challengers, and the
+    /// newest [`MODELS_KEPT`] of the others; answers how many. Older promotions are forgotten.
+    ///
+    /// # Errors
+    /// [`RegistryError::State`] when the state cannot be written.
+    pub fn prune(&self, horizon: Horizon) -> Result<usize, RegistryError> {
+        let shadows = self.challenger_ids(horizon)?;
+        let kept = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        Ok(self.state.with(|conn| {
+            let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute(
+                "delete from promotions where horizon_ms = ?1 and seq not in
+                 (select seq from promotions where horizon_ms = ?1 order by seq desc limit ?2)",
+                [horizon.millis(), kept(PROMOTIONS_KEPT)],
+            )?;
+            let old: Vec<i64> = transaction
+                .prepare(
+                    "select id from models where horizon_ms = ?1 and id not in (select model_id from promotions)
+                     order by id desc limit -1 offset ?2",
+                )?
+                .query_map([horizon.millis(), kept(MODELS_KEPT)], |r| r.get(0))?
+                .collect::<Result<_, _>>()?;
+            let mut deleted = 0;
+            for id in old.into_iter().filter(|id| !shadows.contains(&ModelId(*id))) {
+                deleted += transaction.execute("delete from models where id = ?1", [id])?;
+            }
+            transaction.commit()?;
+            Ok(deleted)
+        })?)
     }
 
     /// Puts the champion before the present one in charge again; answers its number.

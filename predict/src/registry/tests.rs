@@ -107,3 +107,48 @@ fn a_champion_that_was_damaged_is_of_no_use_and_nothing_is_rolled_back_to_it() {
     assert!(registry.usable_champion(Horizon::HOUR).expect("read").is_none());
     assert_eq!(registry.champion_id(Horizon::HOUR).expect("read"), Some(b));
 }
+
+#[test]
+fn old_models_go_and_those_in_use_or_to_go_back_to_stay() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = State::open(&dir.path().join("state.sqlite")).expect("state");
+    let registry = Registry::open(&state).expect("registry");
+    let ids = || -> Vec<i64> { registry.list().expect("list").iter().map(|e| e.id.0).rev().collect() };
+    let (model, other) = (model(), Horizon::from_millis(24 * 3_600_000).expect("a day"));
+    let save = |model: &Model| registry.save(model, 1).expect("save");
+    // One of another horizon, and a family that nobody trains any more but that still scores in the shadow.
+    let of_a_day = Model {
+        horizon: other,
+        ..model.clone()
+    };
+    assert_eq!((save(&of_a_day).0, save(&model).0), (1, 2));
+    state
+        .with(|conn| conn.execute("update models set family = 'shadow' where id = 2", []))
+        .expect("another family");
+    // Every second one takes charge.
+    let days = 3 * MODELS_KEPT as i64;
+    for day in 1..=days {
+        let id = save(&model);
+        if day % 2 == 0 {
+            registry.promote(id, day).expect("promote");
+        }
+    }
+    let newest = 2 + days;
+    registry.prune(Horizon::HOUR).expect("prune");
+    let left = ids();
+    assert_eq!(left[..2], [1, 2]);
+    let to_go_back_to: Vec<i64> = (0..PROMOTIONS_KEPT as i64).map(|i| newest - 2 * i).collect();
+    assert!(to_go_back_to.iter().all(|id| left.contains(id)), "{left:?}");
+    assert_eq!(left.len(), 2 + PROMOTIONS_KEPT + MODELS_KEPT, "{left:?}");
+    assert!(left[2] > 3, "the oldest are gone: {left:?}");
+    assert_eq!(registry.prune(Horizon::HOUR).expect("again"), 0);
+    for id in &to_go_back_to[1..] {
+        assert_eq!(registry.rollback(Horizon::HOUR).expect("rollback"), ModelId(*id));
+    }
+    assert_eq!(
+        registry.rollback(Horizon::HOUR).expect_err("forgotten").kind(),
+        "conflict"
+    );
+    let gone = registry.promote(ModelId(3), 1).expect_err("it was deleted");
+    assert_eq!(gone.to_string(), "there is no model 3");
+}
