@@ -14,7 +14,7 @@ use crate::delta::DeltaSums;
 /// two different points do not meet by chance (at 10⁹ series once in 10²⁰ tries) nor by design.
 pub(crate) type Key = u128;
 
-/// The keys are hashes already.
+/// The keys are hashes already, and numbers of series are dense: neither is worth another hash.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AsItIs(u64);
 
@@ -27,6 +27,12 @@ impl Hasher for AsItIs {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Times 2^64 over the golden ratio: the tables go by the lowest bits and by the highest ones.
+        let spread = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ (spread >> 32);
     }
 
     fn write_u128(&mut self, key: u128) {

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
+use store::SeriesId;
 
-use crate::cache::{Build, Key};
+use crate::cache::Build;
 
 #[cfg(test)]
 mod tests;
@@ -17,13 +18,14 @@ const FORGOTTEN_MS: i64 = 15 * 60_000;
 /// The silent ones are looked for once in so much time of the points, as that costs a walk over all of them.
 const SWEEP_MS: i64 = 60_000;
 
-/// The sums of one tenant.
+/// The sums of one tenant, by the series that they are stored as: senders write one series with attributes in different orders, and
+/// with others that are no label of it, and a sum for each of these would be as many counters in one series.
 #[derive(Debug, Default)]
 pub(crate) struct DeltaSums(Mutex<Sums>);
 
 #[derive(Debug, Default)]
 struct Sums {
-    by_key: HashMap<Key, Sum, Build>,
+    by_series: HashMap<SeriesId, Sum, Build>,
     latest_ms: i64,
     swept_ms: i64,
 }
@@ -62,30 +64,30 @@ impl DeltaSums {
 pub(crate) struct Changes<'a> {
     sums: &'a DeltaSums,
     max: usize,
-    log: Vec<(Key, f64, Option<Sum>, Sum)>,
+    log: Vec<(SeriesId, f64, Option<Sum>, Sum)>,
 }
 
 impl Changes<'_> {
     /// Adds to the sum of a series.
-    pub(crate) fn add(&mut self, key: Key, at_ms: i64, value: f64) -> Added {
+    pub(crate) fn add(&mut self, id: SeriesId, at_ms: i64, value: f64) -> Added {
         if !value.is_finite() {
             return Added::Late;
         }
         let mut sums = self.sums.0.lock();
         sums.latest_ms = sums.latest_ms.max(at_ms);
-        let before = sums.by_key.get(&key).copied();
+        let before = sums.by_series.get(&id).copied();
         if before.is_some_and(|sum| at_ms <= sum.at_ms) {
             return Added::Late;
         }
-        if before.is_none() && sums.by_key.len() >= self.max && !sums.make_room(self.max) {
+        if before.is_none() && sums.by_series.len() >= self.max && !sums.make_room(self.max) {
             return Added::Full;
         }
         let after = Sum {
             total: before.map_or(0.0, |sum| sum.total) + value,
             at_ms,
         };
-        sums.by_key.insert(key, after);
-        self.log.push((key, value, before, after));
+        sums.by_series.insert(id, after);
+        self.log.push((id, value, before, after));
         Added::Total(after.total)
     }
 
@@ -101,13 +103,13 @@ impl Drop for Changes<'_> {
             return;
         }
         let mut sums = self.sums.0.lock();
-        for (key, value, before, after) in self.log.drain(..).rev() {
-            let Some(now) = sums.by_key.get_mut(&key) else { continue };
+        for (id, value, before, after) in self.log.drain(..).rev() {
+            let Some(now) = sums.by_series.get_mut(&id) else { continue };
             match before {
                 // Nobody has added to it since: to the bit what it was.
                 Some(before) if *now == after => *now = before,
                 None if *now == after => {
-                    sums.by_key.remove(&key);
+                    sums.by_series.remove(&id);
                 }
                 _ => now.total -= value,
             }
@@ -121,8 +123,8 @@ impl Sums {
         if self.latest_ms - self.swept_ms >= SWEEP_MS {
             self.swept_ms = self.latest_ms;
             let oldest = self.latest_ms - FORGOTTEN_MS;
-            self.by_key.retain(|_, sum| sum.at_ms >= oldest);
+            self.by_series.retain(|_, sum| sum.at_ms >= oldest);
         }
-        self.by_key.len() < max
+        self.by_series.len() < max
     }
 }

@@ -236,12 +236,12 @@ impl<'a> Intake<'a> {
     }
 
     /// The sum that a series has come to with `value` added at `at_ms`; `None`, counted, where it cannot be added.
-    pub(crate) fn accumulate(&mut self, key: Key, at_ms: i64, value: f64) -> Option<f64> {
+    pub(crate) fn accumulate(&mut self, id: SeriesId, at_ms: i64, value: f64) -> Option<f64> {
         let reason = if at_ms > self.latest_ms {
             // The store would refuse the sum, and every later point of the series would be late.
             Reason::TooFarAhead
         } else {
-            match self.deltas.add(key, at_ms, value) {
+            match self.deltas.add(id, at_ms, value) {
                 Added::Total(total) => return Some(total),
                 Added::Late => Reason::LateDelta,
                 Added::Full => Reason::DeltaLimit,

@@ -51,7 +51,7 @@ impl Default for Limits {
             body_time_max: Duration::from_secs(30),
             samples_per_request_max: 500_000,
             exemplars_per_request_max: 10_000,
-            // Some 50 bytes each: 25 MiB.
+            // A table of 2^20 slots of 25 bytes: 25 MiB.
             delta_series_max: 500_000,
             labels_max: 64,
             label_name_bytes_max: 1024,

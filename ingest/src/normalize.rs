@@ -450,8 +450,7 @@ impl<'o> Normalizer<'o> {
         };
         let found = histogram::of_otlp(point)?;
         let base = self.point_key(metric, &point.attributes, intake)?;
-        let (_, id) = self.series(metric, base, Role::Value, &point.attributes, intake)?;
-        if let Some(id) = id {
+        if let Some(id) = self.series(metric, base, Role::Value, &point.attributes, intake)? {
             intake.push_histogram(id, at_ms, found, || metric.name.to_owned())?;
         }
         Ok(())
@@ -521,10 +520,11 @@ impl<'o> Normalizer<'o> {
         value: f64,
         intake: &mut Intake<'_>,
     ) -> Result<Option<SeriesId>, Stop> {
-        let (key, id) = self.series(metric, base, role, attributes, intake)?;
-        let Some(id) = id else { return Ok(None) };
+        let Some(id) = self.series(metric, base, role, attributes, intake)? else {
+            return Ok(None);
+        };
         if metric.delta && !store::is_stale(value) {
-            let Some(total) = intake.accumulate(key, at_ms, value) else {
+            let Some(total) = intake.accumulate(id, at_ms, value) else {
                 return Ok(None);
             };
             intake.push(id, at_ms, total)?;
@@ -534,7 +534,7 @@ impl<'o> Normalizer<'o> {
         Ok(Some(id))
     }
 
-    /// The key and the series of a point; no series, counted, where it is refused.
+    /// The series of a point; none, counted, where it is refused.
     #[inline]
     fn series(
         &mut self,
@@ -543,16 +543,15 @@ impl<'o> Normalizer<'o> {
         role: Role,
         attributes: &Attributes<'_>,
         intake: &mut Intake<'_>,
-    ) -> Result<(Key, Option<SeriesId>), Stop> {
+    ) -> Result<Option<SeriesId>, Stop> {
         let mut bytes = [0; 25];
         bytes[..16].copy_from_slice(&base.to_le_bytes());
         bytes[16..].copy_from_slice(&role.bytes());
         let key = intake.hash(&bytes);
-        let id = match intake.known(key) {
-            Some(id) => Some(id),
-            None => self.resolve(metric, key, role, attributes, intake)?,
-        };
-        Ok((key, id))
+        match intake.known(key) {
+            Some(id) => Ok(Some(id)),
+            None => self.resolve(metric, key, role, attributes, intake),
+        }
     }
 
     fn resolve(

@@ -1,18 +1,18 @@
 use super::*;
 
-/// Adds `key:ms:value` words in one request each; the answers in one line.
+/// Adds `series:ms:value` words in one request each; the answers in one line.
 fn check(max: usize, added: &str, expected: &str) {
     let sums = DeltaSums::default();
     let answers: Vec<String> = added
         .split_whitespace()
         .map(|word| {
             let mut parts = word.split(':');
-            let mut next = || parts.next().expect("key:ms:value");
-            let key = next().parse().expect("a key");
+            let mut next = || parts.next().expect("series:ms:value");
+            let id = SeriesId(next().parse().expect("a number"));
             let at_ms = next().parse().expect("a time");
             let value = next().parse().expect("a value");
             let mut changes = sums.changes(max);
-            let added = changes.add(key, at_ms, value);
+            let added = changes.add(id, at_ms, value);
             changes.keep();
             match added {
                 Added::Total(total) => total.to_string(),
@@ -49,7 +49,7 @@ fn a_request_that_fails_leaves_nothing_behind() {
     let sums = DeltaSums::default();
     let add = |at_ms, value, keep: bool| {
         let mut changes = sums.changes(9);
-        let added = changes.add(1, at_ms, value);
+        let added = changes.add(SeriesId(1), at_ms, value);
         if keep {
             changes.keep();
         }
@@ -61,7 +61,7 @@ fn a_request_that_fails_leaves_nothing_behind() {
     assert_eq!(add(20, 0.3, true), Added::Total(0.1 + 0.3));
     // Another request came between.
     let mut failing = sums.changes(9);
-    failing.add(1, 30, 8.0);
+    failing.add(SeriesId(1), 30, 8.0);
     assert_eq!(add(40, 1.0, true), Added::Total(0.1 + 0.3 + 8.0 + 1.0));
     drop(failing);
     assert!(matches!(add(50, 0.0, true), Added::Total(total) if (total - 1.4).abs() < 1e-12));

@@ -585,6 +585,37 @@ async fn deltas_become_cumulative() {
 }
 
 #[tokio::test]
+async fn deltas_of_one_series_are_one_sum_whatever_else_their_sender_says() {
+    let server = Server::new();
+    let text = |key: &str, value: &str| format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#);
+    // Two collectors before the server, each of which adds an attribute that is no label of the series; and attributes in another order.
+    let send = async |at_ms, collector: &str, attributes: [String; 2]| {
+        let body = format!(
+            r#"{{"resourceMetrics":[{{"resource":{{"attributes":[{},{}]}},"scopeMetrics":[{{"metrics":[{{"name":"calls",{}}}]}}]}}]}}"#,
+            text("service.name", "s"),
+            text("collector.id", collector),
+            delta(at_ms, &format!(r#""asInt":"5","attributes":[{}]"#, attributes.join(","))),
+        );
+        let json = [("content-type", "application/json")];
+        server.send(OTLP_METRICS_PATH, &json, body).await.text()
+    };
+    let (a, b) = (text("a", "1"), text("b", "2"));
+    for (at_ms, collector, attributes) in [
+        (-4000, "x", [a.clone(), b.clone()]),
+        (-3000, "y", [a.clone(), b.clone()]),
+        (-2000, "x", [b.clone(), a.clone()]),
+        (-1000, "y", [a.clone(), b.clone()]),
+    ] {
+        assert_eq!(send(at_ms, collector, attributes).await, "{}");
+    }
+    let late = send(-1500, "x", [a, b]).await;
+    assert!(late.contains("not later than the one before"), "{late}");
+    let stored = server.stored();
+    let line = r#"calls_total{a="1",b="2",job="s"} -4000=5 -3000=10 -2000=15 -1000=20"#;
+    assert!(stored.lines().any(|l| l == line), "{line} in\n{stored}");
+}
+
+#[tokio::test]
 async fn deltas_beyond_the_bound_are_refused_until_there_is_room() {
     let limits = Limits {
         delta_series_max: 1,
