@@ -21,7 +21,7 @@ use crate::refusal::{Reason, Refusals};
 /// Logs are appended in batches of about so many bytes; a batch of the store may have four times as many.
 const LOG_BATCH_BYTES: usize = 4 << 20;
 /// Most bytes of one record with the attributes of its resource.
-const LOG_RECORD_BYTES_MAX: usize = 1 << 20;
+pub(crate) const LOG_RECORD_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of all records of a request: each has the attributes of its resource, which are sent once.
 const LOG_REQUEST_BYTES_MAX: usize = 64 << 20;
 /// A counter that began longer than this before its first sample gets no zero there: the head of a store is no older.

@@ -11,10 +11,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use store::table::logs::LogRecord;
-use wire::otlp::read::AnyValue;
+use wire::DecodeError;
+use wire::otlp::read::{AnyValue, Attributes};
 use wire::otlp::read::logs::{Record, request};
 
-use crate::intake::{Intake, Stop};
+use crate::intake::{Intake, LOG_RECORD_BYTES_MAX, Stop};
 use crate::otlp::{self, Format, Signal};
 use crate::otlp_json;
 use crate::problem::Problem;
@@ -76,17 +77,53 @@ pub(crate) fn records(body: &[u8], intake: &mut Intake<'_>) -> Result<(), Stop> 
     let mut resource: Vec<(String, String)> = Vec::new();
     for from in request(body) {
         let from = from?;
-        resource.clear();
-        for attribute in &from.resource {
-            let (name, value) = attribute?;
-            resource.push((name.to_owned(), value.text(&mut scratch)?.to_owned()));
-        }
+        let too_large = match gather(&from.resource, &mut scratch, &mut resource) {
+            Err(error @ DecodeError::TooLarge { .. }) => Some(error),
+            gathered => {
+                gathered?;
+                None
+            }
+        };
         for scope in from.scopes() {
             let scope = scope?;
             for record in scope.records() {
-                push(&record?, scope.name, &resource, intake)?;
+                let record = record?;
+                let pushed = match too_large {
+                    Some(error) => Err(error.into()),
+                    None => push(&record, scope.name, &resource, intake),
+                };
+                match pushed {
+                    Err(Stop::Decode(error @ DecodeError::TooLarge { .. })) => {
+                        intake.refusals.add(Reason::RecordTooLarge, 1, || error.to_string());
+                    }
+                    pushed => pushed?,
+                }
             }
         }
+    }
+    Ok(())
+}
+
+/// Puts the attributes into `out`, in place of what it held: as many as a record may have, and none of what is too large for any.
+fn gather<'a, Name: From<&'a str>>(
+    attributes: &Attributes<'a>,
+    scratch: &mut String,
+    out: &mut Vec<(Name, String)>,
+) -> Result<(), DecodeError> {
+    out.clear();
+    let mut bytes = 0;
+    for attribute in attributes {
+        let (name, value) = attribute?;
+        let value = value.text(scratch)?;
+        // As `LogRows::bytes_of` counts them.
+        bytes += name.len() + value.len() + 8;
+        if bytes > LOG_RECORD_BYTES_MAX {
+            return Err(DecodeError::TooLarge {
+                message: "a list of attributes",
+                limit: LOG_RECORD_BYTES_MAX,
+            });
+        }
+        out.push((Name::from(name), value.to_owned()));
     }
     Ok(())
 }
@@ -108,10 +145,7 @@ fn push(record: &Record<'_>, scope: &str, resource: &[(String, String)], intake:
     };
     let (trace_id, span_id) = (hex(record.trace_id, 16), hex(record.span_id, 8));
     let mut attributes: Vec<(&str, String)> = Vec::new();
-    for attribute in &record.attributes {
-        let (name, value) = attribute?;
-        attributes.push((name, value.text(&mut scratch)?.to_owned()));
-    }
+    gather(&record.attributes, &mut scratch, &mut attributes)?;
     let own_host = attributes.iter().find(|(name, _)| *name == "host.name");
     let of_resource = |wanted: &str| {
         resource

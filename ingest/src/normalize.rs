@@ -13,6 +13,7 @@
 use std::fmt::Write as _;
 
 use store::{LabelsBuf, METRIC_NAME, Metadata, MetricKind, SeriesId, stale_nan};
+use wire::DecodeError;
 use wire::metric::Kind;
 use wire::otlp::Temporality;
 use wire::otlp::read::{
@@ -20,6 +21,7 @@ use wire::otlp::read::{
     ResourceMetrics, ScopeMetrics, SummaryPoint,
 };
 use wire::prometheus::{Translation, unit_name};
+use wire::protobuf::put_varint;
 
 use crate::cache::Key;
 use crate::histogram;
@@ -161,7 +163,7 @@ impl<'o> Normalizer<'o> {
         for scope in resource.scopes() {
             let scope = scope?;
             if self.options.promote_scope_metadata {
-                self.read_scope(&scope)?;
+                self.read_scope(&scope, intake.limits().labels_max)?;
             }
             for metric in scope.metrics() {
                 self.metric(&metric?, intake)?;
@@ -182,22 +184,21 @@ impl<'o> Normalizer<'o> {
         };
         for attribute in attributes {
             let (key, value) = attribute?;
-            let value = value.text(&mut self.text)?;
             match key {
-                "service.namespace" => value.clone_into(&mut namespace),
-                "service.name" => name = Some(value.to_owned()),
-                "service.instance.id" => value.clone_into(&mut resource.instance),
+                "service.namespace" => value.text(&mut self.text)?.clone_into(&mut namespace),
+                "service.name" => name = Some(value.text(&mut self.text)?.to_owned()),
+                "service.instance.id" => value.text(&mut self.text)?.clone_into(&mut resource.instance),
                 _ => {
                     resource.describes = true;
                     if key == "host.name" {
-                        value.clone_into(&mut resource.host);
+                        value.text(&mut self.text)?.clone_into(&mut resource.host);
                     }
                 }
             }
             if self.options.promote_resource_attributes.iter().any(|name| name == key) {
                 let mut label = String::new();
                 if self.options.translation.write_label_name(key, &mut label) {
-                    resource.promoted.push((label, value.to_owned()));
+                    put_first(&mut resource.promoted, label, value.text(&mut self.text)?);
                 }
             }
         }
@@ -212,7 +213,7 @@ impl<'o> Normalizer<'o> {
         Ok(())
     }
 
-    fn read_scope(&mut self, scope: &ScopeMetrics<'_>) -> Result<(), Stop> {
+    fn read_scope(&mut self, scope: &ScopeMetrics<'_>, max: usize) -> Result<(), Stop> {
         self.scope_bytes.clear();
         self.scope.clear();
         for (label, text) in [
@@ -228,6 +229,10 @@ impl<'o> Normalizer<'o> {
         }
         put_attributes(&mut self.scope_bytes, &scope.attributes)?;
         for attribute in &scope.attributes {
+            // One label too many is enough for each series to be refused.
+            if self.scope.len() > max {
+                break;
+            }
             let (key, value) = attribute?;
             let mut label = String::new();
             if self
@@ -235,7 +240,7 @@ impl<'o> Normalizer<'o> {
                 .translation
                 .write_label_name(&format!("otel_scope_{key}"), &mut label)
             {
-                self.scope.push((label, value.text(&mut self.text)?.to_owned()));
+                put_first(&mut self.scope, label, value.text(&mut self.text)?);
             }
         }
         Ok(())
@@ -255,6 +260,8 @@ impl<'o> Normalizer<'o> {
         };
         self.bytes.clear();
         self.bytes.extend_from_slice(&self.resource.key.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&(self.scope_bytes.len() as u64).to_le_bytes());
         self.bytes.extend_from_slice(&self.scope_bytes);
         self.bytes.extend_from_slice(&[kind as u8, described as u8]);
         for text in [metric.name, metric.unit] {
@@ -623,7 +630,10 @@ impl<'o> Normalizer<'o> {
             if !self.options.translation.write_label_name(key, &mut label) {
                 return Ok(Err(Reason::BadLabel));
             }
-            let value = value.text(&mut self.text)?;
+            let value = match value.text(&mut self.text) {
+                Err(DecodeError::TooLarge { .. }) => return Ok(Err(Reason::LabelTooLong)),
+                value => value?,
+            };
             match labels.iter_mut().find(|(name, _)| *name == label) {
                 // Two keys that Prometheus cannot tell apart, such as `a.b` and `a_b`.
                 Some((_, joined)) => write!(joined, ";{value}").unwrap_or_default(),
@@ -720,10 +730,18 @@ impl<'o> Normalizer<'o> {
     }
 }
 
+/// Adds a label, unless there is one of its name.
+fn put_first(labels: &mut Vec<(String, String)>, label: String, value: &str) {
+    if !labels.iter().any(|(name, _)| *name == label) {
+        labels.push((label, value.to_owned()));
+    }
+}
+
 fn put_attributes(out: &mut Vec<u8>, attributes: &Attributes<'_>) -> Result<(), Stop> {
     for raw in attributes.raw() {
         let raw = raw?;
-        out.extend_from_slice(&(raw.len() as u64).to_le_bytes());
+        // As a varint, so that it takes no more than in the message: a pair may be empty.
+        put_varint(out, raw.len() as u64);
         out.extend_from_slice(raw);
     }
     Ok(())

@@ -180,6 +180,7 @@ impl From<DecodeError> for Problem {
         let hint = match error {
             DecodeError::Truncated { .. } => "send the whole message, and a Content-Length that fits it",
             DecodeError::TooDeep { .. } => "send attribute values that nest less",
+            DecodeError::TooLarge { .. } => "send shorter attribute values",
             _ => "send protobuf bytes of the message that this endpoint takes, compressed as Content-Encoding says",
         };
         Self::malformed(error.to_string(), hint)

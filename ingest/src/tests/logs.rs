@@ -272,6 +272,34 @@ async fn a_record_that_is_too_large_is_refused_alone_and_a_request_as_a_whole() 
 }
 
 #[tokio::test]
+async fn attributes_that_no_record_may_have_are_not_gathered() {
+    let server = Server::new();
+    // An empty attribute is two bytes of the message, and some fifty in memory.
+    let empty = |key: u8| [key, 0].repeat(200_000);
+    let of_resource = message(|out| {
+        let logs = message(|out| (0..3).for_each(|_| put_bytes_field(out, 2, &record("of such a resource", Some(0)))));
+        put_bytes_field(out, 1, &empty(0x0a));
+        put_bytes_field(out, 2, &logs);
+    });
+    let with_many = [record("with many", Some(0)), empty(0x32)].concat();
+    let map = message(|out| put_bytes_field(out, 6, &empty(0x0a)));
+    let with_a_map = [record("", Some(0)), message(|out| put_bytes_field(out, 5, &map))].concat();
+    let mut body = message(|out| put_bytes_field(out, 1, &of_resource));
+    body.extend(request(&[record("good", Some(0)), with_many, with_a_map]));
+    let answer = server.logs(&[], body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let (rejected, words) = read_export_response(&answer.body).expect("a partial success");
+    assert_eq!(rejected, 5, "{words}");
+    // And not how many bytes there are.
+    assert!(
+        words.contains("a list of attributes takes more than 1048576 bytes"),
+        "{words}"
+    );
+    assert_eq!(server.log_rows(), 1);
+    assert!(server.log_text().contains("good"));
+}
+
+#[tokio::test]
 async fn many_records_are_several_batches_and_come_again_as_the_same_ones() {
     let server = Server::new();
     let text = "x".repeat(100_000);

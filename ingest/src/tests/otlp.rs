@@ -654,6 +654,43 @@ async fn a_delta_too_far_ahead_moves_no_sum() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_too_large_as_text_refuses_its_series_alone() {
+    let server = Server::new();
+    let key_values = |pairs: &[Vec<u8>]| -> Vec<u8> {
+        let mut out = Vec::new();
+        pairs.iter().for_each(|pair| put_bytes_field(&mut out, 1, pair));
+        out
+    };
+    let pair = |key: &str, kind: u32, value: &[u8]| {
+        let (mut any, mut out) = (Vec::new(), Vec::new());
+        put_bytes_field(&mut any, kind, value);
+        put_bytes_field(&mut out, 1, key.as_bytes());
+        put_bytes_field(&mut out, 2, &any);
+        out
+    };
+    let huge = pair("map", 6, &[0x0a, 0].repeat(200_000));
+    let point = |attribute: &[u8]| {
+        let mut out = Vec::new();
+        put_fixed64_field(&mut out, 3, nanos(0));
+        put_fixed64_field(&mut out, 4, 1.0_f64.to_bits());
+        put_bytes_field(&mut out, 7, attribute);
+        out
+    };
+    let (mut metric, mut metrics, mut resource, mut body) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    put_bytes_field(&mut metric, 1, b"m");
+    put_bytes_field(&mut metric, 5, &key_values(&[point(&huge), point(&pair("x", 1, b"1"))]));
+    put_bytes_field(&mut metrics, 2, &metric);
+    put_bytes_field(&mut resource, 1, &key_values(&[pair("service.name", 1, b"s"), huge.clone()]));
+    put_bytes_field(&mut resource, 2, &metrics);
+    put_bytes_field(&mut body, 1, &resource);
+    let answer = server.otlp(&[], body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let (rejected, words) = read_export_response(&answer.body).expect("a partial success");
+    assert!(rejected == 2 && words.contains("too long"), "{rejected} {words}");
+    assert_eq!(server.stored(), "m{job=\"s\",x=\"1\"} 0=1\n");
+}
+
+#[tokio::test]
 async fn names_and_resource_are_translated_as_it_was_chosen() {
     use wire::prometheus::Translation;
     for (translation, expected) in [

@@ -49,6 +49,14 @@ pub enum DecodeError {
         /// As many as are read.
         limit: usize,
     },
+    /// A value that takes more room than any sender needs.
+    #[error("{message} takes more than {limit} bytes when it is written as text")]
+    TooLarge {
+        /// What was being read.
+        message: &'static str,
+        /// The bytes that are written.
+        limit: usize,
+    },
     /// Values or groups nested beyond what any sender needs.
     #[error("{message} is nested more than {limit} levels deep")]
     TooDeep {

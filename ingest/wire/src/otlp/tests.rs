@@ -718,6 +718,57 @@ fn values_nested_too_deep_are_refused() {
 }
 
 #[test]
+fn values_that_take_too_much_as_text_are_refused() {
+    let check = |kind: ProtoKind, bytes: Option<usize>| {
+        let resource = Resource {
+            attributes: vec![pair("k".into(), Some(proto_value(kind)))],
+            ..Default::default()
+        };
+        let resource_metrics = vec![proto::ResourceMetrics {
+            resource: Some(resource),
+            ..Default::default()
+        }];
+        let body = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+        let resource = read::request(&body).next().expect("one resource").expect("valid");
+        let (_, value) = resource.resource.iter().next().expect("one attribute").expect("valid");
+        let too_large = DecodeError::TooLarge {
+            message: "AnyValue",
+            limit: 1 << 20,
+        };
+        let mut scratch = String::new();
+        assert_eq!(value.text(&mut scratch).map(str::len), bytes.ok_or(too_large));
+        // A pair is two bytes of the message, and 40 as it is read: they stop being read where their text is too long.
+        assert!(scratch.capacity() < 8 << 20, "{}", scratch.capacity());
+    };
+    let empty_pairs = |n| ProtoKind::KvlistValue(KeyValueList {
+        values: vec![KeyValue::default(); n],
+    });
+    let array = |values| ProtoKind::ArrayValue(ArrayValue { values });
+    // `"":null` and a comma, and two braces for one comma too many.
+    check(empty_pairs(131_071), Some(131_071 * 8 + 1));
+    check(empty_pairs(131_072), None);
+    check(empty_pairs(1_000_000), None);
+    check(array(vec![proto_value(empty_pairs(70_000)); 2]), None);
+    check(array(vec![ProtoValue::default(); 300_000]), None);
+    check(ProtoKind::BytesValue(vec![0; 786_432]), Some(1 << 20));
+    check(ProtoKind::BytesValue(vec![0; 786_433]), None);
+    // Text is not written but there; within an array it is.
+    let text = ProtoKind::StringValue("x".repeat(1 << 20));
+    check(text.clone(), Some(1 << 20));
+    check(array(vec![proto_value(text)]), None);
+    // Six bytes for each.
+    check(array(vec![proto_value(ProtoKind::StringValue("\u{1}".repeat(200_000)))]), None);
+    // What is still to be written counts within each level.
+    let mut nested = empty_pairs(20_000);
+    for _ in 0..14 {
+        let KeyValueList { mut values } = KeyValueList { values: vec![KeyValue::default(); 20_000] };
+        values[0].value = Some(proto_value(nested));
+        nested = ProtoKind::KvlistValue(KeyValueList { values });
+    }
+    check(nested, None);
+}
+
+#[test]
 fn an_empty_value_is_no_text() {
     assert_eq!(AnyValue::Empty.text(&mut String::from("x")), Ok(""));
 }

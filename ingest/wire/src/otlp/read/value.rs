@@ -8,6 +8,11 @@ use crate::protobuf::{DecodeError, Fields};
 
 /// How deep arrays and maps may nest inside an attribute's value.
 const VALUE_DEPTH: u8 = 16;
+/// Most bytes of the text that an array, a map or bytes are written as: labels and records of logs may have no more. An empty pair takes
+/// two bytes of a message and many more in memory.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+/// A pair takes no less as text: `"":0` and a separator.
+const PAIR_BYTES_MIN: usize = 5;
 
 /// The attributes of the resource that `message` describes, which stands in its first field.
 pub(super) fn resource_of<'a>(message: &'static str, bytes: &'a [u8]) -> Result<Attributes<'a>, DecodeError> {
@@ -118,7 +123,8 @@ impl<'a> AnyValue<'a> {
     /// and maps (keys sorted), Base64 for bytes, nothing for no value.
     ///
     /// # Errors
-    /// [`DecodeError`] where an array or a map is malformed or nested more than 16 deep.
+    /// [`DecodeError`] where an array or a map is malformed or nested more than 16 deep; [`DecodeError::TooLarge`] where what has to be
+    /// written for an array, a map or bytes takes more than 1 MiB.
     pub fn text<'s>(&self, scratch: &'s mut String) -> Result<&'s str, DecodeError>
     where
         'a: 's,
@@ -127,13 +133,18 @@ impl<'a> AnyValue<'a> {
         match *self {
             Self::Empty => {}
             Self::Text(text) => return Ok(text),
-            Self::Bytes(bytes) => base64::put(scratch, bytes),
-            _ => self.put_json(scratch, 0)?,
+            Self::Bytes(bytes) => {
+                fits(bytes.len())?;
+                base64::put(scratch, bytes);
+            }
+            _ => self.put_json(scratch, 0, 0)?,
         }
+        fits(scratch.len())?;
         Ok(scratch)
     }
 
-    fn put_json(&self, out: &mut String, depth: u8) -> Result<(), DecodeError> {
+    /// Appends the value to `out`, which takes at least `later` more bytes after it.
+    fn put_json(&self, out: &mut String, depth: u8, later: usize) -> Result<(), DecodeError> {
         if depth > VALUE_DEPTH {
             return Err(DecodeError::TooDeep {
                 message: "AnyValue",
@@ -142,12 +153,13 @@ impl<'a> AnyValue<'a> {
         }
         match *self {
             Self::Empty => out.push_str("null"),
-            Self::Text(text) => put_json_text(out, text),
+            Self::Text(text) => put_json_text(out, text, later)?,
             Self::Bool(value) => out.push_str(if value { "true" } else { "false" }),
             // Writing into a string cannot fail.
             Self::Int(value) => write!(out, "{value}").unwrap_or_default(),
             Self::Double(value) => put_double(out, value),
             Self::Bytes(bytes) => {
+                fits(out.len() + bytes.len() + later)?;
                 out.push('"');
                 base64::put(out, bytes);
                 out.push('"');
@@ -156,28 +168,44 @@ impl<'a> AnyValue<'a> {
                 let mut separator = '[';
                 for value in Messages::new("ArrayValue", bytes, 1, Self::read) {
                     out.push(separator);
-                    value?.put_json(out, depth + 1)?;
+                    value?.put_json(out, depth + 1, later)?;
                     separator = ',';
                 }
                 out.push_str(if separator == '[' { "[]" } else { "]" });
             }
             Self::Map(Encoded(bytes)) => {
-                let mut pairs =
-                    Messages::new("KeyValueList", bytes, 1, Self::read_pair).collect::<Result<Vec<_>, _>>()?;
+                let mut pairs = Vec::new();
+                for pair in Messages::new("KeyValueList", bytes, 1, Self::read_pair) {
+                    pairs.push(pair?);
+                    fits(out.len() + pairs.len() * PAIR_BYTES_MIN + later)?;
+                }
                 pairs.sort_by_key(|(key, _)| *key);
+                let mut later = later + pairs.len() * PAIR_BYTES_MIN;
                 let mut separator = '{';
                 for (key, value) in pairs {
+                    later -= PAIR_BYTES_MIN;
                     out.push(separator);
-                    put_json_text(out, key);
+                    put_json_text(out, key, later)?;
                     out.push(':');
-                    value.put_json(out, depth + 1)?;
+                    value.put_json(out, depth + 1, later)?;
                     separator = ',';
                 }
                 out.push_str(if separator == '{' { "{}" } else { "}" });
             }
         }
-        Ok(())
+        fits(out.len() + later)
     }
+}
+
+/// Whether a value may be written as text of so many bytes.
+fn fits(bytes: usize) -> Result<(), DecodeError> {
+    if bytes > TEXT_BYTES_MAX {
+        return Err(DecodeError::TooLarge {
+            message: "AnyValue",
+            limit: TEXT_BYTES_MAX,
+        });
+    }
+    Ok(())
 }
 
 /// As Go's `encoding/json` writes doubles: plain from 1e-6 up to 1e21, else with an exponent.
@@ -205,7 +233,8 @@ fn put_double(out: &mut String, value: f64) {
     written.unwrap_or_default();
 }
 
-fn put_json_text(out: &mut String, text: &str) {
+fn put_json_text(out: &mut String, text: &str, later: usize) -> Result<(), DecodeError> {
+    fits(out.len() + text.len() + later)?;
     out.push('"');
     for c in text.chars() {
         match c {
@@ -220,4 +249,5 @@ fn put_json_text(out: &mut String, text: &str) {
         }
     }
     out.push('"');
+    Ok(())
 }
