@@ -326,10 +326,7 @@ impl Target {
         intake: &mut Intake<'_>,
     ) -> Result<Counts, Stop> {
         let text = as_text(&fetched.body).map_err(Stop::Problem)?;
-        let max = match self.made.sample_limit {
-            0 => intake.limits().samples_per_request_max,
-            limit => limit,
-        };
+        let max = intake.limits().samples_per_request_max;
         let mut counts = Counts::default();
         let mut families = Families::default();
         let mut labels = LabelsBuf::default();
@@ -362,7 +359,7 @@ impl Target {
                         Met::Dropped => None,
                         Met::Refused => {
                             // As in Prometheus: the rules kept it.
-                            counts.kept += 1.0;
+                            self.keep(&mut counts)?;
                             continue;
                         }
                     };
@@ -378,7 +375,7 @@ impl Target {
             known.round = memory.round;
             known.tracked = own_time.is_none();
             let Some(id) = known.id else { continue };
-            counts.kept += 1.0;
+            self.keep(&mut counts)?;
             let at_ms = own_time.unwrap_or(at_ms);
             intake.push(id, at_ms, sample.value)?;
             if let Some(exemplar) = sample.exemplar {
@@ -390,6 +387,18 @@ impl Target {
         families.finish(intake);
         counts.scraped = seen as f64;
         Ok(counts)
+    }
+
+    /// Counts a sample that the rules kept, unless the target has as many as it may: as in Prometheus, what they drop is not counted.
+    fn keep(&self, counts: &mut Counts) -> Result<(), Stop> {
+        let limit = self.made.sample_limit;
+        counts.kept += 1.0;
+        if limit > 0 && counts.kept > limit as f64 {
+            return Err(Stop::Problem(Problem::too_large(format!(
+                "the target shows more than {limit} samples after its rules (sample_limit)"
+            ))));
+        }
+        Ok(())
     }
 
     /// The series that a line means, with the target's labels and after its rules.

@@ -302,8 +302,13 @@ async fn rules_limits_and_honoured_labels_hold() {
     let job = ", honor_labels: true, honor_timestamps: false, sample_limit: 3, metric_relabel_configs: \
                [{source_labels: [__name__], regex: 'go_.*', action: drop}]";
     let exporter = Exporter::new(job).await;
+    // What the rules drop is no part of the limit.
+    let status = exporter
+        .text("go_x 1\ngo_y 1\ngo_z 1\na{job=\"own\"} 1 5\nb 1\nc 1\n")
+        .await;
+    assert_eq!((status.health, status.last_error.as_str()), (Health::Up, ""));
     exporter.text("go_x 1\na{job=\"own\"} 1 5\n").await;
-    let status = exporter.text("a 1\nb 1\nc 1\nd 1\n").await;
+    let status = exporter.text("a 1\nb 1\nc 1\ngo_x 1\nd 1\n").await;
     assert!(
         status.last_error.contains("more than 3 samples"),
         "{}",
@@ -311,11 +316,11 @@ async fn rules_limits_and_honoured_labels_hold() {
     );
     let stored = exporter.stored();
     assert!(
-        stored.starts_with("a{instance=\"i\",job=\"own\"} 1=1 2=stale\nscrape_"),
+        stored.starts_with("a{instance=\"i\",job=\"own\"} 1=1 2=1 3=stale\nb{"),
         "{stored}"
     );
     assert!(
-        stored.contains("post_metric_relabeling{instance=\"i\",job=\"j\"} 1=1 2=0\n"),
+        stored.contains("post_metric_relabeling{instance=\"i\",job=\"j\"} 1=3 2=1 3=0\n"),
         "{stored}"
     );
 }
