@@ -286,6 +286,7 @@ pub(crate) const fn varint_len(value: u64) -> usize {
 }
 
 /// A varint on its own.
+#[inline]
 pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
