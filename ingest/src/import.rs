@@ -60,17 +60,10 @@ async fn take(state: Arc<IngestState>, headers: &HeaderMap, body: Body) -> Resul
 
 /// `{"accepted":n,"refused":m,"detail":"why"}`; a problem where nothing was taken.
 fn answer(outcome: &Outcome) -> Response {
-    let detail = match outcome.refusals.main() {
-        None => String::new(),
-        Some(reason) if outcome.accepted == 0 => {
-            let problem = if outcome.refusals.iter().any(|(reason, _)| reason.is_temporary()) {
-                Problem::limit(outcome.refusals.describe(), reason.hint())
-            } else {
-                Problem::invalid(outcome.refusals.describe(), reason.hint())
-            };
-            return problem.response(false);
-        }
-        Some(reason) => format!("{}; {}", outcome.refusals.describe(), reason.hint()),
+    let detail = match (outcome.refusals.main(), outcome.problem()) {
+        (_, Some(problem)) if outcome.accepted == 0 => return problem.response(false),
+        (None, _) => String::new(),
+        (Some(reason), _) => format!("{}; {}", outcome.refusals.describe(), reason.hint()),
     };
     let body = serde_json::json!({
         "accepted": outcome.accepted,

@@ -49,6 +49,18 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// What a sender of samples is told where some were refused, though the others are stored: to come again where one of those may be
+    /// taken later, else what to change.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        let hint = self.refusals.main()?.hint();
+        let detail = format!("{}; {} samples stored", self.refusals.describe(), self.accepted);
+        Some(if self.refusals.iter().any(|(reason, _)| reason.is_temporary()) {
+            Problem::limit(detail, hint)
+        } else {
+            Problem::invalid(detail, hint)
+        })
+    }
+
     /// Numbers, native histograms and exemplars that are kept.
     pub(crate) fn written(&self) -> [u64; 3] {
         [self.accepted - self.histograms, self.histograms, self.exemplars]

@@ -98,14 +98,10 @@ async fn take(
 
 /// By the protocol a request with any invalid sample gets a 400, though its valid samples are stored.
 fn answer(outcome: &Outcome) -> Response {
-    let Some(reason) = outcome.refusals.main() else {
-        return StatusCode::NO_CONTENT.into_response();
-    };
-    let detail = format!("{}; {} samples stored", outcome.refusals.describe(), outcome.accepted);
-    if outcome.refusals.iter().any(|(reason, _)| reason.is_temporary()) {
-        return Problem::limit(detail, reason.hint()).response(false);
+    match outcome.problem() {
+        None => StatusCode::NO_CONTENT.into_response(),
+        Some(problem) => problem.response(false),
     }
-    Problem::invalid(detail, reason.hint()).response(false)
 }
 
 /// What the headers say of the body. Old senders leave out what goes without saying: 1.0, and snappy.

@@ -59,12 +59,9 @@ async fn respond(state: Arc<IngestState>, asked: Result<Asked, Problem>, headers
         Err(problem) => Err(problem),
     };
     let answer = match taken {
-        Ok(outcome) => match outcome.refusals.main() {
+        Ok(outcome) => match outcome.problem() {
             None => StatusCode::NO_CONTENT.into_response(),
-            Some(reason) => {
-                let detail = format!("{}; {} samples stored", outcome.refusals.describe(), outcome.accepted);
-                Problem::invalid(detail, reason.hint()).response(false)
-            }
+            Some(problem) => problem.response(false),
         },
         Err(problem) => problem.response(false),
     };

@@ -68,3 +68,20 @@ async fn a_text_with_a_bad_line_is_refused_as_a_whole() {
     check(&format!("{TEXT_PATH}?timestamp=noon"), &[], "a 1\n", 400, "").await;
     check(TEXT_PATH, &[], "a{x=\"1\",x=\"2\"} 1\nb 1\n", 400, "b 0=1\n").await;
 }
+
+#[tokio::test]
+async fn at_the_limit_of_series_a_push_may_come_again() {
+    let options = StoreOptions {
+        max_series: 1,
+        ..StoreOptions::default()
+    };
+    let server = Server::with(Limits::default(), options);
+    for path in [TEXT_PATH, "/metrics/job/b"] {
+        let answer = server.send(path, &[], "a 1\nb 1\n").await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{}", answer.text());
+        assert_eq!(answer.headers["retry-after"], "1");
+        let problem = answer.problem();
+        assert!(problem["detail"].as_str().is_some_and(|d| d.contains("limit is 1")), "{problem}");
+    }
+    assert_eq!(server.stored(), "a 0=1\n");
+}
