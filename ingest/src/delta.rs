@@ -104,7 +104,9 @@ impl Drop for Changes<'_> {
         }
         let mut sums = self.sums.0.lock();
         for (id, value, before, after) in self.log.drain(..).rev() {
-            let Some(now) = sums.by_series.get_mut(&id) else { continue };
+            let Some(now) = sums.by_series.get_mut(&id) else {
+                continue;
+            };
             match before {
                 // Nobody has added to it since: to the bit what it was.
                 Some(before) if *now == after => *now = before,

@@ -12,8 +12,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use store::table::logs::LogRecord;
 use wire::DecodeError;
-use wire::otlp::read::{AnyValue, Attributes};
 use wire::otlp::read::logs::{Record, request};
+use wire::otlp::read::{AnyValue, Attributes};
 
 use crate::intake::{Intake, LOG_RECORD_BYTES_MAX, Stop};
 use crate::otlp::{self, Format, Signal};

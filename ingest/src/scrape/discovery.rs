@@ -1,6 +1,7 @@
 //! From jobs to targets: static ones, those of files, relabelled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,10 +39,10 @@ pub(super) struct Found {
     pub(super) dropped: BTreeMap<String, u64>,
 }
 
-/// What the files said last, for when one of them cannot be read.
+/// What the files said last, for when one of them cannot be read; `None` of one that is not there.
 #[derive(Debug, Default)]
 pub(super) struct Discovered {
-    files: BTreeMap<PathBuf, Vec<Group>>,
+    files: BTreeMap<PathBuf, Option<Vec<Group>>>,
 }
 
 impl Discovered {
@@ -75,15 +76,21 @@ impl Discovered {
         for pattern in job.text.file_sd_configs.iter().flat_map(|sd| &sd.files) {
             for path in matching(pattern) {
                 match read(&path) {
-                    Ok(read) => {
-                        self.files.insert(path.clone(), read);
+                    Ok(Some(read)) => {
+                        self.files.insert(path.clone(), Some(read));
+                    }
+                    // It takes its targets along, whether a pattern names it or it is named itself.
+                    Ok(None) => {
+                        if self.files.insert(path.clone(), None) != Some(None) {
+                            tracing::warn!(path = %path.display(), "a file of targets is not there; it names none");
+                        }
                     }
                     // A file that is being written must not take its targets away.
                     Err(why) => {
                         tracing::warn!(path = %path.display(), why, "a file of targets cannot be read; its last content counts");
                     }
                 }
-                let known = self.files.get(&path).into_iter().flatten();
+                let known = self.files.get(&path).into_iter().flatten().flatten();
                 groups.extend(known.map(|group| (path.clone(), group.clone())));
             }
         }
@@ -117,14 +124,23 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
     files
 }
 
-fn read(path: &Path) -> Result<Vec<Group>, String> {
-    let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(format!("it has {bytes} bytes, more than {FILE_BYTES_MAX}"));
+/// The groups of a file; `None` where there is no such file.
+fn read(path: &Path) -> Result<Option<Vec<Group>>, String> {
+    let text = std::fs::metadata(path).and_then(|about| match about.len() {
+        bytes if bytes > FILE_BYTES_MAX => {
+            let why = format!("it has {bytes} bytes, more than {FILE_BYTES_MAX}");
+            Err(io::Error::new(io::ErrorKind::FileTooLarge, why))
+        }
+        _ => std::fs::read_to_string(path),
+    });
+    match text {
+        // JSON is YAML as well.
+        Ok(text) => serde_yaml_ng::from_str(&text)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    // JSON is YAML as well.
-    serde_yaml_ng::from_str(&text).map_err(|error| error.to_string())
 }
 
 /// The target at `address`; `None` where a rule drops it.

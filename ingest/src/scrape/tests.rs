@@ -159,6 +159,38 @@ scrape_configs:
     assert_eq!(show(&discovered.look(&config)), expected[..2]);
 }
 
+#[test]
+fn a_file_that_is_not_there_names_no_targets() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("t.yml");
+    let whole = "[{targets: ['x:1']}]";
+    // By its name, and by a pattern.
+    for named in [file.clone(), dir.path().join("*.yml")] {
+        let config = config(&format!(
+            "scrape_configs: [{{job_name: j, file_sd_configs: [{{files: ['{}']}}]}}]",
+            named.display()
+        ));
+        let mut discovered = Discovered::default();
+        let mut check = |content: Option<&str>, targets| {
+            match content {
+                Some(text) => std::fs::write(&file, text).expect("written"),
+                None => std::fs::remove_file(&file).expect("removed"),
+            }
+            assert_eq!(
+                discovered.look(&config).targets.len(),
+                targets,
+                "{content:?} of {named:?}"
+            );
+        };
+        check(Some("[{targets: ["), 0);
+        check(Some(whole), 1);
+        check(Some("[{targets: ["), 1);
+        check(None, 0);
+        check(Some(whole), 1);
+        check(None, 0);
+    }
+}
+
 /// What the exporter answers next.
 type Shown = Arc<Mutex<(StatusCode, &'static str, String)>>;
 

@@ -594,7 +594,10 @@ async fn deltas_of_one_series_are_one_sum_whatever_else_their_sender_says() {
             r#"{{"resourceMetrics":[{{"resource":{{"attributes":[{},{}]}},"scopeMetrics":[{{"metrics":[{{"name":"calls",{}}}]}}]}}]}}"#,
             text("service.name", "s"),
             text("collector.id", collector),
-            delta(at_ms, &format!(r#""asInt":"5","attributes":[{}]"#, attributes.join(","))),
+            delta(
+                at_ms,
+                &format!(r#""asInt":"5","attributes":[{}]"#, attributes.join(","))
+            ),
         );
         let json = [("content-type", "application/json")];
         server.send(OTLP_METRICS_PATH, &json, body).await.text()
@@ -680,7 +683,11 @@ async fn a_value_that_is_too_large_as_text_refuses_its_series_alone() {
     put_bytes_field(&mut metric, 1, b"m");
     put_bytes_field(&mut metric, 5, &key_values(&[point(&huge), point(&pair("x", 1, b"1"))]));
     put_bytes_field(&mut metrics, 2, &metric);
-    put_bytes_field(&mut resource, 1, &key_values(&[pair("service.name", 1, b"s"), huge.clone()]));
+    put_bytes_field(
+        &mut resource,
+        1,
+        &key_values(&[pair("service.name", 1, b"s"), huge.clone()]),
+    );
     put_bytes_field(&mut resource, 2, &metrics);
     put_bytes_field(&mut body, 1, &resource);
     let answer = server.otlp(&[], body).await;

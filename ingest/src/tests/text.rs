@@ -81,7 +81,10 @@ async fn at_the_limit_of_series_a_push_may_come_again() {
         assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{}", answer.text());
         assert_eq!(answer.headers["retry-after"], "1");
         let problem = answer.problem();
-        assert!(problem["detail"].as_str().is_some_and(|d| d.contains("limit is 1")), "{problem}");
+        assert!(
+            problem["detail"].as_str().is_some_and(|d| d.contains("limit is 1")),
+            "{problem}"
+        );
     }
     assert_eq!(server.stored(), "a 0=1\n");
 }

@@ -740,9 +740,11 @@ fn values_that_take_too_much_as_text_are_refused() {
         // A pair is two bytes of the message, and 40 as it is read: they stop being read where their text is too long.
         assert!(scratch.capacity() < 8 << 20, "{}", scratch.capacity());
     };
-    let empty_pairs = |n| ProtoKind::KvlistValue(KeyValueList {
-        values: vec![KeyValue::default(); n],
-    });
+    let empty_pairs = |n| {
+        ProtoKind::KvlistValue(KeyValueList {
+            values: vec![KeyValue::default(); n],
+        })
+    };
     let array = |values| ProtoKind::ArrayValue(ArrayValue { values });
     // `"":null` and a comma, and two braces for one comma too many.
     check(empty_pairs(131_071), Some(131_071 * 8 + 1));
@@ -757,11 +759,16 @@ fn values_that_take_too_much_as_text_are_refused() {
     check(text.clone(), Some(1 << 20));
     check(array(vec![proto_value(text)]), None);
     // Six bytes for each.
-    check(array(vec![proto_value(ProtoKind::StringValue("\u{1}".repeat(200_000)))]), None);
+    check(
+        array(vec![proto_value(ProtoKind::StringValue("\u{1}".repeat(200_000)))]),
+        None,
+    );
     // What is still to be written counts within each level.
     let mut nested = empty_pairs(20_000);
     for _ in 0..14 {
-        let KeyValueList { mut values } = KeyValueList { values: vec![KeyValue::default(); 20_000] };
+        let KeyValueList { mut values } = KeyValueList {
+            values: vec![KeyValue::default(); 20_000],
+        };
         values[0].value = Some(proto_value(nested));
         nested = ProtoKind::KvlistValue(KeyValueList { values });
     }
