@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::typestate::WithBody;
 
 /// A server, and the tenant that is meant.
 #[derive(Clone)]
@@ -138,8 +139,22 @@ impl Client {
 
     /// The JSON answer to a POST of JSON; `null` where the answer has no body.
     pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value> {
+        self.tell(self.agent.post(self.url(path)), path, body)
+    }
+
+    /// The JSON answer to a PATCH of JSON.
+    pub(crate) fn patch(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value> {
+        self.tell(self.agent.patch(self.url(path)), path, body)
+    }
+
+    fn tell(
+        &self,
+        request: ureq::RequestBuilder<WithBody>,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<serde_json::Value> {
         let answer = self
-            .signed(self.agent.post(self.url(path)))
+            .signed(request)
             .header("Content-Type", "application/json")
             .send(body.to_string())
             .with_context(|| self.unreachable(path))?;

@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// After the history, go on in real time for so many hours.
     #[arg(long, default_value_t = 0.0, value_name = "HOURS")]
     go_on: f64,
-    /// Declare the fleet's incidents to the server as they end, as an operator or a ticket system would.
+    /// Declare the fleet's incidents to the server as they begin and end, as an operator or a ticket system would.
     #[arg(long)]
     declare: bool,
 }
@@ -66,15 +66,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let bar = progress(fleet.points_estimate(), "points");
     replay.until(now, |points| bar.inc(points))?;
     bar.finish();
-    if arguments.declare {
-        for incident in fleet.incidents().iter().filter(|i| i.start_ms <= now) {
-            declare(&client, incident, now)?;
-        }
-    }
+    let told = if arguments.declare { fleet.incidents() } else { &[] };
+    let mut operator = Operator::new(told, client);
+    operator.until(now, |_| ())?;
     let until = now + (arguments.go_on * 3_600_000.0) as i64;
     while now_ms() < until {
         std::thread::sleep(Duration::from_secs(u64::from(arguments.step)));
-        replay.until(now_ms(), |_| ())?;
+        let now = now_ms();
+        replay.until(now, |_| ())?;
+        operator.until(now, |_| ())?;
     }
     tracing::info!(
         points = replay.points,
@@ -118,8 +118,69 @@ impl Replay {
     }
 }
 
-/// Tells the server of an incident as it stands at `now`: closed if it is over by then, else open.
-pub(crate) fn declare(client: &Client, incident: &SimIncident, now: i64) -> Result<()> {
+/// Who tells a server of a fleet's incidents: of each when it begins, and again when it is over.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    client: Client,
+    incidents: Vec<(SimIncident, Told)>,
+}
+
+/// What the server was told of an incident.
+#[derive(Debug)]
+enum Told {
+    Nothing,
+    /// Its beginning; the server's name for it.
+    Begun(String),
+    Ended,
+}
+
+impl Operator {
+    pub(crate) fn new(incidents: &[SimIncident], client: Client) -> Self {
+        let incidents = incidents.iter().map(|incident| (incident.clone(), Told::Nothing));
+        Self {
+            client,
+            incidents: incidents.collect(),
+        }
+    }
+
+    /// Tells what began or ended up to `now` and was not told before; `begun` hears of each incident that is new.
+    ///
+    /// # Errors
+    /// The first incident that the server does not take; the next call tells it again. One whose end is not taken is only logged: it
+    /// may have been deleted there.
+    pub(crate) fn until(&mut self, now: i64, mut begun: impl FnMut(&SimIncident)) -> Result<()> {
+        for (incident, told) in &mut self.incidents {
+            match told {
+                Told::Nothing if incident.start_ms <= now => {
+                    let id = declare(&self.client, incident, now)?;
+                    *told = if incident.end_ms <= now {
+                        Told::Ended
+                    } else {
+                        Told::Begun(id)
+                    };
+                    begun(incident);
+                }
+                Told::Begun(id) if incident.end_ms <= now => {
+                    // Only the end: what people have said of it meanwhile stays.
+                    let end = json!({ "end": rfc3339(incident.end_ms) });
+                    if let Err(error) = self.client.patch(&format!("/api/v1/incidents/{id}"), &end) {
+                        tracing::warn!(
+                            id,
+                            error = format!("{error:#}"),
+                            "the end of a simulated incident was not taken"
+                        );
+                    }
+                    *told = Told::Ended;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells the server of an incident as it stands at `now`: closed if it is over by then, else open. Answers the server's name for it.
+fn declare(client: &Client, incident: &SimIncident, now: i64) -> Result<String> {
     let mut body = json!({
         "host": incident.host,
         "kind": incident.kind.to_string(),
@@ -132,10 +193,13 @@ pub(crate) fn declare(client: &Client, incident: &SimIncident, now: i64) -> Resu
     if incident.end_ms <= now {
         body["end"] = json!(rfc3339(incident.end_ms));
     }
-    client
+    let taken = client
         .post("/api/v1/incidents", &body)
         .context("an incident was not taken")?;
-    Ok(())
+    let id = taken["id"]
+        .as_str()
+        .context("the server names no incident that it took")?;
+    Ok(id.to_owned())
 }
 
 /// A progress bar on standard error, silent where that is no terminal.
@@ -147,3 +211,6 @@ pub(crate) fn progress(total: u64, unit: &'static str) -> ProgressBar {
     }
     bar
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use simulate::{Failure, Fleet, FleetOptions, SimIncident};
 use super::{Arguments, Stage};
 use crate::clock::{now_ms, utc};
 use crate::commands::client::Client;
-use crate::commands::simulate::{Replay, declare, progress};
+use crate::commands::simulate::{Operator, Replay, progress};
 use crate::scoring::HORIZON;
 use crate::training::{self, Plan};
 
@@ -73,14 +73,10 @@ pub(super) fn play(stage: &Stage, arguments: &Arguments) -> Result<()> {
         grouped(replay.points)
     );
 
-    let past: Vec<&SimIncident> = fleet.incidents().iter().filter(|i| i.start_ms < played_from).collect();
-    for incident in &past {
-        declare(&client, incident, played_from)?;
-    }
-    println!(
-        "3. Training on {} incidents, and what it would have done in the newest quarter, unseen:",
-        past.len()
-    );
+    let mut operator = Operator::new(fleet.incidents(), client);
+    let mut past = 0;
+    operator.until(played_from - 1, |_| past += 1)?;
+    println!("3. Training on {past} incidents, and what it would have done in the newest quarter, unseen:");
     let begun = Instant::now();
     let bar = progress(0, "");
     let store = server.tenants.get(TENANT).context("the fleet's tenant is gone")?;
@@ -111,7 +107,7 @@ pub(super) fn play(stage: &Stage, arguments: &Arguments) -> Result<()> {
         "4. The newest {} hours, played step by step: telemetry, scores, rules, webhook.",
         PLAYED_MS / HOUR_MS
     );
-    let warned = rehearse(stage, &client, &fleet, &failure, &mut replay, now)?;
+    let warned = rehearse(stage, &failure, &mut replay, &mut operator, now)?;
     server.runtimes.release(TENANT);
     println!(
         "5. This host, meanwhile: {}. No model of another fleet scores it.",
@@ -139,7 +135,7 @@ pub(super) fn play(stage: &Stage, arguments: &Arguments) -> Result<()> {
         ),
     }
     if !arguments.once {
-        go_on(stage, replay);
+        go_on(stage, replay, operator);
     }
     Ok(())
 }
@@ -172,25 +168,20 @@ fn draw(seed: u64, now: i64) -> Result<(Fleet, SimIncident)> {
 #[expect(clippy::print_stdout, reason = "the demo talks to people")]
 fn rehearse(
     stage: &Stage,
-    client: &Client,
-    fleet: &Fleet,
     failure: &SimIncident,
     replay: &mut Replay,
+    operator: &mut Operator,
     now: i64,
 ) -> Result<Option<i64>> {
     let step_ms = i64::from(STEP_S) * 1_000;
-    let mut declared = HashSet::new();
     let mut likely = HashSet::new();
     let mut warned = None;
     let mut at = now - PLAYED_MS;
     while at <= now {
         replay.until(at, |_| ())?;
-        for (i, incident) in fleet.incidents().iter().enumerate() {
-            if (now - PLAYED_MS..=at).contains(&incident.start_ms) && declared.insert(i) {
-                declare(client, incident, at)?;
-                println!("   {}  {} fails: {}", clock(at), incident.host, incident.kind);
-            }
-        }
+        operator.until(at, |incident| {
+            println!("   {}  {} fails: {}", clock(at), incident.host, incident.kind);
+        })?;
         stage.server.runtimes.tick(TENANT, at)?;
         stage.server.block_on(stage.server.runtimes.deliver_due(TENANT, at))?;
         for told in stage.told().into_iter().filter(|told| told.firing) {
@@ -218,13 +209,14 @@ fn rehearse(
 }
 
 /// The fleet goes on in real time beside the page, until the demo ends.
-fn go_on(stage: &Stage, mut replay: Replay) {
+fn go_on(stage: &Stage, mut replay: Replay, mut operator: Operator) {
     let running = stage.server.running();
     let thread = std::thread::Builder::new()
         .name("demo-fleet".to_owned())
         .spawn(move || {
             while running.wait(std::time::Duration::from_secs(5)) {
-                if let Err(error) = replay.until(now_ms(), |_| ()) {
+                let now = now_ms();
+                if let Err(error) = replay.until(now, |_| ()).and_then(|()| operator.until(now, |_| ())) {
                     tracing::warn!(error = format!("{error:#}"), "the simulated fleet fell silent");
                     return;
                 }
