@@ -464,6 +464,17 @@
     outer.tabIndex = 0;
   }
 
+  // A sample in a cell: a number, or in a word what a native histogram counted.
+  const sampleText = ([, held]) => (typeof held === "object" ? `${held.count} observations, sum ${held.sum}` : held);
+
+  // What a series of an answer holds: one sample, or many, numbers and histograms beside each other, of which the newest is told.
+  function held(series) {
+    const one = series.value || series.histogram;
+    if (one) return sampleText(one);
+    const many = [...(series.values || []), ...(series.histograms || [])].sort((a, b) => a[0] - b[0]);
+    return many.length === 0 ? "no samples" : `${many.length} samples, last ${sampleText(many[many.length - 1])}`;
+  }
+
   async function explore() {
     const output = document.getElementById("answer");
     if (!output) return;
@@ -487,7 +498,7 @@
         const { resultType, result } = answer.data;
         for (const text of [...(answer.warnings || []), ...(answer.infos || [])]) html("p", "muted small", output, text);
         if (resultType === "vector" || resultType === "matrix") {
-          const rows = result.slice(0, 1000).map((r) => [nameOf(r.metric), r.value ? r.value[1] : `${r.values.length} samples, last ${r.values[r.values.length - 1][1]}`]);
+          const rows = result.slice(0, 1000).map((r) => [nameOf(r.metric), held(r)]);
           if (rows.length === 0) html("p", "empty", output, "The query is valid and answers no series at this time.");
           else table(output, [{ name: "series" }, { name: "value", number: true }], rows);
           status.textContent = `${result.length} series in ${duration((performance.now() - begun) / 1000)}${result.length > 1000 ? ", the first 1000 shown" : ""}`;
@@ -496,7 +507,8 @@
           status.textContent = `in ${duration((performance.now() - begun) / 1000)}`;
         }
         const chart = document.getElementById("graph");
-        if (chart && resultType === "vector") { chart.dataset.range = range; chart.dataset.queries = JSON.stringify([{ q: query }]); chart.classList.remove("hidden"); startCharts(); }
+        // A histogram has no line.
+        if (chart && resultType === "vector" && (result.length === 0 || result.some((r) => r.value))) { chart.dataset.range = range; chart.dataset.queries = JSON.stringify([{ q: query }]); chart.classList.remove("hidden"); startCharts(); }
       }
     } catch (error) {
       output.replaceChildren();
