@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::work::blocking;
 
 use super::layout::{Section, answer, empty, href};
-use super::text::{ago, counted, dated, number, percent};
+use super::text::{ago, counted, dated, number, percent, share};
 
 /// `GET /models`
 pub(crate) async fn show(State(app): State<App>, request: Request) -> Response {
@@ -136,7 +136,7 @@ fn ranges(e: &Evaluation) -> Markup {
                 td.number { (range.scores) }
                 td.number { (number(range.foretold)) }
                 td.number { (range.came_true) }
-                td.number { (percent(range.share())) }
+                td.number { (share(range.share())) }
             } } }
         } }
     }

@@ -14,6 +14,15 @@ pub(crate) fn percent(probability: f64) -> String {
     }
 }
 
+/// A share that was counted: as a probability, but for none of them and all of them, which are certain.
+pub(crate) fn share(counted: f64) -> String {
+    match counted {
+        0.0 => "0\u{a0}%".to_owned(),
+        1.0 => "100\u{a0}%".to_owned(),
+        some => percent(some),
+    }
+}
+
 /// How urgent a probability looks: 3 at a half, 2 at a fifth, 1 at a twentieth.
 pub(crate) fn risk_class(probability: f64) -> &'static str {
     match probability {

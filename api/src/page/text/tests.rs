@@ -13,6 +13,16 @@ fn probabilities_are_never_shown_as_certain() {
 }
 
 #[test]
+fn what_was_counted_may_be_none_or_all() {
+    let check = |counted: f64, expected: &str| assert_eq!(share(counted).replace('\u{a0}', " "), expected);
+    check(0.0 / 40.0, "0 %");
+    check(1.0 / 4000.0, "< 0.1 %");
+    check(1.0 / 40.0, "2.5 %");
+    check(39.0 / 40.0, "98 %");
+    check(40.0 / 40.0, "100 %");
+}
+
+#[test]
 fn durations_have_one_unit() {
     let check = |seconds: f64, expected: &str| assert_eq!(duration(seconds).replace('\u{a0}', " "), expected);
     check(0.0, "0 s");
