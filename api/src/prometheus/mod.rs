@@ -1,6 +1,7 @@
 //! Prometheus' HTTP API, so that Grafana and every other client of it works unchanged: the same parameters, the same JSON,
 //! the same errors (Prometheus 3, `web/api/v1/api.go`).
 
+mod cardinality;
 pub(crate) mod delete;
 pub(crate) mod export;
 pub(crate) mod federate;

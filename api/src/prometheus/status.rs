@@ -1,12 +1,11 @@
 //! What clients of Prometheus ask about the server itself.
 
-use std::collections::BTreeMap;
-
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde_json::{Value, json};
-use store::{METRIC_NAME, TimeRange};
+use serde_json::json;
+use store::TimeRange;
 
+use super::cardinality::Cardinality;
 use super::{Data, envelope};
 use crate::app::App;
 use crate::number;
@@ -69,27 +68,23 @@ pub(crate) async fn tsdb(State(app): State<App>, request: Request) -> Response {
                 .run(Length::Any, app.limits().query_timeout, move |_| {
                     let stats = store.stats();
                     let snapshot = store.snapshot();
-                    let mut by_metric: BTreeMap<String, u64> = BTreeMap::new();
+                    let mut cardinality = Cardinality::default();
                     for id in snapshot.select(&[], TimeRange::ALL)? {
-                        *by_metric
-                            .entry(snapshot.labels(id).get(METRIC_NAME).unwrap_or("").to_owned())
-                            .or_default() += 1;
+                        cardinality.add(id, &snapshot.labels(id));
                     }
-                    let mut most: Vec<(String, u64)> = by_metric.into_iter().collect();
-                    most.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-                    let named = |(name, value): &(String, u64)| json!({ "name": name, "value": value });
+                    // Of all samples, not of the head alone: clients take it for the time that there is.
+                    let time = snapshot.time_range();
                     Ok(Data::from(json!({
                         "headStats": {
                             "numSeries": stats.series,
-                            "numLabelPairs": 0,
-                            "chunkCount": 0,
-                            "minTime": 0,
-                            "maxTime": 0,
+                            "numLabelPairs": cardinality.pairs(),
+                            "minTime": time.map_or(0, |range| range.start.0),
+                            "maxTime": time.map_or(0, |range| range.end.0),
                         },
-                        "seriesCountByMetricName": most.iter().take(limit).map(named).collect::<Vec<Value>>(),
-                        "labelValueCountByLabelName": [],
-                        "memoryInBytesByLabelName": [],
-                        "seriesCountByLabelValuePair": [],
+                        "seriesCountByMetricName": cardinality.metrics(&snapshot, limit),
+                        "labelValueCountByLabelName": cardinality.values(limit),
+                        "memoryInBytesByLabelName": cardinality.bytes(limit),
+                        "seriesCountByLabelValuePair": cardinality.largest(&snapshot, limit),
                     })))
                 })
                 .await

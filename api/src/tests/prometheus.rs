@@ -279,6 +279,47 @@ async fn everything_else_that_grafana_asks_is_there() {
 }
 
 #[tokio::test]
+async fn labels_are_counted_as_they_are() {
+    let server = Server::new();
+    let fleet = server.tenants.get_or_create("fleet").expect("a store");
+    let empty = server.get("/api/v1/status/tsdb?tenant=fleet").await.json();
+    assert_eq!(empty["data"]["headStats"]["numSeries"], 0, "{empty}");
+    for (name, host) in [("up", "a"), ("up", "bcd"), ("load", "a")] {
+        write(&fleet, &[("__name__", name), ("host_name", host)], |_| 1.0);
+    }
+    let told = server.get("/api/v1/status/tsdb?tenant=fleet").await.json();
+    let counts = |member: &str| -> Vec<String> {
+        let counts = told["data"][member].as_array().expect("a list").iter();
+        counts
+            .map(|count| format!("{} {}", count["name"].as_str().expect("a name"), count["value"]))
+            .collect()
+    };
+    assert_eq!(counts("seriesCountByMetricName"), ["up 2", "load 1"]);
+    assert_eq!(counts("labelValueCountByLabelName"), ["__name__ 2", "host_name 2"]);
+    assert_eq!(counts("memoryInBytesByLabelName"), ["__name__ 6", "host_name 4"]);
+    assert_eq!(
+        counts("seriesCountByLabelValuePair"),
+        ["__name__=up 2", "host_name=a 2", "__name__=load 1", "host_name=bcd 1"]
+    );
+    let head = &told["data"]["headStats"];
+    assert_eq!(
+        (&head["numSeries"], &head["numLabelPairs"]),
+        (&3.into(), &4.into()),
+        "{head}"
+    );
+    assert_eq!(
+        (&head["minTime"], &head["maxTime"]),
+        (&(NOW - 540_000).into(), &NOW.into()),
+        "{head}"
+    );
+    let least = server.get("/api/v1/status/tsdb?tenant=fleet&limit=1").await.json();
+    assert_eq!(
+        least["data"]["seriesCountByLabelValuePair"],
+        serde_json::json!([{ "name": "__name__=up", "value": 2 }])
+    );
+}
+
+#[tokio::test]
 async fn a_tenant_is_chosen_by_header_or_parameter() {
     let server = Server::new();
     let fleet = server.tenants.get_or_create("fleet").expect("a store");
