@@ -78,7 +78,7 @@ impl Report {
 pub fn check(config: Config) -> Result<Report, AgentError> {
     let server = config.server.clone();
     let agent = Agent::new(config)?;
-    let mut support = agent.probes(false).support();
+    let mut support = agent.probes(&agent.expected(false), false).support();
     // Of a target it is not asked whether there is one, but what it shows.
     support.retain(|(name, _)| !name.starts_with(scrape::PROBE_PREFIX));
     let scraped = scrape::attempts(

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -59,15 +59,23 @@ pub(crate) enum Keep {
 }
 
 /// The devices of this host, shared by the probes that find them.
+///
+/// Probes look and are told from memory alone; [`Expected::keep`] is for the thread that syncs, since the disk may be what fails.
 #[derive(Clone, Debug)]
-pub(crate) struct Expected(Arc<Mutex<Memory>>);
+pub(crate) struct Expected {
+    keep: Keep,
+    memory: Arc<Mutex<Memory>>,
+}
 
 #[derive(Debug)]
 struct Memory {
-    keep: Keep,
     started: Instant,
     /// By kind and identity.
     known: BTreeMap<(String, String), State>,
+    /// Somebody looked since this was last kept.
+    looked: bool,
+    /// What is known is not what is kept.
+    changed: bool,
     /// Whether writing failed, which has been told.
     failed: bool,
 }
@@ -90,28 +98,69 @@ impl Expected {
                 BTreeMap::new()
             }),
         };
-        Self(Arc::new(Mutex::new(Memory {
-            keep,
+        let memory = Memory {
             started: Instant::now(),
             known,
+            looked: false,
+            changed: false,
             failed: false,
-        })))
+        };
+        Self {
+            keep,
+            memory: Arc::new(Mutex::new(memory)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note of the devices of a kind that are there now, all of them, at `now_seconds` since 1970 UTC.
     pub(crate) fn found(&self, kind: &str, devices: &[Device], now_seconds: u64) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.lock();
         let before = memory.known.clone();
         memory.found(kind, devices, now_seconds);
-        if memory.known != before {
-            memory.write();
+        memory.changed |= memory.known != before;
+        memory.looked = true;
+    }
+
+    /// Keeps what was found since this was last called, and forgets what the operator says, unless it is there. It may hang for as long
+    /// as the disk does, and holds nobody up that looks.
+    pub(crate) fn keep(&self) {
+        let Keep::In(folder) = &self.keep else { return };
+        if !std::mem::take(&mut self.lock().looked) {
+            return;
+        }
+        let asked = folder.join(FORGET);
+        let forget = bounded(&asked).ok();
+        let (text, failed_before) = {
+            let mut memory = self.lock();
+            memory.forget(forget.as_deref().unwrap_or_default());
+            let changed = std::mem::take(&mut memory.changed);
+            (changed.then(|| text(&memory.known)), memory.failed)
+        };
+        if let Some(text) = text {
+            let written = file::replace(&folder.join(FILE), text.as_bytes(), 0o644);
+            if let Err(error) = &written
+                && !failed_before
+            {
+                tracing::warn!(%error, folder = %folder.display(), "cannot keep which devices are there: after a restart none is missed");
+            }
+            let mut memory = self.lock();
+            memory.failed = written.is_err();
+            memory.changed |= written.is_err();
+        }
+        if forget.is_some()
+            && let Err(error) = fs::remove_file(&asked)
+        {
+            tracing::warn!(%error, path = %asked.display(), "cannot remove the list of devices to forget");
         }
     }
 
     /// The devices of a kind that are expected, in the order of their identities, and whether each is there. One that was not met
     /// since the agent started is left out until its driver has had time to come up.
     pub(crate) fn of(&self, kind: &str) -> Vec<(Device, bool)> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.lock();
         let waits = memory.started.elapsed() < PATIENCE;
         let of_kind = memory.known.iter().filter(|((of, _), _)| of == kind);
         let told = of_kind.filter(|(_, state)| state.met || !waits);
@@ -128,13 +177,13 @@ impl Expected {
 
     /// Whether any device of a kind is expected.
     pub(crate) fn has(&self, kind: &str) -> bool {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.lock();
         memory.known.keys().any(|(of, _)| of == kind)
     }
 
     #[cfg(test)]
     pub(crate) fn patience_is_over(&self) {
-        let mut memory = self.0.lock().expect("lock");
+        let mut memory = self.lock();
         memory.started = memory
             .started
             .checked_sub(PATIENCE)
@@ -144,7 +193,6 @@ impl Expected {
 
 impl Memory {
     fn found(&mut self, kind: &str, devices: &[Device], now_seconds: u64) {
-        self.forget();
         let is_there = |id: &str| devices.iter().any(|device| device.id == id);
         for ((of, id), state) in &mut self.known {
             if of == kind && !is_there(id) && (state.met || self.started.elapsed() >= PATIENCE) {
@@ -211,12 +259,10 @@ impl Memory {
         longest.is_some_and(|(_, key)| self.known.remove(&key).is_some())
     }
 
-    /// Forgets what the operator says, unless it is there.
-    fn forget(&mut self) {
-        let Keep::In(folder) = &self.keep else { return };
-        let path = folder.join(FORGET);
-        let Ok(text) = bounded(&path) else { return };
-        for id in text.lines() {
+    /// Forgets the devices of these identities, a line each, that are gone.
+    fn forget(&mut self, ids: &str) {
+        for id in ids.lines() {
+            let before = self.known.len();
             self.known.retain(|(kind, known), state| {
                 let forgotten = known == id && state.gone.is_some();
                 if forgotten {
@@ -224,21 +270,8 @@ impl Memory {
                 }
                 !forgotten
             });
+            self.changed |= self.known.len() != before;
         }
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::warn!(%error, path = %path.display(), "cannot remove the list of devices to forget");
-        }
-    }
-
-    fn write(&mut self) {
-        let Keep::In(folder) = &self.keep else { return };
-        let written = file::replace(&folder.join(FILE), text(&self.known).as_bytes(), 0o644);
-        if let Err(error) = &written
-            && !self.failed
-        {
-            tracing::warn!(%error, folder = %folder.display(), "cannot keep which devices are there: after a restart none is missed");
-        }
-        self.failed = written.is_err();
     }
 }
 

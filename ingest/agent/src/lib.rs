@@ -336,7 +336,11 @@ impl Agent {
         if every.is_empty() {
             return Ok(());
         }
-        let known: Vec<String> = self.list(false).iter().map(|probe| probe.name().to_owned()).collect();
+        let known: Vec<String> = self
+            .list(&Expected::new(Keep::Nowhere), false)
+            .iter()
+            .map(|probe| probe.name().to_owned())
+            .collect();
         for Every { probe, time } in every {
             if !known.contains(probe) {
                 return Err(AgentError::Probe {
@@ -371,7 +375,7 @@ impl Agent {
     /// Two rounds of readings, half a second apart so that shares of time have a value; the second as text.
     #[must_use]
     pub fn read_once(&self) -> String {
-        let mut probes = self.probes(false);
+        let mut probes = self.probes(&self.expected(false), false);
         probes.read(&mut TextSink::default(), Round::All, clock::unix_nanos());
         thread::sleep(Duration::from_millis(500));
         let mut sink = TextSink::default();
@@ -379,25 +383,29 @@ impl Agent {
         sink.text().to_owned()
     }
 
+    /// The devices that this host is known to have; see [`Agent::probes`].
+    fn expected(&self, keeps: bool) -> Expected {
+        Expected::new(match &self.config.spool.dir {
+            None => Keep::Nowhere,
+            Some(dir) if keeps => Keep::In(dir.clone()),
+            Some(dir) => Keep::ReadOnly(dir.clone()),
+        })
+    }
+
     /// `keeps` says that what the probes tell goes to the spool, and not just to somebody who looks.
-    fn probes(&self, keeps: bool) -> Probes {
+    fn probes(&self, expected: &Expected, keeps: bool) -> Probes {
         // Who is short of memory must not be asked each second for a page of metrics by an agent that looks closer.
         let usual = self.config.scrape.iter().map(|target| Every {
             probe: target.probe(),
             time: self.config.interval,
         });
         let every: Vec<Every> = usual.chain(self.config.every.iter().cloned()).collect();
-        Probes::new(self.list(keeps), &every, &self.config.paths)
+        Probes::new(self.list(expected, keeps), &every, &self.config.paths)
     }
 
-    fn list(&self, keeps: bool) -> Vec<Box<dyn Probe>> {
+    fn list(&self, expected: &Expected, keeps: bool) -> Vec<Box<dyn Probe>> {
         let paths = &self.config.paths;
         let timeout = self.answer_timeout();
-        let expected = Expected::new(match &self.config.spool.dir {
-            None => Keep::Nowhere,
-            Some(dir) if keeps => Keep::In(dir.clone()),
-            Some(dir) => Keep::ReadOnly(dir.clone()),
-        });
         let mut probes: Vec<Box<dyn Probe>> = vec![
             Box::new(Cpu::new(paths).per_core(self.config.cpu_per_core)),
             Box::new(Load::new(paths)),
@@ -409,10 +417,10 @@ impl Agent {
             Box::new(Filesystem::new(paths)),
             Box::new(Network::new(paths)),
             Box::new(Sockets::new(paths)),
-            Box::new(links::probe(paths).expecting(&expected)),
-            Box::new(storage::probe(paths).expecting(&expected)),
+            Box::new(links::probe(paths).expecting(expected)),
+            Box::new(storage::probe(paths).expecting(expected)),
             Box::new(Health::new(paths)),
-            Box::new(hardware::probe(paths).expecting(&expected)),
+            Box::new(hardware::probe(paths).expecting(expected)),
             Box::new(Files::new(paths)),
             Box::new(Kernel::new(paths)),
             Box::new(KernelLog::new(paths, self.kernel_log_bookmark(keeps), &self.host)),
@@ -425,8 +433,8 @@ impl Agent {
             Box::new(Units::new(paths)),
             // Last, so that their threads have the time that the others take.
             Box::new(Latency::new(&self.config.targets, timeout)),
-            Box::new(amd::probe(paths).expecting(&expected)),
-            Box::new(Gpus::nvidia(paths).expecting(&expected)),
+            Box::new(amd::probe(paths).expecting(expected)),
+            Box::new(Gpus::nvidia(paths).expecting(expected)),
         ];
         let Config {
             scrape, scrape_access, ..
@@ -461,9 +469,10 @@ impl Agent {
             Some(_) => Some(Arc::new(Outbox::new(Spool::open(self.config.spool.clone())?))),
             None => None,
         };
+        let expected = self.expected(client.is_some());
         let sampler = Sampler {
             control: Arc::clone(&control),
-            probes: self.probes(client.is_some()),
+            probes: self.probes(&expected, client.is_some()),
             interval: self.config.interval,
             adaptive: self.config.adaptive,
             triggers: sampler::triggers(self.config.adaptive, &self.config.paths),
@@ -482,7 +491,7 @@ impl Agent {
             if self.config.spool.dir.is_some() {
                 let theirs = Arc::clone(outbox);
                 senders.push(spawn("syncer", SYNCER_STACK_BYTES, move || {
-                    sender::keep_synced(&theirs)
+                    sender::keep_synced(&theirs, &expected)
                 })?);
             }
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::batch;
 use crate::clock;
+use crate::expected::Expected;
 use crate::retry::{self, ATTEMPTS_AT_SERVER_ERROR, Jitter, Verdict};
 use crate::spool::{Batch, Due, Gap, Spool};
 use crate::stats::Counters;
@@ -140,10 +141,12 @@ impl Outbox {
     }
 }
 
-/// Syncs what has waited for [`crate::spool::SYNC_AFTER`], until the outbox is stopped and all is synced.
-pub(crate) fn keep_synced(outbox: &Outbox) {
-    let mut state = outbox.lock();
+/// Syncs what has waited for [`crate::spool::SYNC_AFTER`], and keeps which devices there are, until the outbox is stopped and all is
+/// synced.
+pub(crate) fn keep_synced(outbox: &Outbox, expected: &Expected) {
     loop {
+        expected.keep();
+        let mut state = outbox.lock();
         // An agent that stops leaves nothing to chance: what is still there is synced at once.
         let now = if state.stop.is_some() {
             Instant::now() + crate::spool::SYNC_AFTER
@@ -157,18 +160,13 @@ pub(crate) fn keep_synced(outbox: &Outbox) {
                 if let Some(dir) = dir {
                     sync_names(&dir);
                 }
-                state = outbox.lock();
             }
             Due::At(_) | Due::Nothing if state.stop.is_some() => return,
             Due::At(at) => {
                 let left = at.saturating_duration_since(Instant::now());
-                state = outbox
-                    .changed
-                    .wait_timeout(state, left)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
+                drop(outbox.changed.wait_timeout(state, left));
             }
-            Due::Nothing => state = outbox.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Due::Nothing => drop(outbox.changed.wait(state)),
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::probe::testing;
 
 const NOW: u64 = 1_767_225_600;
 const DAY: u64 = 86_400;
@@ -65,6 +66,7 @@ fn a_restart_forgets_nothing_and_waits_for_drivers() {
     let expected = keep(&dir);
     expected.found("gpu", &devices("a@1 b@2"), NOW);
     expected.found("disk", &[], NOW);
+    expected.keep();
     // After a restart one is missing: that is told when the drivers have had time to come up.
     let expected = keep(&dir);
     assert!(expected.has("gpu") && !expected.has("disk"));
@@ -79,6 +81,7 @@ fn a_restart_forgets_nothing_and_waits_for_drivers() {
     looks.found("gpu", &[], NOW + 200);
     looks.patience_is_over();
     looks.found("gpu", &[], NOW + 200);
+    looks.keep();
     assert_eq!(told(&looks), "-a@1 -b@2");
     assert!(show(dir.path()).expect("a list").contains("gpu\t1\ta\tthere\n"));
 }
@@ -90,6 +93,7 @@ fn the_operator_has_one_forgotten_that_is_gone() {
     let expected = keep(&dir);
     expected.found("gpu", &devices("a@1 b@2 c@3"), NOW);
     expected.found("gpu", &devices("a@1"), NOW);
+    expected.keep();
     let listed = show(dir.path()).expect("a list");
     assert!(listed.starts_with("gpu\t1\ta\tthere\ngpu\t2\tb\tgone for "), "{listed}");
     let refused = |ids: &[&str]| {
@@ -99,9 +103,11 @@ fn the_operator_has_one_forgotten_that_is_gone() {
     assert!(refused(&["b", "a"]).expect("refused").contains("\"a\" is there"));
     assert!(refused(&["x"]).expect("refused").contains("no device \"x\""));
     expected.found("gpu", &devices("a@1"), NOW);
+    expected.keep();
     assert_eq!(told(&expected), "a@1 -b@2 -c@3", "a refusal forgets none");
     assert_eq!((refused(&["b"]), refused(&["c"])), (None, None));
     expected.found("gpu", &devices("a@1"), NOW);
+    expected.keep();
     assert_eq!(told(&expected), "a@1");
     assert_eq!(show(dir.path()).expect("a list"), "gpu\t1\ta\tthere\n");
     assert!(!dir.path().join(FORGET).exists());
@@ -121,7 +127,13 @@ fn a_file_that_is_damaged_or_a_folder_that_is_full_stops_nothing() {
     assert!(show(dir.path()).is_err());
     let expected = keep(&dir);
     expected.found("gpu", &devices("a@1"), NOW);
+    expected.keep();
     assert_eq!(told(&expected), "a@1");
+    // The folder can be written to again, and nothing has changed meanwhile.
+    fs::remove_dir_all(dir.path().join(FILE)).expect("remove");
+    expected.found("gpu", &devices("a@1"), NOW);
+    expected.keep();
+    assert_eq!(show(dir.path()).expect("a list"), "gpu\t1\ta\tthere\n");
     // What would break the file is expected for as long as the agent runs.
     let dir = tempfile::tempdir().expect("a directory");
     let expected = keep(&dir);
@@ -131,8 +143,36 @@ fn a_file_that_is_damaged_or_a_folder_that_is_full_stops_nothing() {
         slot: String::new(),
     };
     expected.found("gpu", &[odd], NOW);
+    expected.keep();
     assert_eq!(told(&expected), "a\tb\n@");
     assert_eq!(show(dir.path()).expect("a list"), "");
+}
+
+#[test]
+fn a_disk_that_hangs_holds_nobody_up_that_looks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Opening a pipe that nobody reads waits for whoever does, as a disk that no longer answers would have one wait.
+    let pipe = dir.path().join("devices.new");
+    testing::pipe(&pipe);
+    let expected = keep(&dir);
+    let (tell, told_of) = std::sync::mpsc::channel();
+    let looks = expected.clone();
+    let looking = std::thread::spawn(move || {
+        looks.found("gpu", &devices("a@1 b@2"), NOW);
+        let keeps = looks.clone();
+        let keeping = std::thread::spawn(move || keeps.keep());
+        while looks.lock().changed {
+            std::thread::yield_now();
+        }
+        looks.found("gpu", &devices("a@1"), NOW);
+        tell.send(told(&looks)).expect("somebody waits");
+        keeping
+    });
+    let told = told_of.recv_timeout(Duration::from_secs(60));
+    // The disk answers.
+    fs::File::open(&pipe).expect("a reader");
+    assert_eq!(told.as_deref(), Ok("a@1 -b@2"));
+    looking.join().expect("looked").join().expect("kept");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What probe tests share: recorded files in a temporary `/proc` and `/sys`, readings as text.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Paths, Probe};
@@ -47,6 +48,12 @@ impl Files {
     pub(crate) fn path(&self, path: &str) -> String {
         self.root.path().join(path).to_str().expect("utf-8 path").to_owned()
     }
+}
+
+/// A named pipe: whoever opens one end waits for the other, as one waits for hardware that hangs.
+pub(crate) fn pipe(path: &Path) {
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path, fifo, rustix::fs::Mode::from(0o600), 0).expect("a pipe");
 }
 
 /// One round as text; an error is its last line.
