@@ -382,7 +382,8 @@ impl TenantRuntime {
                 let notification = Notification::of(transition, self.round.as_ref())
                     .with_trend(trends.remove(&transition.alert.fingerprint))
                     .with_link(&parts.notifier.settings().external_url, self.store.tenant());
-                self.outbox.enqueue(self.store.state(), now_ms, &notification)?;
+                let rule = &transition.alert.rule;
+                self.outbox.enqueue(self.store.state(), now_ms, rule, &notification)?;
                 match api::outcome::note(self.store.state(), &notification) {
                     // Handed out again, and told twice to an outbox that does not mind.
                     Err(IncidentError::State(error)) => return Err(error.into()),

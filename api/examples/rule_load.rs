@@ -163,7 +163,7 @@ async fn deliveries() -> Outcome<()> {
             for transition in &transitions {
                 let alert = Notification::of(transition, None);
                 outbox
-                    .enqueue(their.state(), now_ms, &alert)
+                    .enqueue(their.state(), now_ms, &transition.alert.rule, &alert)
                     .map_err(|error| error.to_string())?;
             }
             Evaluator::acknowledge(their.state(), &transitions).map_err(|error| error.to_string())?;

@@ -3,6 +3,7 @@
 mod alerts;
 mod episodes;
 mod hands;
+mod sources;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -17,6 +18,7 @@ pub(super) use hands::{
     Climb, acknowledgement, acknowledgements, climb, climbs_due, drop_acknowledgement, drop_climb, keep_key, key,
     put_acknowledgement, put_climb, stop_climb,
 };
+pub(super) use sources::{Source, has_word, put_word, words};
 
 const STEPS: &[&str] = &[
     "CREATE TABLE notify_alert (
@@ -130,6 +132,15 @@ CREATE TABLE notify_key (
     key BLOB NOT NULL
 ) STRICT;
 CREATE INDEX notify_climb_due ON notify_climb (due_ms) WHERE due_ms IS NOT NULL;",
+    // Only alerts from outside expire. Which rule raised the others was not kept.
+    "CREATE TABLE notify_source (
+    fingerprint TEXT NOT NULL,
+    source TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (fingerprint, source)
+) STRICT, WITHOUT ROWID;
+INSERT INTO notify_source (fingerprint, source, body)
+    SELECT fingerprint, iif(json_extract(body, '$.expires_ms') IS NULL, 'rule ', 'outside'), body FROM notify_alert;",
 ];
 
 /// Rows of the log that are kept.

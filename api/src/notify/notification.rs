@@ -136,6 +136,16 @@ impl Notification {
         self
     }
 
+    /// The alert that its sources speak of, as they stand at `now_ms`: it is over when none of them says that it goes on. Of those
+    /// that do a rule of our own knows most; of those that are over the last one to end tells the end.
+    pub(super) fn of_sources(words: Vec<Self>, now_ms: i64) -> Option<Self> {
+        let weight = |word: &Self| {
+            let end_ms = word.ends_ms.unwrap_or(i64::MAX);
+            (end_ms, word.expires_ms.is_none(), word.updated_ms)
+        };
+        words.into_iter().map(|word| word.at(now_ms)).max_by_key(weight)
+    }
+
     /// The alert once `newer` has been said about it too. What overlaps is one episode, with the earlier beginning.
     pub(super) fn merged(self, newer: Self) -> Self {
         let end = |alert: &Self| alert.ends_ms.or(alert.expires_ms).unwrap_or(i64::MAX);

@@ -11,7 +11,7 @@ use super::error::NotifyError;
 use super::group;
 use super::held::{covering, firing};
 use super::inhibit::inhibitors;
-use super::ledger::{self, DeadLetter, Delivery, Group, Letter, Outcome};
+use super::ledger::{self, DeadLetter, Delivery, Group, Letter, Outcome, Source};
 use super::message::Message;
 use super::notification::Notification;
 use super::receiver::Receiver;
@@ -19,12 +19,6 @@ use super::route::Route;
 use super::settings::Settings;
 use crate::params::DEFAULT_TENANT;
 use crate::silences::SilenceBook;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Rule,
-    Outside,
-}
 
 /// One tenant's outbox. It holds settings only; everything that matters lies in the tenant's state.
 ///
@@ -63,20 +57,22 @@ impl Outbox {
         &self.settings.receivers
     }
 
-    /// Takes over an alert's news, durably. To say the same twice does no harm.
+    /// Takes over what the rule with this id says about an alert, durably. To say the same twice does no harm. An alert that
+    /// several sources raise is over when all of them say so.
     ///
     /// # Errors
     /// [`NotifyError::State`] when it cannot be written: the caller still has it then.
-    pub fn enqueue(&self, state: &State, now_ms: i64, alert: &Notification) -> Result<(), NotifyError> {
-        self.put_alerts(state, now_ms, std::slice::from_ref(alert), Origin::Rule)
+    pub fn enqueue(&self, state: &State, now_ms: i64, rule: &str, alert: &Notification) -> Result<(), NotifyError> {
+        self.put_alerts(state, now_ms, std::slice::from_ref(alert), Source::Rule(rule))
     }
 
-    /// Takes over alerts from outside, all or none of them. What overlaps with what is held is one episode.
+    /// Takes over alerts from outside, all or none of them. What overlaps with what is held is one episode, and ends no alert
+    /// that a rule of our own raised as well.
     ///
     /// # Errors
     /// [`NotifyError::Full`] when more would be held than may be; [`NotifyError::State`].
     pub fn take_in(&self, state: &State, now_ms: i64, alerts: &[Notification]) -> Result<(), NotifyError> {
-        self.put_alerts(state, now_ms, alerts, Origin::Outside)
+        self.put_alerts(state, now_ms, alerts, Source::Outside)
     }
 
     fn put_alerts(
@@ -84,35 +80,36 @@ impl Outbox {
         state: &State,
         now_ms: i64,
         alerts: &[Notification],
-        origin: Origin,
+        source: Source<'_>,
     ) -> Result<(), NotifyError> {
         let most = self.settings.alerts_max;
         let full = state.with(|connection| {
             let transaction = connection.transaction()?;
             for alert in alerts {
-                let known = ledger::alert(&transaction, &alert.fingerprint)?;
                 // What ended before anyone here heard of it is no news.
-                if known.is_none() && alert.is_resolved() && origin == Origin::Outside {
+                if source == Source::Outside
+                    && alert.is_resolved()
+                    && !ledger::has_word(&transaction, source, &alert.fingerprint)?
+                {
                     continue;
                 }
-                let alert = match known {
-                    Some(known) => {
-                        let (before_ms, end_ms) = (known.starts_ms, known.ends_ms.or(known.expires_ms));
-                        let merged = known.merged(alert.clone());
-                        if merged.starts_ms > before_ms {
-                            // Another episode, and nobody said that the last one was over.
-                            let end_ms = end_ms.unwrap_or(merged.starts_ms).min(merged.starts_ms);
-                            ledger::end_episode(&transaction, &merged.fingerprint, end_ms)?;
-                        }
-                        merged
+                ledger::put_word(&transaction, source, alert)?;
+                let words = ledger::words(&transaction, &alert.fingerprint)?;
+                let mut alert = Notification::of_sources(words, now_ms).unwrap_or_else(|| alert.clone());
+                if let Some(known) = ledger::alert(&transaction, &alert.fingerprint)? {
+                    let (before_ms, end_ms) = (known.starts_ms, known.ends_ms.or(known.expires_ms));
+                    alert = known.merged(alert);
+                    if alert.starts_ms > before_ms {
+                        // Another episode, and nobody said that the last one was over.
+                        let end_ms = end_ms.unwrap_or(alert.starts_ms).min(alert.starts_ms);
+                        ledger::end_episode(&transaction, &alert.fingerprint, end_ms)?;
                     }
-                    None => alert.clone(),
-                };
+                }
                 ledger::note_episode(&transaction, &alert)?;
                 ledger::put_alert(&transaction, &alert, &self.groups_of(&alert, now_ms))?;
             }
             // Our own rules have their own bounds, and must not lose an alert because others send too many.
-            if origin == Origin::Outside && ledger::count_alerts(&transaction)? > most {
+            if source == Source::Outside && ledger::count_alerts(&transaction)? > most {
                 return Ok(true);
             }
             transaction.commit()?;

@@ -2,6 +2,7 @@ mod delivery;
 mod groups;
 mod hands;
 mod receivers;
+mod sources;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,8 @@ use store::State;
 use super::*;
 
 const START: i64 = 1_700_000_000_000;
+/// The rule that raises what nobody else does.
+const RULE: &str = "g/Hot";
 
 /// An answer of the test's receiver: a status, or silence for longer than anyone waits, or a closed connection.
 #[derive(Clone, Debug)]
@@ -174,7 +177,19 @@ impl Bench {
     }
 
     fn put(&self, at_s: i64, alert: &Notification) {
-        self.outbox.enqueue(&self.state, START + at_s * 1000, alert).unwrap();
+        self.put_by(RULE, at_s, alert);
+    }
+
+    fn put_by(&self, rule: &str, at_s: i64, alert: &Notification) {
+        let at_ms = START + at_s * 1000;
+        self.outbox.enqueue(&self.state, at_ms, rule, alert).unwrap();
+    }
+
+    fn post(&self, at_s: i64, alert: &Notification) {
+        let at_ms = START + at_s * 1000;
+        self.outbox
+            .take_in(&self.state, at_ms, std::slice::from_ref(alert))
+            .unwrap();
     }
 
     /// Outcomes of what was due at that second.

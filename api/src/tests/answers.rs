@@ -241,7 +241,9 @@ async fn a_chat_that_fetches_pictures_gets_the_chart_by_a_link_that_holds_it() {
         let outbox = Outbox::open(store.state(), settings)
             .expect("an outbox")
             .of_tenant("team");
-        outbox.enqueue(store.state(), NOW, &hot(host)).expect("enqueued");
+        outbox
+            .enqueue(store.state(), NOW, "g/Hot", &hot(host))
+            .expect("enqueued");
         let sent = outbox
             .deliver_due(store.state(), NOW, &client().expect("a client"))
             .await;

@@ -149,6 +149,8 @@ pub(in crate::notify) fn leave<'a>(
             )?
             .execute([fingerprint])?;
         for statement in [
+            "DELETE FROM notify_source WHERE fingerprint = ?1
+             AND NOT EXISTS (SELECT 1 FROM notify_alert WHERE fingerprint = ?1)",
             "DELETE FROM notify_acknowledged WHERE fingerprint = ?1
              AND NOT EXISTS (SELECT 1 FROM notify_alert WHERE fingerprint = ?1)",
             "DELETE FROM notify_climb WHERE fingerprint = ?1

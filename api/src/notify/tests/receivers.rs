@@ -151,7 +151,7 @@ async fn a_receiver_that_hangs_keeps_no_other_one_waiting() {
     let named = Arc::clone(&store);
     let running = tokio::spawn(courier.run(move || vec![("default".to_owned(), Arc::clone(&named))], stopping));
     for (host, count) in [("a", 1), ("b", 2), ("c", 3)] {
-        outbox.enqueue(store.state(), START, &alert("Hot", host)).unwrap();
+        outbox.enqueue(store.state(), START, RULE, &alert("Hot", host)).unwrap();
         notifier.ring();
         while free.accepted().len() < count {
             tokio::task::yield_now().await;
