@@ -22,6 +22,10 @@ use super::send::{Ended, Verdict, send};
 use super::wording::Words;
 use crate::rule::Trend;
 
+/// A receiver that is to be left alone for longer has its messages copied to its fallback, however few attempts failed: our own
+/// pauses between attempts grow to as much.
+const HOLD_LONG_MS: i64 = 5 * 60_000;
+
 impl Outbox {
     /// Flushes groups that are due and sends what is due, to all receivers at the same time and to each in order. Ends when
     /// nothing is due any more, so that it takes as long as the slowest receiver: where time is the wall clock's,
@@ -203,16 +207,21 @@ impl Outbox {
         Ok(())
     }
 
-    /// Gives the fallback of a broken receiver a copy of everything that waits for it. The originals go on waiting: the
-    /// receiver gets them when it is back.
+    /// Gives the fallback of a receiver that is broken, or wants to be left alone for long, a copy of everything that waits for it.
+    /// The originals go on waiting: the receiver gets them when it is back.
     fn divert_waiting(
         &self,
         transaction: &Transaction<'_>,
         receiver: &Receiver,
         now_ms: i64,
     ) -> Result<(), rusqlite::Error> {
-        let failures = ledger::hold(transaction, receiver.id())?.map_or(0, |(_, failures)| failures);
-        if receiver.fallback.is_none() || failures < self.settings.failures_max {
+        if receiver.fallback.is_none() {
+            return Ok(());
+        }
+        let (until_ms, failures) = ledger::hold(transaction, receiver.id())?.unwrap_or((now_ms, 0));
+        // The attempts that would make it broken come after what it asked for: a day of that is a day of silence.
+        let is_away = failures > 0 && until_ms - now_ms > HOLD_LONG_MS;
+        if failures < self.settings.failures_max && !is_away {
             return Ok(());
         }
         for letter in ledger::undiverted(transaction, receiver.id())? {

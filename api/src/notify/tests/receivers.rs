@@ -88,6 +88,37 @@ async fn a_broken_receiver_s_fallback_gets_one_copy_of_each_message_in_its_own_f
 }
 
 #[tokio::test]
+async fn a_receiver_that_wants_to_be_left_alone_for_long_has_a_fallback_meanwhile() {
+    let after = |seconds: &str| Answer::Status(503, vec![("retry-after", seconds.to_owned())]);
+    let away = Sink::start([after("60"), after("86400")]).await;
+    let fallback = Sink::start([]).await;
+    let mut wanted = settings(&[&away, &fallback]);
+    wanted.receivers[0] = wanted.receivers[0].clone().with_fallback(Some("hook1".to_owned()));
+    wanted.routing = Routing::new(Route::new(
+        Some("hook".to_owned()),
+        Vec::new(),
+        Grouping {
+            wait_ms: 0,
+            ..Grouping::default()
+        },
+    ));
+    let bench = Bench::new(wanted);
+    bench.put(0, &alert("Hot", "a"));
+    assert_eq!(bench.deliver(0).await, "again");
+    bench.outbox.divert_new(&bench.state, START + 1000).unwrap();
+    assert_eq!(bench.deliver(1).await, "", "a minute is soon over");
+    assert_eq!(bench.deliver(62).await, "again delivered");
+    bench.put(100, &alert("Hot", "b"));
+    bench.outbox.flush(&bench.state, START + 100_000).unwrap();
+    bench.outbox.divert_new(&bench.state, START + 100_000).unwrap();
+    assert_eq!(bench.deliver(100).await, "delivered");
+    assert_eq!(fallback.accepted(), ["a:firing", "b:firing"]);
+    // The hold itself is as long as it was asked for.
+    assert_eq!(bench.deliver(86_000).await, "");
+    assert_eq!(away.heard.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn what_a_receiver_refuses_for_good_goes_to_its_fallback() {
     let gone = Sink::start([status(410)]).await;
     let fallback = Sink::start([]).await;
