@@ -435,13 +435,21 @@ fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
-/// Writes a file that appears whole or not at all, and survives a power cut once this returns.
+/// Writes a file that appears whole or not at all, and survives a power cut once this returns. Nobody whom `mode` leaves out can
+/// read it at any time, whatever a crash left behind.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let new = path.with_extension("new");
+    // Behind the whole name: a key and its certificate differ in their extensions alone.
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    // A file of its own: the mode counts for what is made, and what a crash left may be another's to read, or open there already.
+    if let Err(error) = fs::remove_file(&new)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     let mut file = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(mode)
         .open(&new)?;
     file.write_all(bytes)?;

@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use axum::body::Body;
 use axum::routing::any;
 use tower::ServiceExt as _;
@@ -377,4 +379,25 @@ fn tokens_made_at_once_are_all_kept() {
         }
     });
     assert_eq!(tokens.list().expect("list").expect("a file").len(), 8);
+}
+
+#[test]
+fn what_a_crash_left_shows_nobody_the_next_key() {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let key = data.path().join("agents.key");
+    // Halfway through writing `agents.pem`, and through this key with the rights of another day; somebody reads along.
+    let left = ["agents.new", "agents.pem.new", "agents.key.new"].map(|name| {
+        let left = data.path().join(name);
+        fs::write(&left, "half a certificate").expect("written");
+        fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).expect("readable by all");
+        fs::File::open(left).expect("opened")
+    });
+    replace(&key, b"secret", 0o600).expect("replaced");
+    assert_eq!(fs::read(&key).expect("there"), b"secret");
+    let mode = fs::metadata(&key).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for left in left {
+        assert_eq!(io::read_to_string(left).expect("read"), "half a certificate");
+    }
+    assert!(data.path().join("agents.pem.new").exists(), "another file's");
 }
