@@ -1,6 +1,7 @@
 //! Alerts that nobody acknowledges climb: from step to step, until somebody has them or they end.
 
 use std::collections::BTreeMap;
+use std::slice::Chunks;
 
 use rusqlite::Transaction;
 use store::State;
@@ -150,7 +151,7 @@ impl Outbox {
         );
         let mut written = 0;
         for receiver in self.settings.named(&step.receiver) {
-            for alerts in alerts.chunks(at_once(receiver)) {
+            for alerts in shares(receiver, alerts) {
                 let alerts: Vec<&Notification> = alerts.iter().collect();
                 let suffix = format!("escalation{}", step.step);
                 let said = (suffix.as_str(), Some(note.clone()));
@@ -190,7 +191,7 @@ impl Outbox {
             let Some(receiver) = self.settings.receiver(id).filter(|receiver| receiver.send_resolved) else {
                 continue;
             };
-            for alerts in alerts.chunks(at_once(receiver)) {
+            for alerts in shares(receiver, alerts) {
                 self.put_escalated(transaction, alerts, receiver, None, ("escalation", None), now_ms)?;
                 written += 1;
             }
@@ -255,11 +256,11 @@ struct Passed {
     after_ms: i64,
 }
 
-/// How many alerts share a message: all, but where an incident stands for one alert and has to end with it.
-fn at_once(receiver: &Receiver) -> usize {
+/// The alerts of one message each: one alone, where an incident stands for one alert and has to end with it.
+fn shares<'a, T>(receiver: &Receiver, alerts: &'a [T]) -> Chunks<'a, T> {
     if matches!(receiver.channel, Channel::PagerDuty { .. }) {
-        1
+        alerts.chunks(1)
     } else {
-        usize::MAX
+        receiver.shares(alerts)
     }
 }

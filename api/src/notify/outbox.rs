@@ -202,8 +202,7 @@ impl Outbox {
                     let in_hand =
                         firing.all(|alert| acknowledged.get(&alert.fingerprint).is_some_and(|one| one.is_of(alert)));
                     for receiver in self.settings.of(route) {
-                        let said = self.message(&transaction, (&group, route), receiver, (&told, in_hand), now_ms)?;
-                        written += usize::from(said);
+                        written += self.message(&transaction, (&group, route), receiver, (&told, in_hand), now_ms)?;
                     }
                 }
                 ledger::look_again(&transaction, &group.key, now_ms + route.grouping.interval_ms)?;
@@ -222,8 +221,8 @@ impl Outbox {
         Ok(written)
     }
 
-    /// Writes the message for one receiver, if there is anything new to say: where somebody has all that fires in hand, that it
-    /// goes on is nothing new.
+    /// Writes the message for one receiver, or the messages, if there is anything new to say, and answers how many: where somebody has
+    /// all that fires in hand, that it goes on is nothing new.
     fn message(
         &self,
         transaction: &Transaction<'_>,
@@ -231,7 +230,7 @@ impl Outbox {
         receiver: &Receiver,
         (alerts, in_hand): (&[&Notification], bool),
         now_ms: i64,
-    ) -> Result<bool, rusqlite::Error> {
+    ) -> Result<usize, rusqlite::Error> {
         let (ended, firing): (Vec<&Notification>, Vec<&Notification>) =
             alerts.iter().copied().partition(|alert| alert.is_resolved());
         let episodes = |alerts: &[&Notification]| alerts.iter().map(|alert| alert.episode()).collect::<BTreeSet<_>>();
@@ -250,7 +249,7 @@ impl Outbox {
             repeat_ms,
             now_ms,
         ) else {
-            return Ok(false);
+            return Ok(0);
         };
         let mut included = firing;
         if receiver.send_resolved {
@@ -264,43 +263,47 @@ impl Outbox {
         }
         if included.is_empty() {
             ledger::tell(transaction, &group.key, receiver.id(), &told)?;
-            return Ok(false);
+            return Ok(0);
         }
-        let shown = &included[..included.len().min(receiver.alerts_max)];
-        let message = Message {
-            receiver: receiver.name().to_owned(),
-            group_key: group::key(route.key(), &group.labels),
-            group_labels: group.labels.clone(),
-            external_url: self.settings.external_url.clone(),
-            alerts: shown.iter().map(|alert| (*alert).clone()).collect(),
-            left_out: included.len() - shown.len(),
-            reason: match (&before, told.repeats) {
-                (None, _) => "first_notification",
-                (Some(_), 0) => "group_changed",
-                (Some(_), _) => "repeat_interval",
-            }
-            .to_owned(),
-            instead_of: None,
-            note: None,
-            about: Some(group.key.clone()),
-            answer: None,
-            chart_url: None,
+        let reason = match (&before, told.repeats) {
+            (None, _) => "first_notification",
+            (Some(_), 0) => "group_changed",
+            (Some(_), _) => "repeat_interval",
         };
         self.begin_escalation(transaction, &included, now_ms)?;
-        let letter = Letter {
-            id: 0,
-            receiver: receiver.id().to_owned(),
-            key: idempotency_key(&group.key, &included, told.repeats),
-            what: title(&included),
-            body: ledger::json(&message),
-            created_ms: now_ms,
-            attempts: 0,
-            instead_of: None,
-            diverted: false,
-        };
-        self.put_letter(transaction, &letter)?;
+        let mut written = 0;
+        for about in receiver.shares(&included) {
+            let shown = &about[..about.len().min(receiver.alerts_max)];
+            let message = Message {
+                receiver: receiver.name().to_owned(),
+                group_key: group::key(route.key(), &group.labels),
+                group_labels: group.labels.clone(),
+                external_url: self.settings.external_url.clone(),
+                alerts: shown.iter().map(|alert| (*alert).clone()).collect(),
+                left_out: about.len() - shown.len(),
+                reason: reason.to_owned(),
+                instead_of: None,
+                note: None,
+                about: Some(group.key.clone()),
+                answer: None,
+                chart_url: None,
+            };
+            let letter = Letter {
+                id: 0,
+                receiver: receiver.id().to_owned(),
+                key: idempotency_key(&group.key, about, told.repeats),
+                what: title(about),
+                body: ledger::json(&message),
+                created_ms: now_ms,
+                attempts: 0,
+                instead_of: None,
+                diverted: false,
+            };
+            self.put_letter(transaction, &letter)?;
+            written += 1;
+        }
         ledger::tell(transaction, &group.key, receiver.id(), &told)?;
-        Ok(true)
+        Ok(written)
     }
 
     /// Writes a message; what has to make room for it is given up, said and counted.

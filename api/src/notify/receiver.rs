@@ -1,6 +1,7 @@
 //! Where notifications go.
 
 use std::fmt;
+use std::slice::Chunks;
 use std::time::Duration;
 
 use super::channel::{Channel, Hook};
@@ -37,6 +38,7 @@ pub struct Receiver {
     pub(super) channel: Channel,
     pub(super) send_resolved: bool,
     pub(super) alerts_max: usize,
+    pub(super) wants_all: bool,
     pub(super) timeout: Duration,
     pub(super) fallback: Option<String>,
     pub(super) pace: Option<Pace>,
@@ -94,6 +96,7 @@ impl Receiver {
             id: name.to_owned(),
             name: name.to_owned(),
             alerts_max: channel.alerts_max(),
+            wants_all: channel.wants_all(),
             pace: channel.pace(),
             timeout: channel.timeout(),
             channel,
@@ -125,11 +128,18 @@ impl Receiver {
         self
     }
 
-    /// The most alerts in one message; the message says how many were left out.
+    /// The most alerts that are told at once; the message says how many were left out.
     #[must_use]
     pub fn with_alerts_max(mut self, alerts_max: usize) -> Self {
         self.alerts_max = alerts_max.max(1);
+        self.wants_all = false;
         self
+    }
+
+    /// What there is to tell, cut into the alerts of one message each; of what a message is about it shows the first
+    /// `alerts_max`.
+    pub(super) fn shares<'a, T>(&self, alerts: &'a [T]) -> Chunks<'a, T> {
+        alerts.chunks(if self.wants_all { self.alerts_max } else { usize::MAX })
     }
 
     /// The id of the receiver that gets a copy of what this one cannot be told.

@@ -190,14 +190,21 @@ impl Channel {
         }
     }
 
-    /// The most alerts in one message, unless told otherwise: as many as can be read, where people read them.
+    /// The most alerts in one message, unless told otherwise: as many as can be read, where people read them. A webhook's body of
+    /// so many stays below a megabyte, which is what proxies let pass.
     pub(super) fn alerts_max(&self) -> usize {
         match self {
-            Self::Webhook(_) => 100,
+            Self::Webhook(_) => 500,
             Self::Alertmanager(_) => 1000,
             Self::PagerDuty { .. } => 50,
             _ => 10,
         }
+    }
+
+    /// Whether alerts beyond those of one message go into further ones. Programs act on what they are told; people read that there
+    /// are more.
+    pub(super) fn wants_all(&self) -> bool {
+        matches!(self, Self::Webhook(_) | Self::Alertmanager(_))
     }
 
     /// What the platform takes, by its own word or, where it gives none, by what is known of it; 429 is obeyed besides.

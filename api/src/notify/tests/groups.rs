@@ -66,6 +66,46 @@ async fn alerts_of_a_group_share_a_message_after_the_wait() {
 }
 
 #[tokio::test]
+async fn programs_are_told_of_all_alerts_of_a_group_in_as_many_messages_as_it_takes() {
+    let (hook, upstream) = (Sink::start([]).await, Sink::start([]).await);
+    let mut wanted = grouped(&[&hook, &upstream], |grouping| {
+        grouping.by = vec!["alertname".to_owned()];
+    });
+    wanted.receivers[1] = Receiver::new("upstream", Channel::Alertmanager(Hook::at(&upstream.url).unwrap())).unwrap();
+    let (at_once, more) = (wanted.receivers[0].alerts_max, wanted.receivers[1].alerts_max);
+    let count = at_once.max(more) + 1;
+    let bench = Bench::new(wanted);
+    for n in 0..count {
+        bench.put(0, &alert("Hot", &format!("h{n}")));
+    }
+    bench.deliver(0).await;
+    let heard = |sink: &Sink| -> Vec<(String, usize)> {
+        let heard = sink.heard.lock().unwrap();
+        let alerts = |body: &Value| body.get("alerts").unwrap_or(body).as_array().unwrap().clone();
+        let hosts = heard.iter().flat_map(|heard| {
+            let told = alerts(&heard.body);
+            let size = told.len();
+            told.into_iter()
+                .map(move |alert| (alert["labels"]["host"].as_str().unwrap().to_owned(), size))
+        });
+        hosts.collect()
+    };
+    for (sink, most) in [(&hook, at_once), (&upstream, more)] {
+        let told = heard(sink);
+        let hosts: std::collections::BTreeSet<&str> = told.iter().map(|(host, _)| host.as_str()).collect();
+        assert_eq!((told.len(), hosts.len()), (count, count), "each of them once");
+        assert!(
+            told.iter().all(|(_, size)| *size <= most),
+            "no message has more than {most}"
+        );
+        let keys = sink.keys();
+        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), keys.len());
+    }
+    let bodies = hook.heard.lock().unwrap().clone();
+    assert!(bodies.iter().all(|heard| heard.body["truncatedAlerts"] == 0));
+}
+
+#[tokio::test]
 async fn what_goes_on_firing_is_said_again_after_the_repeat_interval() {
     let hook = Sink::start([]).await;
     let bench = Bench::new(settings(&[&hook]));
