@@ -58,8 +58,8 @@ pub(crate) async fn retry(
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let store = Scope::read(&app, request).await?.store;
-    let now = app.now();
-    if !blocking(move || Ok(Outbox::revive(store.state(), id, now)?)).await? {
+    let (now, notifier) = (app.now(), std::sync::Arc::clone(app.notifier()));
+    if !blocking(move || Ok(notifier.outbox(store.state())?.revive(store.state(), id, now)?)).await? {
         return Err(Problem::not_found(format!("there is no dead letter {id}"))
             .hint("GET /api/v1/deliveries/dead lists them; it may have been sent again already"));
     }

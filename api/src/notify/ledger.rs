@@ -348,6 +348,17 @@ pub(super) fn undiverted(connection: &Connection, receiver: &str) -> Result<Vec<
         .collect()
 }
 
+/// Messages for receivers other than these, the oldest first.
+pub(super) fn stray(connection: &Connection, receivers: &[&str]) -> Result<Vec<Letter>, rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "SELECT id, receiver, key, what, body, created_ms, attempts, instead_of, diverted FROM notify_outbox
+             WHERE receiver NOT IN (SELECT value FROM json_each(?1)) ORDER BY id",
+        )?
+        .query_map([json(&receivers)], letter_of)?
+        .collect()
+}
+
 pub(super) fn mark_diverted(transaction: &Transaction<'_>, id: i64) -> Result<(), rusqlite::Error> {
     transaction
         .prepare_cached("UPDATE notify_outbox SET diverted = 1 WHERE id = ?1")?
@@ -536,6 +547,16 @@ pub(super) fn dead(state: &State, limit: usize) -> Result<Vec<DeadLetter>, State
                 })
             })?
             .collect()
+    })
+}
+
+/// To whom a dead letter should have gone.
+pub(super) fn receiver_of_dead(state: &State, id: i64) -> Result<Option<String>, StateError> {
+    state.with(|connection| {
+        connection
+            .prepare_cached("SELECT receiver FROM notify_dead WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()
     })
 }
 

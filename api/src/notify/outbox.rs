@@ -136,12 +136,13 @@ impl Outbox {
         self.settings.routing.of(&alert.labels).into_iter().map(group).collect()
     }
 
-    /// Puts the alerts that are held where today's routes lead, after a start with other routes than before.
+    /// Puts the alerts that are held where today's routes lead, after a start with other routes than before. Messages to receivers
+    /// that there are no more are given up.
     ///
     /// # Errors
     /// [`NotifyError::State`]: they are where they were.
     pub fn reroute(&self, state: &State, now_ms: i64) -> Result<(), NotifyError> {
-        state.with(|connection| {
+        let lost = state.with(|connection| {
             let transaction = connection.transaction()?;
             let mut stale = ledger::members(&transaction)?;
             for alert in ledger::all_alerts(&transaction, now_ms)? {
@@ -154,8 +155,21 @@ impl Outbox {
             for (group_key, fingerprint) in &stale {
                 ledger::leave(&transaction, group_key, [fingerprint.as_str()])?;
             }
-            transaction.commit()
+            let receivers: Vec<&str> = self.receivers().iter().map(Receiver::id).collect();
+            let mut lost = Vec::new();
+            for letter in ledger::stray(&transaction, &receivers)? {
+                let mut delivery = delivery_of(&letter, now_ms, Outcome::Dead, NOBODY_THERE);
+                ledger::bury(&transaction, &letter, now_ms, NOBODY_THERE)?;
+                ledger::note(&transaction, &mut delivery)?;
+                lost.push(delivery);
+            }
+            transaction.commit()?;
+            Ok(lost)
         })?;
+        for delivery in &lost {
+            given_up(delivery);
+            count(delivery);
+        }
         Ok(())
     }
 
@@ -340,10 +354,13 @@ impl Outbox {
     /// Puts a dead letter back into the outbox; false when there is none of that number.
     ///
     /// # Errors
-    /// [`NotifyError::State`].
-    pub fn revive(state: &State, id: i64, now_ms: i64) -> Result<bool, NotifyError> {
-        ledger::open(state)?;
-        Ok(ledger::revive(state, id, now_ms)?)
+    /// [`NotifyError::Receiver`] when nobody is there any more who could get it; [`NotifyError::State`].
+    pub fn revive(&self, state: &State, id: i64, now_ms: i64) -> Result<bool, NotifyError> {
+        match ledger::receiver_of_dead(state, id)? {
+            None => Ok(false),
+            Some(name) if self.settings.receiver(&name).is_none() => Err(NotifyError::Receiver { name }),
+            Some(_) => Ok(ledger::revive(state, id, now_ms)?),
+        }
     }
 
     /// How many messages wait.
@@ -365,6 +382,9 @@ impl Outbox {
     }
 }
 
+/// Why a message is given up whose receiver the configuration does not have.
+const NOBODY_THERE: &str =
+    "the configuration knows no receiver of this name any more: name one so again, and send it again from the page";
 /// How often a group without a route is looked at.
 const ORPHAN_LOOK_MS: i64 = 60_000;
 

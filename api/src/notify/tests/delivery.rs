@@ -146,8 +146,18 @@ async fn a_refused_message_becomes_a_dead_letter_and_does_not_block_others() {
         (dead.len(), dead[0].attempts, dead[0].what.as_str()),
         (1, 3, "firing Hot a")
     );
-    assert!(Outbox::revive(&bench.state, dead[0].id, START + 2_400_000).unwrap());
-    assert!(!Outbox::revive(&bench.state, dead[0].id, START + 2_400_000).unwrap());
+    assert!(
+        bench
+            .outbox
+            .revive(&bench.state, dead[0].id, START + 2_400_000)
+            .unwrap()
+    );
+    assert!(
+        !bench
+            .outbox
+            .revive(&bench.state, dead[0].id, START + 2_400_000)
+            .unwrap()
+    );
     assert_eq!(bench.deliver(2401).await, "delivered");
     assert_eq!(hook.accepted(), ["b:firing", "a:firing"]);
 }

@@ -140,6 +140,37 @@ async fn what_a_receiver_refuses_for_good_goes_to_its_fallback() {
 }
 
 #[tokio::test]
+async fn messages_to_a_receiver_that_is_gone_are_dead_letters_that_say_so() {
+    let (away, free) = (Sink::start([status(503)]).await, Sink::start([]).await);
+    let bench = Bench::new(settings(&[&away]));
+    bench.put(0, &alert("Hot", "a"));
+    assert_eq!(bench.deliver(0).await, "again");
+    let mut renamed = settings(&[&free]);
+    renamed.receivers[0] = Receiver::webhook("duty", &free.url).unwrap();
+    let bench = bench.restart(renamed);
+    bench.outbox.reroute(&bench.state, START + 1000).unwrap();
+    assert_eq!(Outbox::waiting(&bench.state).unwrap(), 0);
+    let dead = Outbox::dead_letters(&bench.state, 10).unwrap();
+    assert_eq!((dead.len(), dead[0].receiver.as_str()), (1, "hook"));
+    assert!(
+        dead[0].reason.contains("knows no receiver of this name"),
+        "{}",
+        dead[0].reason
+    );
+    assert_eq!(Outbox::log(&bench.state, 1).unwrap()[0].outcome, Outcome::Dead);
+    // It would wait for ever again.
+    let error = bench.outbox.revive(&bench.state, dead[0].id, START + 2000).unwrap_err();
+    assert!(
+        matches!(error, NotifyError::Receiver { ref name } if name == "hook"),
+        "{error}"
+    );
+    let bench = bench.restart(settings(&[&away]));
+    assert!(bench.outbox.revive(&bench.state, dead[0].id, START + 3000).unwrap());
+    bench.outbox.reroute(&bench.state, START + 3000).unwrap();
+    assert_eq!(bench.deliver(60).await, "delivered");
+}
+
+#[tokio::test]
 async fn a_receiver_s_pace_is_kept_across_restarts() {
     let hook = Sink::start([]).await;
     let mut wanted = settings(&[&hook]);
