@@ -109,7 +109,7 @@ impl Runtimes {
                 }
             }
             self.forget_deleted();
-            if now >= own_due {
+            if is_due(own_due, now, OWN_METRICS_MS) {
                 own_due = now + OWN_METRICS_MS;
                 if let Err(error) = self.keep_own_metrics(now) {
                     tracing::warn!(error = format!("{error:#}"), "own metrics were not kept");
@@ -280,12 +280,12 @@ impl TenantRuntime {
     /// Does what is due. What fails keeps nothing else from being done: where there are no scores, rules must still be looked at.
     fn tick(&mut self, parts: &Runtimes, now_ms: i64) -> Result<()> {
         let mut failed = Vec::new();
-        if now_ms >= self.round_due_ms {
+        if is_due(self.round_due_ms, now_ms, parts.settings.round_ms) {
             // On a grid rather than from now on, so that lateness does not add up.
             self.round_due_ms = (now_ms.div_euclid(parts.settings.round_ms) + 1) * parts.settings.round_ms;
             failed.extend(self.score(parts, now_ms).context("scoring").err());
         }
-        if now_ms >= self.training_due_ms {
+        if is_due(self.training_due_ms, now_ms, TRAINING_CHECK_MS) {
             self.training_due_ms = now_ms + TRAINING_CHECK_MS;
             let budget = parts.settings.budget_per_host_day;
             let started = self.training.start_if_due(&self.store, budget, now_ms);
@@ -323,7 +323,7 @@ impl TenantRuntime {
                 scoring::write_shadow(&self.store, now_ms, &round)?;
             }
         }
-        if now_ms >= self.availability_due_ms {
+        if is_due(self.availability_due_ms, now_ms, AVAILABILITY_MS) {
             self.availability_due_ms = (now_ms.div_euclid(AVAILABILITY_MS) + 1) * AVAILABILITY_MS;
             let mut hosts: Vec<&str> = round.scores.iter().map(|score| score.host.as_str()).collect();
             hosts.extend(incidents.iter().map(|incident| incident.host.as_str()));
@@ -397,6 +397,11 @@ impl TenantRuntime {
         parts.board.publish_rules(self.store.tenant(), self.evaluator.book());
         Ok(())
     }
+}
+
+/// Whether what is done every so often is due. What lies further ahead than that was due by a clock that has been set back since.
+fn is_due(due_ms: i64, now_ms: i64, every_ms: i64) -> bool {
+    now_ms >= due_ms || due_ms - now_ms > every_ms
 }
 
 /// An evaluator of the rules of files and of those that are edited over the API.

@@ -72,3 +72,20 @@ fn rules_are_looked_at_where_scoring_fails() {
     server.runtimes.tick("t", NOW_MS + 1_000).unwrap();
     server.stop().unwrap();
 }
+
+#[test]
+fn rounds_go_on_where_the_clock_is_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    server.runtimes.tenants.get_or_create("t").unwrap();
+    let ahead_ms = NOW_MS + 2 * 3_600_000;
+    server.runtimes.tick("t", ahead_ms).unwrap();
+    let round = || server.runtimes.board.round("t").unwrap().at_ms;
+    assert_eq!(round(), ahead_ms);
+    server.runtimes.tick("t", NOW_MS).unwrap();
+    assert_eq!(round(), NOW_MS);
+    // Not at every tick from then on.
+    server.runtimes.tick("t", NOW_MS + 1_000).unwrap();
+    assert_eq!(round(), NOW_MS);
+    server.stop().unwrap();
+}

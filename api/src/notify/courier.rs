@@ -151,7 +151,9 @@ impl Courier {
         self.outboxes
             .retain(|name, _| tenants.iter().any(|(tenant, _)| tenant == name));
         let now_ms = self.clock.now_ms();
-        self.resting.retain(|_, until_ms| *until_ms > now_ms);
+        // What lies further ahead was set by a clock that has gone back since.
+        let rests = now_ms + 1..=now_ms + millis(UNNOTED);
+        self.resting.retain(|_, until_ms| rests.contains(until_ms));
         let mut next_ms = i64::MAX;
         for (tenant, store) in tenants {
             match self.look_at(&tenant, &store).await {
@@ -324,6 +326,13 @@ mod tests {
         assert!(courier.busy.is_empty() && courier.tasks.is_empty());
         assert_eq!(courier.resting.get(&address), Some(&31_000));
         courier.clock = Clock::fixed(31_000);
+        courier.look(Vec::new()).await;
+        assert!(courier.resting.is_empty());
+        courier.resting.insert(address, 61_000);
+        courier.look(Vec::new()).await;
+        assert_eq!(courier.resting.len(), 1);
+        // A clock that was set back makes it no longer.
+        courier.clock = Clock::fixed(30_000);
         courier.look(Vec::new()).await;
         assert!(courier.resting.is_empty());
     }

@@ -199,7 +199,8 @@ impl Outbox {
         let Some(first_ms) = ledger::attempt_before(transaction, receiver.id(), pace.messages)? else {
             return Ok(());
         };
-        let free_ms = first_ms + pace.within_ms;
+        // The log is left as it was where the clock went back.
+        let free_ms = first_ms.min(now_ms) + pace.within_ms;
         let (until_ms, failures) = ledger::hold(transaction, receiver.id())?.unwrap_or((0, 0));
         if free_ms > now_ms && free_ms > until_ms {
             ledger::set_hold(transaction, receiver.id(), free_ms, failures)?;

@@ -4,6 +4,7 @@ mod alerts;
 mod episodes;
 mod hands;
 mod sources;
+mod time;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -19,6 +20,7 @@ pub(super) use hands::{
     put_acknowledgement, put_climb, stop_climb,
 };
 pub(super) use sources::{Source, has_word, put_word, words};
+pub(super) use time::keep_time;
 
 const STEPS: &[&str] = &[
     "CREATE TABLE notify_alert (
@@ -141,6 +143,10 @@ CREATE INDEX notify_climb_due ON notify_climb (due_ms) WHERE due_ms IS NOT NULL;
 ) STRICT, WITHOUT ROWID;
 INSERT INTO notify_source (fingerprint, source, body)
     SELECT fingerprint, iif(json_extract(body, '$.expires_ms') IS NULL, 'rule ', 'outside'), body FROM notify_alert;",
+    "CREATE TABLE notify_clock (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    seen_ms INTEGER NOT NULL
+) STRICT;",
 ];
 
 /// Rows of the log that are kept.

@@ -173,11 +173,26 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes messages about all groups that are due into the outbox; answers how many.
+    /// Writes messages about all groups that are due into the outbox; answers how many. A clock that was set back takes along what
+    /// is due.
     ///
     /// # Errors
     /// [`NotifyError::State`]; what was flushed before it stays.
     pub fn flush(&self, state: &State, now_ms: i64) -> Result<usize, NotifyError> {
+        let back_ms = state.with(|connection| {
+            let transaction = connection.transaction()?;
+            let back_ms = ledger::keep_time(&transaction, now_ms)?;
+            transaction.commit()?;
+            Ok(back_ms)
+        })?;
+        if let Some(back_ms) = back_ms {
+            let (tenant, seconds) = (&self.tenant, back_ms / 1000);
+            tracing::warn!(
+                tenant,
+                seconds,
+                "the clock was set back: notifications that wait are due so much earlier"
+            );
+        }
         let groups = state.with(|connection| ledger::groups(connection, now_ms))?;
         if groups.is_empty() {
             return Ok(0);

@@ -231,3 +231,24 @@ async fn beyond_the_queue_the_oldest_message_is_given_up() {
     bench.deliver(700).await;
     assert_eq!(hook.accepted(), ["c:firing", "d:firing"]);
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_nothing_wait() {
+    let busy = Answer::Status(429, vec![("retry-after", "30".to_owned())]);
+    let hook = Sink::start([busy]).await;
+    let bench = Bench::new(settings(&[&hook]));
+    // Two hours ahead, until somebody sets it right.
+    let (ahead, right) = (7200, 60);
+    bench.put(ahead, &alert("Hot", "a"));
+    assert_eq!(bench.deliver(ahead).await, "again");
+    bench.put(ahead + 1, &alert("Hot", "b"));
+    let bench = bench.restart(settings(&[&hook]));
+    assert_eq!(bench.deliver(right + 10).await, "", "what it asked for still holds");
+    assert_eq!(bench.deliver(right + 80).await, "delivered delivered");
+    // News of a group that has spoken, and the repetition of what goes on, count from then as well.
+    bench.put(right + 90, &ended(&alert("Hot", "b"), right + 90));
+    assert_eq!(bench.deliver(right + 110).await, "delivered");
+    assert_eq!(bench.deliver(right + 3700).await, "delivered");
+    assert_eq!(hook.accepted(), ["a:firing", "b:firing", "b:resolved", "a:firing"]);
+    assert_eq!(hook.keys()[4], format!("{}-repeat1", hook.keys()[0]));
+}

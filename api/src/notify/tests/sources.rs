@@ -86,7 +86,7 @@ async fn alerts_that_were_held_before_sources_were_told_apart_end_as_they_did() 
     bench.post(0, &from_outside(&theirs, 300));
     assert_eq!(bench.deliver(0).await, "delivered delivered");
     // As a version left them that had no such table.
-    let before = "DROP TABLE notify_source; DELETE FROM migration WHERE component = 'notify' AND step > 3;";
+    let before = "DROP TABLE notify_source; DELETE FROM migration WHERE component = 'notify' AND step = 4;";
     bench.state.with(|connection| connection.execute_batch(before)).unwrap();
     let bench = bench.restart(settings(&[&hook]));
     assert_eq!(bench.deliver(20).await, "");
