@@ -1,6 +1,7 @@
 //! One TOML file, read once; every key is optional. Flags win over the file.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::security;
 /// otlp_grpc = "127.0.0.1:4317"        # or "off"
 /// cors_origins = ["https://grafana.example"]
 /// flight_sql = "127.0.0.1:9751"       # or "off"
+/// connections_max = 32768             # of all ports together; by default half of the files it may open, up to so many
 /// rules = ["/etc/foreshock/rules/*.yml"]
 /// scrape_config = "/etc/foreshock/prometheus.yml"
 /// agent_dir = "/usr/lib/foreshock"    # foreshock-agent-x86_64 and -aarch64, for /install.sh
@@ -92,6 +94,8 @@ pub(crate) struct Config {
     pub(crate) cors_origins: Vec<String>,
     /// Arrow Flight SQL, or `off`.
     pub(crate) flight_sql: Listen,
+    /// Connections to all ports together. Beyond them those between two requests are closed for new ones.
+    pub(crate) connections_max: Option<NonZeroU32>,
     /// Listen beyond loopback although there are no tokens.
     pub(crate) insecure: bool,
     /// Chain of certificates (PEM), and its key: every port then speaks TLS.
@@ -515,6 +519,7 @@ impl Default for Config {
             otlp_grpc: Listen::On(SocketAddr::from(([127, 0, 0, 1], 4317))),
             cors_origins: Vec::new(),
             flight_sql: Listen::On(SocketAddr::from(([127, 0, 0, 1], 9751))),
+            connections_max: None,
             insecure: false,
             tls_cert: None,
             tls_key: None,

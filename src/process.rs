@@ -35,3 +35,10 @@ pub(crate) fn allow_many_files() {
         tracing::debug!(%error, ?current, ?maximum, "the limit of open files stays as it is");
     }
 }
+
+/// Connections that all ports have together unless the configuration says more: half of the files that may be open, for parts want
+/// some as well, and not so many that their buffers alone fill a machine.
+pub(crate) fn connections_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files / 2).unwrap_or(usize::MAX).clamp(64, 32_768)
+}

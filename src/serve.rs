@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use api::access::{Access, Enrolment, guarded};
 use api::install::AgentBinaries;
 use api::notify::Notifier;
-use api::serve::{Connections, Port};
+use api::serve::{Connections, Port, Seats};
 use api::tls::Tls;
 use api::{App, AppParts, Board, Build};
 use ingest::scrape::{ScrapeConfig, Scraper};
@@ -26,7 +26,7 @@ use crate::config::{Config, Listen};
 use crate::objectives;
 use crate::own_metrics::OwnMetrics;
 use crate::runtime::{Runtimes, Settings};
-use crate::{security, targets};
+use crate::{process, security, targets};
 
 /// How long requests in flight may take to finish when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -254,13 +254,18 @@ impl Server {
             .merge(agent_binaries(config)?.router());
         let write = write.merge(authority);
         let mut tasks = Vec::new();
+        let most = config.connections_max.map(|most| most.get() as usize);
+        let connections = Connections {
+            seats: Seats::new(most.unwrap_or_else(process::connections_max)),
+            ..Connections::default()
+        };
         let mut serve = |address, router| {
             let port = tokio.block_on(bind(address))?.with_tls(tls.clone());
             let address = port.address();
             let router = guarded(router, access.clone(), |denied, path, headers| {
                 ingest::denied(path, headers, denied.status(), denied.detail(), denied.hint())
             });
-            tasks.push(tokio.spawn(port.serve(router, Connections::default(), stopping.clone())));
+            tasks.push(tokio.spawn(port.serve(router, connections.clone(), stopping.clone())));
             Ok::<_, anyhow::Error>(address)
         };
         let address = serve(config.listen, router)?;

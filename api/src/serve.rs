@@ -1,8 +1,12 @@
 //! A router on a socket, with TLS or without: bounded in connections, patient with nobody, drained before it goes.
 //!
 //! `axum::serve` sets no time limit on headers and no bound on connections, so that a few hundred clients that send
-//! nothing hold a server for good. Here a connection that has not sent a whole request in time is closed.
+//! nothing hold a server for good. Here a connection that has not sent a whole request in time is closed, and where there are as
+//! many as there may be, those that rest make room for new ones.
 
+mod seats;
+
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -16,18 +20,21 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
+use self::seats::Seat;
+pub use self::seats::Seats;
 use crate::access::Peer;
 use crate::tls::Tls;
 
 /// Bounds of the connections to one port.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    /// Open at once; the next ones wait in the system's backlog.
-    pub at_once: usize,
+    /// How many there are at once; several ports may share them.
+    pub seats: Seats,
     /// From the opening of a connection, or the end of the request before, to the end of the next request's headers.
     pub header_timeout: Duration,
     /// How long running requests may take after the shutdown began.
@@ -37,7 +44,7 @@ pub struct Connections {
 impl Default for Connections {
     fn default() -> Self {
         Self {
-            at_once: 1024,
+            seats: Seats::new(1024),
             header_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }
@@ -82,57 +89,53 @@ impl Port {
 
     /// Answers with `router` until `shutdown` turns true; then lets running requests end within [`Connections::drain`].
     pub async fn serve(self, router: Router, connections: Connections, mut shutdown: watch::Receiver<bool>) {
-        let free = Arc::new(Semaphore::new(connections.at_once));
+        let seats = connections.seats.clone();
         loop {
             let accepted = tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => break,
-                accepted = self.accept(&free) => accepted,
+                accepted = self.accept(&seats) => accepted,
             };
             match accepted {
-                Ok((stream, permit)) => {
+                Ok((stream, seat)) => {
                     let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
                     let (router, connections, shutdown) = (router.clone(), connections.clone(), shutdown.clone());
                     tokio::spawn(async move {
                         match tls {
-                            None => answer(stream, None, router, connections, shutdown).await,
+                            None => answer(stream, None, router, (connections, seat), shutdown).await,
                             Some(tls) => {
                                 let mut stopping = shutdown.clone();
                                 let shaken = tokio::select! {
                                     _ = stopping.wait_for(|stop| *stop) => None,
+                                    () = seat.asked_to_leave() => None,
                                     shaken = shake_hands(&tls, stream, connections.header_timeout) => shaken,
                                 };
                                 if let Some(stream) = shaken {
                                     let peer = peer(&stream);
-                                    answer(stream, peer, router, connections, shutdown).await;
+                                    answer(stream, peer, router, (connections, seat), shutdown).await;
                                 }
                             }
                         }
-                        drop(permit);
                     });
                 }
-                // Out of file descriptors, most likely: the listener is sound, so wait for others to close theirs.
+                // Out of file descriptors, most likely: the listener is sound, so have another one close and wait for it.
                 Err(error) => {
                     tracing::warn!(%error, address = %self.address, "cannot accept a connection");
+                    seats.send_one_away();
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
         drop(self.listener);
-        let all = u32::try_from(connections.at_once).unwrap_or(u32::MAX);
-        if tokio::time::timeout(connections.drain, free.acquire_many(all))
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(connections.drain, seats.empty()).await.is_err() {
             tracing::warn!(address = %self.address, "requests were cut off at shutdown");
         }
     }
 
-    async fn accept(&self, free: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(free).acquire_owned().await.map_err(io::Error::other)?;
+    async fn accept(&self, seats: &Seats) -> io::Result<(TcpStream, Arc<Seat>)> {
         let (stream, _) = self.listener.accept().await?;
         // Answers are written in one go; waiting for more to send would only delay them.
         stream.set_nodelay(true)?;
-        Ok((stream, permit))
+        Ok((stream, Arc::new(seats.take().await)))
     }
 }
 
@@ -181,21 +184,29 @@ fn peer(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> Option<Arc<Peer>
     Peer::read(shown).map(Arc::new)
 }
 
+/// How long a connection that is to make room may take to end what it has begun.
+const LEAVE: Duration = Duration::from_secs(1);
+
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Option<Arc<Peer>>,
     router: Router,
-    connections: Connections,
+    (connections, seat): (Connections, Arc<Seat>),
     mut shutdown: watch::Receiver<bool>,
 ) {
     let asked = Arc::new(AtomicBool::new(false));
-    let saw_request = Arc::clone(&asked);
-    let service = router.map_request(move |mut request: axum::http::Request<hyper::body::Incoming>| {
+    let (saw_request, taken) = (Arc::clone(&asked), Arc::clone(&seat));
+    let service = tower::service_fn(move |mut request: axum::http::Request<hyper::body::Incoming>| {
         saw_request.store(true, Ordering::Relaxed);
+        let begun = taken.begin();
         if let Some(peer) = &peer {
             request.extensions_mut().insert(Arc::clone(peer));
         }
-        request.map(axum::body::Body::new)
+        let answered = router.clone().oneshot(request.map(axum::body::Body::new));
+        async move {
+            let response = answered.await?;
+            Ok::<_, Infallible>(response.map(|body| begun.until_end_of(body)))
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -217,7 +228,8 @@ async fn answer(
         }
     };
     let mut first_request = pin!(first_request);
-    let mut stopping = false;
+    let mut until = pin!(tokio::time::sleep(LEAVE));
+    let (mut stopping, mut leaving) = (false, false);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -233,6 +245,19 @@ async fn answer(
             _ = shutdown.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            () = seat.asked_to_leave(), if !leaving => {
+                leaving = true;
+                until.as_mut().reset(Instant::now() + LEAVE);
+                connection.as_mut().graceful_shutdown();
+            }
+            () = until.as_mut(), if leaving => {
+                if seat.is_resting() {
+                    tracing::debug!("connection closed: it rested, and others wanted in");
+                    break;
+                }
+                // A request came in the same moment, and is the last one.
+                until.as_mut().reset(Instant::now() + LEAVE);
             }
         }
     }
