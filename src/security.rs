@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use api::access::{Access, Tokens};
 use api::tls::{AgentAuthority, Tls};
+use reqwest::Url;
 use tokio::sync::watch;
 
 use crate::clock::now_ms;
@@ -113,6 +114,15 @@ pub(crate) async fn renew(access: Access, tls: Option<Tls>, mut stopping: watch:
     }
 }
 
+/// By which names browsers know this server: this host's, those of its certificate, and that of `external_url`.
+pub(crate) fn own_names(config: &Config) -> Vec<String> {
+    let mut names = config.tls_names.clone();
+    names.extend(rustix::system::uname().nodename().to_str().ok().map(str::to_owned));
+    let external = config.external_url.as_deref().and_then(|url| url.parse::<Url>().ok());
+    names.extend(external.as_ref().and_then(Url::host_str).map(str::to_owned));
+    names
+}
+
 /// Whom a certificate of the server's own is good for: this host by its name and addresses, and what the configuration adds.
 fn names(config: &Config) -> Vec<String> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
@@ -196,6 +206,21 @@ mod tests {
         assert_eq!(
             global_v6(interfaces),
             ["2001:db8::1".parse::<Ipv6Addr>().expect("an address")]
+        );
+    }
+
+    #[test]
+    fn browsers_know_the_server_by_the_name_in_its_links() {
+        let config = Config {
+            external_url: Some("https://foreshock.example:8443/below".to_owned()),
+            tls_names: vec!["lb.example".to_owned()],
+            ..Config::default()
+        };
+        let names = own_names(&config);
+        assert!(
+            ["foreshock.example", "lb.example"]
+                .iter()
+                .all(|name| names.contains(&(*name).to_owned()))
         );
     }
 

@@ -176,7 +176,7 @@ impl Server {
             Tenants::open(&config.data, store_options(config)?)
                 .with_context(|| format!("cannot open data directory {}", config.data.display()))?,
         );
-        let access = Access::open(&config.data, Clock::new(now_ms))?;
+        let access = Access::open(&config.data, Clock::new(now_ms))?.known_as(&security::own_names(config));
         let (tls, agent_authority) = security::tls(config)?;
         security::warn_of_open_ports(config, &access, tls.as_ref());
         let engine = Arc::new(Engine::new(config.promql.options()));

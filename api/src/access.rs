@@ -3,13 +3,15 @@
 //! ```text
 //! request ─► token? ─► scope of its method and path ─► tenant, host ─► router
 //!              ├ none, and the certificate of a host that has joined ─► its telemetry alone
-//!              └ there is no file of tokens: everybody may do everything, and the server listens on loopback alone
+//!              └ there is no file of tokens: everybody may do everything, and the server listens on loopback alone; browsers
+//!                call it by a name of its own
 //! ```
 //! A token is 256 random bits, so that its SHA-256 says nothing about it and needs no slow hash. What is kept is the hash;
 //! the token itself is shown once. A browser sends it as the password of HTTP's Basic scheme, under any name.
 
 mod agents;
 mod enrol;
+mod name;
 mod route;
 mod token;
 
@@ -70,6 +72,8 @@ pub struct Access {
     tokens: Tokens,
     known: Arc<RwLock<Known>>,
     agents: Agents,
+    /// What this server is called, in lower case.
+    names: Arc<[String]>,
     clock: Clock,
 }
 
@@ -166,8 +170,17 @@ impl Access {
             tokens,
             known: Arc::new(RwLock::new(known)),
             agents: Agents::open(data)?,
+            names: [].into(),
             clock,
         })
+    }
+
+    /// The same, called by these names. While no request needs a token, browsers may call it by no others that somebody else could
+    /// lead here.
+    #[must_use]
+    pub fn known_as(mut self, names: &[String]) -> Self {
+        self.names = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        self
     }
 
     /// The hosts that have joined.
@@ -233,7 +246,10 @@ impl Access {
             return Ok(());
         }
         let known = self.known();
-        let (Some(tokens), Some(needed)) = (&known.tokens, needed) else {
+        let Some(tokens) = &known.tokens else {
+            return name::check(&self.names, request);
+        };
+        let Some(needed) = needed else {
             return Ok(());
         };
         let token = find(tokens, shown.as_ref())?;

