@@ -111,7 +111,7 @@ async fn connections_between_two_requests_make_room_for_new_ones_and_running_req
         ..Connections::default()
     };
     let running = start(bounds).await;
-    let mut busy = kept(running.address, "/held", "").await;
+    let busy = kept(running.address, "/held", "").await;
     let mut agent = kept(running.address, "/", "hello").await;
     let mut other = kept(running.address, "/", "hello").await;
     // From here on the other one has rested longest.

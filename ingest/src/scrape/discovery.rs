@@ -81,7 +81,7 @@ impl Discovered {
                     }
                     // It takes its targets along, whether a pattern names it or it is named itself.
                     Ok(None) => {
-                        if self.files.insert(path.clone(), None) != Some(None) {
+                        if !matches!(self.files.insert(path.clone(), None), Some(None)) {
                             tracing::warn!(path = %path.display(), "a file of targets is not there; it names none");
                         }
                     }

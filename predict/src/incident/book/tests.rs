@@ -70,7 +70,7 @@ fn what_is_declared_again_takes_back_nothing() {
         summary: "XID 79".into(),
         ..judged
     };
-    assert_eq!(again, [expected.clone()]);
+    assert_eq!(again, std::slice::from_ref(&expected));
     assert_eq!(book.all().expect("all"), [expected]);
 }
 

@@ -35,10 +35,8 @@ fn store(dir: &std::path::Path, series: &[Vec<(i64, f64)>]) -> Arc<Store> {
 fn read(store: &Store, range: TimeRange, limit: Option<usize>, held: usize) -> Vec<(i64, f64)> {
     let snapshot = store.snapshot();
     let state = datafusion::prelude::SessionContext::new().state();
-    let selection = Selection {
-        range,
-        ..Selection::new(&state, &[]).expect("a selection")
-    };
+    let mut selection = Selection::new(&state, &[]).expect("a selection");
+    selection.range = range;
     let series = selection.series(&snapshot).expect("series");
     let all = 0..series.len();
     let columns = vec![Column::Timestamp, Column::Value];
