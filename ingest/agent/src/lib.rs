@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - The sampling thread waits for no server: batches go to a bounded spool, on disk where a directory is given.
-//! - What may hang (GPU driver, latency targets) is read in threads of its own and delays nobody.
+//! - What may hang (drivers of GPUs, files of devices in `/sys`, latency targets) is read in threads of its own and delays nobody.
 //! - A batch leaves the spool when the server has acknowledged it or refused it for good, or when the spool is full; the
 //!   latter two are counted and sent as metrics.
 //! - Killing the agent at any instant loses nothing that was in the spool's directory; it has no way to stop but that one
@@ -94,6 +94,7 @@ use probe::timesync::TimeSync;
 use probe::units::Units;
 use probe::uptime::Uptime;
 use probe::vmstat::VmStat;
+use probe::worker::Hands;
 use reading::TextSink;
 use recording::Recorder;
 use retry::Jitter;
@@ -406,6 +407,7 @@ impl Agent {
     fn list(&self, expected: &Expected, keeps: bool) -> Vec<Box<dyn Probe>> {
         let paths = &self.config.paths;
         let timeout = self.answer_timeout();
+        let hands = Hands::new();
         let mut probes: Vec<Box<dyn Probe>> = vec![
             Box::new(Cpu::new(paths).per_core(self.config.cpu_per_core)),
             Box::new(Load::new(paths)),
@@ -417,10 +419,7 @@ impl Agent {
             Box::new(Filesystem::new(paths)),
             Box::new(Network::new(paths)),
             Box::new(Sockets::new(paths)),
-            Box::new(links::probe(paths).expecting(expected)),
-            Box::new(storage::probe(paths).expecting(expected)),
             Box::new(Health::new(paths)),
-            Box::new(hardware::probe(paths).expecting(expected)),
             Box::new(Files::new(paths)),
             Box::new(Kernel::new(paths)),
             Box::new(KernelLog::new(paths, self.kernel_log_bookmark(keeps), &self.host)),
@@ -433,7 +432,10 @@ impl Agent {
             Box::new(Units::new(paths)),
             // Last, so that their threads have the time that the others take.
             Box::new(Latency::new(&self.config.targets, timeout)),
-            Box::new(amd::probe(paths).expecting(expected)),
+            Box::new(links::probe(paths).expecting(expected).read_by(&hands)),
+            Box::new(storage::probe(paths).expecting(expected).read_by(&hands)),
+            Box::new(hardware::probe(paths).expecting(expected).read_by(&hands)),
+            Box::new(amd::probe(paths).expecting(expected).read_by(&hands)),
             Box::new(Gpus::nvidia(paths).expecting(expected)),
         ];
         let Config {

@@ -25,7 +25,7 @@ pub mod timesync;
 pub mod units;
 pub mod uptime;
 pub mod vmstat;
-mod worker;
+pub(crate) mod worker;
 
 use std::io;
 use std::path::{Path, PathBuf};

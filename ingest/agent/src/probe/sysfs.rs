@@ -4,7 +4,8 @@
 //! family (hardware, storage, links) ─ list, every few minutes ─► devices, each with items: metric, attributes, file, scale
 //!                                                                   └ read, every round of the probe ─► points
 //! ```
-//! A device that was seen once and is no longer listed stays known as gone: absence is what many failures look like.
+//! A device that was seen once and is no longer listed stays known as gone: absence is what many failures look like. A driver may not come
+//! back from being asked, so that files are read in a thread that the families share, and that is replaced when it hangs.
 
 pub mod amd;
 pub mod hardware;
@@ -13,16 +14,24 @@ pub mod storage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::worker::{Hands, Timed, Worker};
 use super::{Cadence, Paths, Probe, ProbeError, Support};
 use crate::catalogue::{self as metric, Metric};
-use crate::clock;
 use crate::expected::{Device, Expected, Keep};
 use crate::reading::Readings;
 
 /// Time between two looks for devices that came or went.
 const LIST_EVERY: Duration = Duration::from_secs(300);
+
+/// How long a start waits for devices to tell whether there are any.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A reading that takes longer is reported as stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
 
 /// Items of one family; a host with more has them left out.
 const ITEMS_MAX: usize = 1024;
@@ -212,36 +221,99 @@ impl Found {
 /// Lists the devices of a family below `/proc` and `/sys`.
 type List = fn(&Paths) -> Found;
 
+/// The devices of a family, looked at once.
+#[derive(Debug)]
+struct Look {
+    items: Arc<Vec<Item>>,
+    /// One for each item; `None` where no file gives a number any more.
+    values: Vec<Option<f64>>,
+    /// All devices, where they were listed anew.
+    listed: Option<Vec<Device>>,
+}
+
+/// Looks at the devices of a family. It may hang.
+#[derive(Debug)]
+struct Looker {
+    paths: Paths,
+    list: List,
+    /// Devices are to be listed anew.
+    again: Arc<AtomicBool>,
+    items: Arc<Vec<Item>>,
+    listed: Option<Instant>,
+}
+
+impl Looker {
+    fn look(&mut self) -> Look {
+        let listed = self.list_anew();
+        let values: Vec<Option<f64>> = self.items.iter().map(Item::read).collect();
+        if values.contains(&None) {
+            // Whatever went away is looked for in the next round and not in five minutes.
+            self.listed = None;
+        }
+        Look {
+            items: Arc::clone(&self.items),
+            values,
+            listed,
+        }
+    }
+
+    fn list_anew(&mut self) -> Option<Vec<Device>> {
+        let asked = self.again.swap(false, Ordering::Relaxed);
+        if !asked && self.listed.is_some_and(|at| at.elapsed() < LIST_EVERY) {
+            return None;
+        }
+        self.listed = Some(Instant::now());
+        let mut found = (self.list)(&self.paths);
+        // Points of one metric go together, as OTLP wants them.
+        found.items.sort_by_key(|item| item.metric.def.name);
+        self.items = Arc::new(found.items);
+        Some(found.devices)
+    }
+}
+
 /// The devices of one family.
 #[derive(Debug)]
 pub struct Devices {
     name: &'static str,
     nothing: &'static str,
-    paths: Paths,
-    list: List,
     cadence: Cadence,
-    items: Vec<Item>,
+    hands: Hands,
+    /// Goes to the worker with the first reading.
+    looker: Option<Looker>,
+    worker: Option<Worker<Look>>,
+    /// Has them listed anew.
+    again: Arc<AtomicBool>,
+    /// Whether the last look found any.
+    has_items: bool,
     /// Kind of the devices whose absence is told; none where it is empty.
     kind: &'static str,
     /// How they are told: `hw.type`, and the attribute of their slot.
     told: [&'static str; 2],
     expected: Expected,
-    listed: Option<Instant>,
 }
 
 impl Devices {
     pub(crate) fn new(name: &'static str, nothing: &'static str, paths: &Paths, list: List, cadence: Cadence) -> Self {
+        let again = Arc::new(AtomicBool::new(false));
+        let looker = Looker {
+            paths: paths.clone(),
+            list,
+            again: Arc::clone(&again),
+            items: Arc::default(),
+            listed: None,
+        };
         Self {
             name,
             nothing,
-            paths: paths.clone(),
-            list,
             cadence,
-            items: Vec::new(),
+            hands: Hands::new(),
+            looker: Some(looker),
+            worker: None,
+            again,
+            has_items: false,
             kind: "",
             told: ["", "hw.slot"],
             expected: Expected::new(Keep::Nowhere),
-            listed: None,
         }
     }
 
@@ -263,50 +335,36 @@ impl Devices {
         Self { expected, ..self }
     }
 
-    fn list(&mut self, now: Instant) {
-        if self.listed.is_some_and(|at| now.duration_since(at) < LIST_EVERY) {
-            return;
+    /// The same, read by these hands, which other families share.
+    pub(crate) fn read_by(self, hands: &Hands) -> Self {
+        let hands = hands.clone();
+        Self { hands, ..self }
+    }
+
+    /// The looks since this was last asked, the one under way included if it comes back until `deadline`.
+    fn take(&mut self, deadline: Instant) -> Vec<Timed<Look>> {
+        let looks = self
+            .worker
+            .as_ref()
+            .map_or_else(Vec::new, |worker| worker.take(deadline));
+        for timed in &looks {
+            self.has_items = !timed.reading.items.is_empty();
+            if let Some(devices) = timed.reading.listed.as_ref().filter(|_| !self.kind.is_empty()) {
+                self.expected
+                    .found(self.kind, devices, timed.unix_nanos / 1_000_000_000);
+            }
         }
-        self.listed = Some(now);
-        let found = (self.list)(&self.paths);
-        self.items = found.items;
-        // Points of one metric go together, as OTLP wants them.
-        self.items.sort_by_key(|item| item.metric.def.name);
-        if !self.kind.is_empty() {
-            let seconds = clock::unix_nanos() / 1_000_000_000;
-            self.expected.found(self.kind, &found.devices, seconds);
-        }
-    }
-}
-
-impl Probe for Devices {
-    fn name(&self) -> &'static str {
-        self.name
+        looks
     }
 
-    fn is_supported(&mut self) -> Support {
-        self.listed = None;
-        self.list(Instant::now());
-        if self.items.is_empty() && !self.expected.has(self.kind) {
-            Support::No(self.nothing.to_owned())
-        } else {
-            Support::Yes
-        }
+    fn busy_for(&self) -> Option<Duration> {
+        self.worker.as_ref().and_then(Worker::busy_for)
     }
 
-    fn cadence(&self) -> Cadence {
-        self.cadence
-    }
-
-    fn sample(&mut self, _deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError> {
-        self.list(Instant::now());
+    fn emit(&self, time: u64, look: &Look, out: &mut Readings<'_>) {
         let mut open = "";
-        let mut vanished = false;
-        for item in &self.items {
-            let Some(value) = item.read() else {
-                vanished = true;
-                continue;
-            };
+        for (item, value) in look.items.iter().zip(&look.values) {
+            let Some(value) = value else { continue };
             if open != item.metric.def.name {
                 open = item.metric.def.name;
                 out.metric(item.metric);
@@ -316,11 +374,7 @@ impl Probe for Devices {
                 .iter()
                 .map(|(key, value)| (*key, value.as_str()))
                 .collect();
-            out.point(&attributes, value);
-        }
-        if vanished {
-            // Whatever went away is looked for in the next round and not in five minutes.
-            self.listed = None;
+            out.point_at(time, &attributes, *value);
         }
         let expected = self.expected.of(self.kind);
         if !expected.is_empty() {
@@ -333,9 +387,57 @@ impl Probe for Devices {
                 (self.told[1], device.slot.as_str()),
                 ("hw.state", "ok"),
             ];
-            out.point(&attributes, f64::from(u8::from(*there)));
+            out.point_at(time, &attributes, f64::from(u8::from(*there)));
         }
-        Ok(())
+    }
+}
+
+impl Probe for Devices {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn is_supported(&mut self) -> Support {
+        self.again.store(true, Ordering::Relaxed);
+        self.begin();
+        self.take(Instant::now() + PATIENCE);
+        // Devices that do not answer are there.
+        if self.has_items || self.busy_for().is_some() || self.expected.has(self.kind) {
+            Support::Yes
+        } else {
+            Support::No(self.nothing.to_owned())
+        }
+    }
+
+    fn cadence(&self) -> Cadence {
+        self.cadence
+    }
+
+    fn begin(&mut self) {
+        if let Some(mut looker) = self.looker.take() {
+            self.worker = Some(Worker::lent(&self.hands, move || looker.look()));
+        }
+        if let Some(worker) = &self.worker {
+            worker.begin();
+        }
+    }
+
+    fn has_late(&self) -> bool {
+        self.worker.as_ref().is_some_and(Worker::has_readings)
+    }
+
+    fn sample(&mut self, deadline: Instant, out: &mut Readings<'_>) -> Result<(), ProbeError> {
+        for timed in self.take(deadline) {
+            // What was read in this round stands at its time, beside all else of it; what comes late at its own.
+            self.emit(timed.unix_nanos.min(out.now), &timed.reading, out);
+        }
+        match self.busy_for() {
+            Some(busy) if busy > STALLED_AFTER => Err(ProbeError::Stalled {
+                what: "a file of a device in /sys",
+                seconds: busy.as_secs(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

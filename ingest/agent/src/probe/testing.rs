@@ -56,6 +56,21 @@ pub(crate) fn pipe(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, fifo, rustix::fs::Mode::from(0o600), 0).expect("a pipe");
 }
 
+/// Writes to whoever opens a pipe to read, for as long as somebody does so.
+pub(crate) fn answer(path: &Path, text: &str, is_asked: impl Fn() -> bool) {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    while is_asked() {
+        // Without a reader it cannot be opened.
+        let pipe = fs::OpenOptions::new().write(true).custom_flags(flags).open(path);
+        if let Ok(mut pipe) = pipe {
+            pipe.write_all(text.as_bytes()).unwrap_or_default();
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// One round as text; an error is its last line.
 pub(crate) fn sample(probe: &mut dyn Probe) -> String {
     let mut sink = TextSink::default();

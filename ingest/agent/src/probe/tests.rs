@@ -173,6 +173,7 @@ proptest! {
             for probe in &mut probes {
                 let mut sink = Strict::default();
                 let mut out = Readings::new(&mut sink, 2, 1);
+                probe.begin();
                 // An error is as good an answer as a reading here; a panic is not.
                 probe.sample(Instant::now() + Duration::from_secs(1), &mut out).unwrap_or_default();
             }

@@ -204,7 +204,7 @@ fn a_disk_that_vanishes_stays_known_as_gone_under_its_serial_number() {
     // Back in another slot it is the same disk.
     files.write("sys/block/nvme1n1/size", "2000\n");
     files.write("sys/block/nvme1n1/device/serial", "S4X\n");
-    probe.listed = None;
+    probe.again.store(true, Ordering::Relaxed);
     let text = testing::sample(&mut probe);
     assert!(
         text.contains("hw.slot=nvme1n1,hw.state=ok} 1 1\n") && !text.contains("hw.slot=nvme0n1"),
@@ -375,6 +375,45 @@ fn a_card_without_an_address_of_its_own_is_known_by_its_place() {
         text.contains("hw.status{hw.id=f8615163,hw.type=network,hw.slot=eth0,hw.state=ok} 1 1\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_file_that_blocks_delays_nobody_and_is_told() {
+    let files = testing::files(&[
+        ("sys/class/hwmon/hwmon0/name", "drivetemp\n"),
+        ("sys/block/sda/size", "1000\n"),
+    ]);
+    // Whoever opens it waits, as for a driver that no longer answers.
+    let pipe = files.path("sys/class/hwmon/hwmon0/temp1_input");
+    testing::pipe(Path::new(&pipe));
+    let hands = Hands::new();
+    let mut hangs = hardware::probe(&files.paths).read_by(&hands);
+    let mut other = storage::probe(&files.paths).read_by(&hands);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        assert_eq!(hangs.is_supported(), Support::Yes, "what does not answer is there");
+        let mut sink = crate::reading::TextSink::default();
+        hangs.begin();
+        let mut out = Readings::new(&mut sink, 2, 1);
+        assert!(hangs.sample(Instant::now(), &mut out).is_ok(), "not for so long yet");
+        assert!(sink.text().is_empty() && !hangs.has_late(), "{}", sink.text());
+        tell.send((testing::sample(&mut other), hangs)).expect("somebody waits");
+    });
+    let (text, mut hangs) = told.recv_timeout(Duration::from_secs(120)).expect("nobody is delayed");
+    assert!(
+        text.contains("system.disk.limit{system.device=sda} 512000 By\n"),
+        "{text}"
+    );
+    // The driver answers, as often as it is asked; what it said is taken with the next round.
+    testing::answer(Path::new(&pipe), "45000\n", || hangs.busy_for().is_some());
+    assert!(hangs.has_late());
+    fs::remove_file(&pipe).expect("remove");
+    fs::write(&pipe, "46000\n").expect("write");
+    let text = testing::sample(&mut hangs);
+    for value in [45, 46] {
+        let line = format!("hw.temperature{{hw.id=drivetemp,hw.sensor_location=drivetemp temp1}} {value} Cel\n");
+        assert!(text.contains(&line), "{line} not in {text}");
+    }
 }
 
 #[test]
