@@ -389,7 +389,8 @@ fn remove(path: &Path) -> Result<bool, InstallError> {
 }
 
 /// The unit. What stands in it beyond the usual is what a probe needs: `CAP_SYSLOG` and `/dev/kmsg` for the kernel's log, the
-/// NVIDIA devices, all of `/proc`, and `adjtimex`, which reads the clock's state and without `CAP_SYS_TIME` sets nothing.
+/// NVIDIA devices, all of `/proc`, home directories where they are file systems of their own (to ask for their space; what lies in them
+/// is their owners'), and `adjtimex`, which reads the clock's state and without `CAP_SYS_TIME` sets nothing.
 #[must_use]
 fn unit(binary: &str, arguments: &[String], credentials: &[(&str, &str)]) -> String {
     let mut command = format!("{binary} run --spool /var/lib/foreshock-agent");
@@ -437,7 +438,7 @@ AmbientCapabilities=CAP_SYSLOG
 CapabilityBoundingSet=CAP_SYSLOG
 NoNewPrivileges=yes
 ProtectSystem=strict
-ProtectHome=yes
+ProtectHome=read-only
 ProtectControlGroups=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes

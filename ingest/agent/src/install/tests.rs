@@ -214,6 +214,17 @@ fn the_packaged_unit_is_the_installed_one_but_for_where_its_options_come_from() 
 }
 
 #[test]
+fn home_directories_are_seen_by_who_asks_file_systems_and_by_nobody_else() {
+    let home = |unit: &str| {
+        let line = unit.lines().find(|line| line.starts_with("ProtectHome="));
+        line.expect("it is said").to_owned()
+    };
+    // With `yes` a /home that is a file system of its own is hidden beneath an empty one.
+    assert_eq!(home(&unit("/bin/true", &[], &[])), "ProtectHome=read-only");
+    assert_eq!(home(&smart_unit("/bin/true")), "ProtectHome=yes");
+}
+
+#[test]
 fn systemd_rates_the_units_at_three_or_better() {
     let arguments = ["--server".to_owned(), "https://h".to_owned()];
     rate(UNIT, &unit("/bin/true", &arguments, &[TOKEN, IDENTITY, JOIN, PROXY]));
