@@ -191,7 +191,7 @@ impl Channel {
     }
 
     /// The most alerts in one message, unless told otherwise: as many as can be read, where people read them. A webhook's body of
-    /// so many stays below a megabyte, which is what proxies let pass.
+    /// so many is to stay below the megabyte that proxies let pass.
     pub(super) fn alerts_max(&self) -> usize {
         match self {
             Self::Webhook(_) => 500,
