@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::ScrapeAccess;
 use crate::enrol::{Join, JoinError};
 use crate::file;
+use crate::transport::without_user;
 
 const UNIT: &str = "foreshock-agent.service";
 const SMART_UNIT: &str = "foreshock-agent-smart.service";
@@ -146,7 +147,7 @@ impl fmt::Display for Step {
             Self::Join(join) => writeln!(
                 f,
                 "join {} as {}, and keep the certificate in {} (mode 0600), unless there is one",
-                join.server.url,
+                without_user(&join.server.url),
                 join.host.name,
                 join.server
                     .identity

@@ -49,7 +49,7 @@ pub fn has_user(given: &str) -> bool {
 }
 
 /// An address without its user and password, which belong in no log.
-fn hidden(given: &str) -> String {
+pub(crate) fn hidden(given: &str) -> String {
     let Some((before, host)) = given.rsplit_once('@') else {
         return given.to_owned();
     };

@@ -33,7 +33,7 @@ pub enum ServerError {
     /// Not a URL of a kind that the agent speaks.
     #[error("{given:?} is no server: write http://host:port or https://host:port")]
     Address {
-        /// As it was given.
+        /// As it was given, without a password.
         given: String,
     },
     /// A header value with characters that HTTP does not allow.
@@ -48,7 +48,7 @@ pub enum ServerError {
     /// Certificates without TLS.
     #[error("{given:?} is not https://, so that no certificate is ever seen")]
     NoTls {
-        /// The server's address.
+        /// The server's address, without a password.
         given: String,
     },
     /// Two ways of telling the server's own authority.
@@ -151,6 +151,8 @@ pub(crate) struct Client {
     pub(crate) timeout: Duration,
     pub(crate) proxy: Option<Proxy>,
     url: String,
+    /// The URL as it is told: without a user and password.
+    shown: String,
     logs_url: String,
     token: Option<String>,
     tenant: Option<String>,
@@ -191,7 +193,7 @@ impl Client {
         let wants_tls = server.trust != Trust::default() || identity.join.is_some();
         if wants_tls && !url.starts_with("https://") {
             return Err(ServerError::NoTls {
-                given: server.url.clone(),
+                given: proxy::hidden(&server.url),
             });
         }
         #[expect(
@@ -216,6 +218,7 @@ impl Client {
             timeout,
             proxy,
             logs_url: logs_endpoint(&url),
+            shown: without_user(&url),
             url,
             token: server.token.clone(),
             tenant: server.tenant.clone(),
@@ -233,8 +236,9 @@ impl Client {
         self
     }
 
+    /// Where batches go, as it may stand in a log.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        &self.shown
     }
 
     /// The server's time, seconds since 1970 UTC; `None` until an answer showed it, since this clock may be years off.
@@ -298,9 +302,12 @@ impl Client {
         let server_seconds = header("date").and_then(retry::http_date);
         let wants_closer = header("x-foreshock-sampling") == Some("fast");
         // Where to is for people; what stands behind the host may be meant for nobody else.
-        let elsewhere = header("location").filter(|_| status.is_redirection()).map(origin);
+        let elsewhere = header("location").filter(|_| status.is_redirection()).map(without_user);
         let elsewhere = elsewhere.map_or_else(String::new, |to| {
-            format!(", to {to:?}, where nothing is sent: is --server the server's own address?")
+            format!(
+                ", to {:?}, where nothing is sent: is --server the server's own address?",
+                origin(&to)
+            )
         });
         if let Some(theirs) = server_seconds {
             self.ahead.store(now_seconds() - theirs, Ordering::Relaxed);
@@ -358,7 +365,7 @@ fn header_ok(value: &str) -> bool {
 /// The URL of the metrics endpoint.
 pub(crate) fn endpoint(given: &str) -> Result<String, ServerError> {
     let error = || ServerError::Address {
-        given: given.to_owned(),
+        given: proxy::hidden(given),
     };
     let uri: Uri = given.parse().map_err(|_| error())?;
     let known = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
@@ -398,6 +405,16 @@ pub(crate) fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let end = url[host..].find('/').map_or(url.len(), |at| host + at);
     &url[..end]
+}
+
+/// A URL without the user and password that it may hold, for whoever reads logs.
+pub(crate) fn without_user(url: &str) -> String {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    match url[host..end].rfind('@') {
+        Some(at) => format!("{}{}", &url[..host], &url[host + at + 1..]),
+        None => url.to_owned(),
+    }
 }
 
 /// What keeps the connection.
@@ -472,6 +489,37 @@ mod tests {
         let host = Host::read(&crate::probe::Paths::default(), Some("db-1"));
         let refused = Client::new(&server, &host, Duration::from_secs(1)).map(|client| client.url);
         assert_eq!(refused, Err(ServerError::Header { what: "token" }));
+    }
+
+    #[test]
+    fn a_user_and_password_in_the_url_are_used_and_never_told() {
+        let host = Host::read(&crate::probe::Paths::default(), Some("db-1"));
+        let client = |url: &str, ca_file: Option<&str>| {
+            let server = Server {
+                url: url.to_owned(),
+                trust: Trust {
+                    ca_file: ca_file.map(Into::into),
+                    pin: None,
+                },
+                ..Server::default()
+            };
+            Client::new(&server, &host, Duration::from_secs(1))
+        };
+        let at = client("https://user:hidd%40n@h:1/otlp", None).expect("a client");
+        assert_eq!(at.url(), "https://h:1/otlp/v1/metrics");
+        assert_eq!(origin(at.url()), "https://h:1");
+        assert_eq!(at.url, "https://user:hidd%40n@h:1/otlp/v1/metrics");
+        for (url, ca_file) in [("http://user:hidden@h", Some("/ca.pem")), ("ftp://user:hidden@h", None)] {
+            let told = client(url, ca_file).err().expect(url).to_string();
+            assert!(told.contains("...@h") && !told.contains("hid"), "{told}");
+        }
+        for (url, expected) in [
+            ("https://u@p@h/a@b", "https://h/a@b"),
+            ("https://h/a@b", "https://h/a@b"),
+            ("https://[::1]:1?x@y", "https://[::1]:1?x@y"),
+        ] {
+            assert_eq!(without_user(url), expected);
+        }
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn a_host_joins_when_it_is_installed_and_an_update_keeps_what_it_got() {
         join: Some(Join {
             server: crate::Server {
                 // Nobody listens there.
-                url: "https://127.0.0.1:1".to_owned(),
+                url: "https://user:hidden@127.0.0.1:1".to_owned(),
                 identity: crate::Identity {
                     join: Some("fsj_1_2".to_owned()),
                     file: Some(identity_file.clone()),
@@ -161,7 +161,8 @@ fn a_host_joins_when_it_is_installed_and_an_update_keeps_what_it_got() {
     ] {
         assert!(text.contains(part), "{part} not in {text}");
     }
-    assert!(!format!("{text}{steps:?}").contains("fsj_1_2"), "{steps:?}");
+    let told = format!("{text}{steps:?}");
+    assert!(!told.contains("fsj_1_2") && !told.contains("hidden"), "{told}");
     let step = steps
         .iter()
         .find(|step| matches!(step, Step::Join(_)))
@@ -171,6 +172,7 @@ fn a_host_joins_when_it_is_installed_and_an_update_keeps_what_it_got() {
         matches!(error, InstallError::Join(_)) && error.hint().is_some(),
         "{error}"
     );
+    assert!(!crate::chain(&error).contains("hidden"), "{error:?}");
     // The key was made before anybody was asked, and nobody else can read it.
     let asked = identity_file.with_extension("pem.asked");
     let mode = fs::metadata(asked).expect("the key").permissions().mode();
