@@ -104,8 +104,8 @@ fn reach(client: &Client) -> Result<String, String> {
     };
     let outcome = client.send(&empty);
     match outcome.verdict {
-        Verdict::Accepted => Ok(client.url().to_owned()),
-        _ => Err(format!("{}: {}", client.url(), outcome.problem.unwrap_or_default())),
+        Verdict::Accepted => Ok(client.shown().to_owned()),
+        _ => Err(format!("{}: {}", client.shown(), outcome.problem.unwrap_or_default())),
     }
 }
 

@@ -199,7 +199,7 @@ impl Client {
         // pin says whether it is the right one.
         let anybody = TlsConfig::builder().disable_verification(true).build();
         let stranger = agent(self.timeout, anybody, self.proxy.clone());
-        let url = format!("{}{AUTHORITY_PATH}", origin(self.url()));
+        let url = format!("{}{AUTHORITY_PATH}", origin(self.shown()));
         let mut answer = stranger.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
         if answer.status() != 200 {
             return Err(format!(
@@ -291,7 +291,7 @@ impl Client {
 
     /// Sends a request to be signed; the answer is a certificate in PEM.
     fn signed(&self, agent: &ureq::Agent, path: &str, request: &str, token: Option<&str>) -> Result<String, String> {
-        let url = format!("{}{path}", origin(self.url()));
+        let url = format!("{}{path}", origin(self.shown()));
         let mut sent = agent.post(&url).header("content-type", "application/x-pem-file");
         if let Some(token) = token {
             sent = sent.header("authorization", format!("Bearer {token}"));

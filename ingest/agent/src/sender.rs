@@ -276,7 +276,7 @@ fn skew_millis(unix_nanos: u64, exchange: Duration, server_seconds: i64) -> i64 
 fn pass_over(outbox: &Outbox, batch: &Batch, client: &Client) {
     if outbox.counters.unsupported.fetch_add(1, Ordering::Relaxed) == 0 {
         tracing::warn!(
-            url = client.url(),
+            url = client.shown(),
             "the receiver takes no logs; the kernel's events reach it as counts alone"
         );
     }
@@ -333,7 +333,7 @@ impl Away {
     fn failed(&mut self, client: &Client, outcome: &Outcome) {
         if self.since.is_none() {
             tracing::warn!(
-                url = client.url(),
+                url = client.shown(),
                 problem = outcome.problem.as_deref(),
                 "cannot send; batches wait and are sent later"
             );
@@ -344,7 +344,11 @@ impl Away {
 
     fn ended(&mut self, client: &Client, outcome: &Outcome) {
         if let Some(since) = self.since.take() {
-            tracing::info!(url = client.url(), seconds = since.elapsed().as_secs(), "sending again");
+            tracing::info!(
+                url = client.shown(),
+                seconds = since.elapsed().as_secs(),
+                "sending again"
+            );
         } else if let Some(problem) = &outcome.problem {
             tracing::debug!(problem, "the server took a batch in part");
         }

@@ -236,8 +236,8 @@ impl Client {
         self
     }
 
-    /// Where batches go, as it may stand in a log.
-    pub(crate) fn url(&self) -> &str {
+    /// Where batches go, as it may stand in a log: without a user and password.
+    pub(crate) fn shown(&self) -> &str {
         &self.shown
     }
 
@@ -506,11 +506,14 @@ mod tests {
             Client::new(&server, &host, Duration::from_secs(1))
         };
         let at = client("https://user:hidd%40n@h:1/otlp", None).expect("a client");
-        assert_eq!(at.url(), "https://h:1/otlp/v1/metrics");
-        assert_eq!(origin(at.url()), "https://h:1");
+        assert_eq!(at.shown(), "https://h:1/otlp/v1/metrics");
+        assert_eq!(origin(at.shown()), "https://h:1");
         assert_eq!(at.url, "https://user:hidd%40n@h:1/otlp/v1/metrics");
         for (url, ca_file) in [("http://user:hidden@h", Some("/ca.pem")), ("ftp://user:hidden@h", None)] {
-            let told = client(url, ca_file).err().expect(url).to_string();
+            let Err(told) = client(url, ca_file) else {
+                panic!("{url} is taken")
+            };
+            let told = told.to_string();
             assert!(told.contains("...@h") && !told.contains("hid"), "{told}");
         }
         for (url, expected) in [
